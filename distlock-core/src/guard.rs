@@ -1,0 +1,236 @@
+//! The held lock.
+
+use std::{
+    fmt,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use pin_project_lite::pin_project;
+use tokio::{sync::futures::Notified, time::Instant};
+
+use crate::{
+    chain::{self, Linked},
+    error::{LockError, LostReason},
+    held::Held,
+    keeper::{Errand, Keeper, Leftover},
+    lease::FencingToken,
+    options::OnLost,
+};
+
+/// A held lock: a lease that its manager's keeper renews every third of its ttl, until it is released, dropped or lost.
+///
+/// While [`is_held`](Self::is_held), nobody else is granted the key, as long as the server keeps its data and this host's clock runs
+/// no more than a hundredth of the ttl and 2 ms slower than the server's. It does **not** keep late writes of a stopped
+/// process away from a resource: a lease is not a fence. Where that matters, ask for a [fencing token](Self::fencing_token)
+/// and have the resource check it.
+///
+/// Dropping it releases the lock in the background, without blocking and from any thread; with
+/// [`release`](Self::release) the key is free on the server when the call returns. Where the runtime
+/// is gone, the ttl is what ends the lease.
+#[must_use = "the lock is released as soon as the guard is dropped"]
+pub struct LockGuard {
+    held: Arc<Held>,
+    keeper: Keeper,
+    /// Nothing is left to release.
+    ended: bool,
+}
+
+impl LockGuard {
+    pub(crate) fn new(held: Arc<Held>, keeper: Keeper) -> Self {
+        Self { held, keeper, ended: false }
+    }
+
+    /// The key as the caller wrote it, without the manager's namespace.
+    pub fn key(&self) -> &str {
+        self.held.key.name()
+    }
+
+    /// The fencing token of this grant; `None` unless [`fenced`](crate::LockRequest::fenced) asked for one.
+    pub fn fencing_token(&self) -> Option<FencingToken> {
+        self.held.fence
+    }
+
+    /// What is left of the lease, less the allowance for clock drift, if no renewal follows; zero when it is lost.
+    pub fn remaining(&self) -> Duration {
+        self.held.status(Instant::now()).unwrap_or_default()
+    }
+
+    /// Whether the lease is still valid, by this host's monotonic clock and all that the store has said.
+    pub fn is_held(&self) -> bool {
+        self.held.status(Instant::now()).is_ok()
+    }
+
+    /// Waits until the lease is lost, and says how; at once when it is lost already. It does not end while the lease is renewed.
+    ///
+    /// # Cancel safety
+    /// It only listens: dropping it changes nothing.
+    pub async fn lost(&self) -> LostReason {
+        loop {
+            let ended = self.held.ended();
+            if let Err(reason) = self.held.status(Instant::now()) {
+                return reason;
+            }
+            ended.await;
+        }
+    }
+
+    /// Renews the lease now, for its whole ttl from now. The keeper does it by itself; this is for a lease with
+    /// [`renew(false)`](crate::LockRequest::renew), or before a step that needs a known time.
+    ///
+    /// # Errors
+    /// [`LockError::Lost`] when the lease has ended, [`LockError::Store`] when the store does not confirm: the lease then lasts as
+    /// long as it did before.
+    ///
+    /// # Cancel safety
+    /// Dropped midway, the renewal may or may not happen; the lease stays valid for as long as it was.
+    pub async fn renew(&self) -> Result<(), LockError> {
+        let held = &self.held;
+        let sent = Instant::now();
+        held.status(sent).map_err(|reason| held.lost_error(reason))?;
+        let renewed = self.keeper.core().store.renew(&held.key, &held.owner, held.ttl).await;
+        match renewed {
+            Ok(true) => {
+                held.confirm(sent, Instant::now());
+                held.status(Instant::now()).map_err(|reason| held.lost_error(reason))?;
+                self.keeper.keep(held, sent);
+                Ok(())
+            }
+            Ok(false) => {
+                held.lose(LostReason::NotOwner);
+                Err(held.lost_error(LostReason::NotOwner))
+            }
+            Err(error) => Err(error.for_key(held.key.name())),
+        }
+    }
+
+    /// Runs `body` under this lock, once: it is dropped at its next await when the lease is lost, or runs to its end with
+    /// [`OnLost::Finish`]. It does not release.
+    ///
+    /// # Errors
+    /// [`LockError::Lost`] when the lease ended before the body did, also when the body blocked its thread past the
+    /// lease and then returned. Never with [`OnLost::Finish`].
+    ///
+    /// # Cancel safety
+    /// Dropping it drops the body; the lock stays with the guard.
+    pub fn run<F: Future>(&self, body: F) -> impl Future<Output = Result<F::Output, LockError>> {
+        Run {
+            body: chain::link(self.keeper.core(), &self.held, body),
+            ended: self.held.ended(),
+            held: &self.held,
+        }
+    }
+
+    /// Releases the lock, and waits until the store has confirmed it.
+    ///
+    /// # Errors
+    /// [`LockError::Lost`] when the lease had ended before: somebody else may have been in. [`LockError::Store`] when the store did not
+    /// confirm: the release is then tried again in the background until the ttl is over.
+    ///
+    /// # Cancel safety
+    /// Dropped midway, the release goes on in the background.
+    pub async fn release(mut self) -> Result<(), LockError> {
+        let core = Arc::clone(self.keeper.core());
+        let held = Arc::clone(&self.held);
+        self.keeper.forget(&held);
+        let now = Instant::now();
+        let status = held.status(now);
+        let answer = core.release_once(&held.key, &held.owner, held.to_keep(now)).await;
+        // An acquire that may yet execute is left to `drop`, whose release is repeated.
+        self.ended = answer.is_ok() && !held.unsettled;
+        if answer.is_ok() {
+            core.waiting.released(&held.key);
+        }
+        match (answer, status) {
+            (Ok(_), Err(reason)) => Err(held.lost_error(reason)),
+            (Ok(true), Ok(_)) => Ok(()),
+            (Ok(false), Ok(_)) => Err(held.lost_error(LostReason::NotOwner)),
+            (Err(error), _) => Err(error.for_key(held.key.name())),
+        }
+    }
+
+    /// Releases the lock after its body: nothing that goes wrong here may replace the body's value.
+    #[doc(hidden)]
+    pub async fn finish(self) {
+        if !self.is_held() {
+            // Nobody waits for a server that may well be the reason for the loss.
+            return;
+        }
+        let key = self.held.key.clone();
+        let core = Arc::clone(self.keeper.core());
+        match self.release().await {
+            Ok(()) => {}
+            // The keeper goes on trying, and counts it when it gives up.
+            Err(error @ LockError::Store { .. }) => {
+                tracing::warn!(key = key.name(), %error, "release failed, trying again")
+            }
+            Err(error) => core.count_failed_release(&key, &error),
+        }
+    }
+}
+
+impl Drop for LockGuard {
+    fn drop(&mut self) {
+        let held = &self.held;
+        self.keeper.forget(held);
+        // For a body's call chain that still has it.
+        held.lose(LostReason::Expired);
+        if !self.ended {
+            let now = Instant::now();
+            self.keeper.run(Errand::Release(Leftover {
+                key: held.key.clone(),
+                owner: held.owner,
+                until: now + held.ttl,
+                unsettled: held.unsettled,
+                keep: held.to_keep(now),
+            }));
+        }
+    }
+}
+
+impl fmt::Debug for LockGuard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LockGuard")
+            .field("key", &self.key())
+            .field("remaining", &self.remaining())
+            .field("fencing_token", &self.fencing_token())
+            .finish_non_exhaustive()
+    }
+}
+
+pin_project! {
+    /// A body that is polled only while its lease is valid.
+    struct Run<'a, F: Future> {
+        #[pin]
+        body: Linked<F>,
+        #[pin]
+        ended: Notified<'a>,
+        held: &'a Held,
+    }
+}
+
+impl<F: Future> Future for Run<'_, F> {
+    type Output = Result<F::Output, LockError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let held = *this.held;
+        if held.on_lost == OnLost::Finish {
+            return this.body.poll(cx).map(Ok);
+        }
+        // Only its waker matters, the status says the rest: read after, so that a loss is either seen here or wakes us.
+        let _ = this.ended.poll(cx);
+        // The deadline is read before each poll: a process that was stopped past it must not go on.
+        if let Err(reason) = held.status(Instant::now()) {
+            return Poll::Ready(Err(held.lost_error(reason)));
+        }
+        let value = ready!(this.body.poll(cx));
+        // And after it: a body that blocked its thread past the lease did not run alone.
+        match held.status(Instant::now()) {
+            Ok(_) => Poll::Ready(Ok(value)),
+            Err(reason) => Poll::Ready(Err(held.lost_error(reason))),
+        }
+    }
+}

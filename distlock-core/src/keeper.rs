@@ -1,0 +1,381 @@
+//! One task per manager and runtime that renews every held lease, and ends every lease that was dropped.
+//!
+//! It owns what must outlive a caller: acquires whose caller has gone, releases that a `Drop` could not wait for, releases that failed.
+//! Callers only put things on its lists, so a `Drop` needs no runtime and never blocks.
+
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak, atomic::Ordering},
+    time::Duration,
+};
+
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use tokio::{
+    runtime::Handle,
+    sync::Notify,
+    time::{Instant, sleep_until, timeout},
+};
+
+use crate::{
+    error::{LostReason, StoreError, StoreErrorKind},
+    held::{Alarm, Held},
+    key::Key,
+    lease::OwnerToken,
+    manager::Core,
+    per_runtime::PerRuntime,
+    store::{Acquired, StoreFuture},
+};
+
+/// The handle to a keeper; when the last is dropped the task finishes what it has and ends.
+#[derive(Clone)]
+pub(crate) struct Keeper {
+    lists: Arc<Lists>,
+    _last: Arc<LastHandle>,
+}
+
+/// A manager's keepers.
+pub(crate) type Keepers = PerRuntime<Keeper>;
+
+struct Lists {
+    core: Arc<Core>,
+    /// Where to turn when this one's runtime is gone.
+    others: Weak<Keepers>,
+    state: Mutex<State>,
+    wake: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    alarms: BTreeMap<Alarm, Arc<Held>>,
+    next_alarm: u64,
+    errands: Vec<Errand>,
+    /// When the task wakes by itself; `None` for not at all.
+    wakes_at: Option<Instant>,
+    /// No handle is left.
+    closing: bool,
+    /// The task is gone, with its runtime.
+    gone: bool,
+}
+
+/// Something that must be seen to its end without its caller.
+pub(crate) enum Errand {
+    /// An acquire whose caller has gone; if it is granted it is to be released.
+    Acquire { pending: StoreFuture<Acquired>, lease: Leftover },
+    /// A lease to be released.
+    Release(Leftover),
+}
+
+/// What is known of a key that may carry our owner token.
+#[derive(Clone)]
+pub(crate) struct Leftover {
+    pub(crate) key: Key,
+    pub(crate) owner: OwnerToken,
+    /// After this the ttl has done it.
+    pub(crate) until: Instant,
+    /// An acquire may yet execute, so that "not the owner" today says nothing about tomorrow.
+    pub(crate) unsettled: bool,
+    /// How long the key is to be kept for `at_least`.
+    pub(crate) keep: Option<Duration>,
+}
+
+/// What the task is waiting for.
+enum Done {
+    Renewed { held: Arc<Held>, sent: Instant, answer: Result<bool, StoreError> },
+    Errand,
+}
+
+type Work = Pin<Box<dyn Future<Output = Done> + Send>>;
+
+impl Keeper {
+    /// The current runtime's keeper, started on first use.
+    ///
+    /// # Errors
+    /// When there is no current runtime.
+    pub(crate) fn of_this_runtime(core: &Arc<Core>, keepers: &Arc<Keepers>) -> Result<Self, StoreError> {
+        keepers.get_or_make(|| Ok(Self::start(Arc::clone(core), Arc::downgrade(keepers), &Handle::current())))
+    }
+
+    fn start(core: Arc<Core>, others: Weak<Keepers>, runtime: &Handle) -> Self {
+        let lists = Arc::new(Lists { core, others, state: Mutex::default(), wake: Notify::new() });
+        // Made here and not in the task: a runtime that is shutting down drops the task before its first poll.
+        let running = Running(Arc::clone(&lists));
+        runtime.spawn(async move { running.0.run().await });
+        Self { _last: Arc::new(LastHandle(Arc::clone(&lists))), lists }
+    }
+
+    pub(crate) fn core(&self) -> &Arc<Core> {
+        &self.lists.core
+    }
+
+    /// Takes care of a lease until [`forget`](Self::forget).
+    pub(crate) fn keep(&self, held: &Arc<Held>, sent: Instant) {
+        let at = held.next_alarm(sent);
+        let mut state = self.lists.state();
+        if state.gone {
+            drop(state);
+            held.lose(LostReason::Shutdown);
+            return;
+        }
+        state.set_alarm(held, at);
+        if state.wakes_at.is_none_or(|wakes_at| at < wakes_at) {
+            self.lists.wake.notify_one();
+        }
+    }
+
+    /// Stops taking care of a lease: it was released, or is about to be.
+    pub(crate) fn forget(&self, held: &Held) {
+        self.lists.state().remove_alarm(held);
+    }
+
+    /// Has something done in the background: by this keeper or, when its runtime is gone, by the current runtime's; without either it is
+    /// left to the ttl and counted.
+    pub(crate) fn run(&self, errand: Errand) {
+        let Err(errand) = self.lists.accept(errand) else { return };
+        let elsewhere =
+            self.lists.others.upgrade().and_then(|keepers| Self::of_this_runtime(self.core(), &keepers).ok());
+        let Err(errand) = (match elsewhere {
+            Some(keeper) => keeper.lists.accept(errand),
+            None => Err(errand),
+        }) else {
+            return;
+        };
+        self.core().count_failed_release(&errand.lease().key, &"the runtime was shut down");
+    }
+}
+
+impl Errand {
+    fn lease(&self) -> &Leftover {
+        let (Self::Release(lease) | Self::Acquire { lease, .. }) = self;
+        lease
+    }
+}
+
+impl State {
+    fn set_alarm(&mut self, held: &Arc<Held>, at: Instant) {
+        let alarm = (at, self.next_alarm);
+        self.next_alarm += 1;
+        if let Some(before) = held.set_alarm(Some(alarm)) {
+            self.alarms.remove(&before);
+        }
+        self.alarms.insert(alarm, Arc::clone(held));
+    }
+
+    /// False when it was forgotten before.
+    fn remove_alarm(&mut self, held: &Held) -> bool {
+        held.set_alarm(None).is_some_and(|alarm| self.alarms.remove(&alarm).is_some())
+    }
+}
+
+impl Lists {
+    /// Takes an errand, or gives it back when nobody is left to do it.
+    fn accept(&self, errand: Errand) -> Result<(), Errand> {
+        let mut state = self.state();
+        if state.gone {
+            return Err(errand);
+        }
+        state.errands.push(errand);
+        drop(state);
+        self.wake.notify_one();
+        Ok(())
+    }
+
+    async fn run(self: &Arc<Self>) {
+        let mut work: FuturesUnordered<Work> = FuturesUnordered::new();
+        loop {
+            let wakes_at = {
+                self.start_due(&work);
+                let mut state = self.state();
+                for errand in std::mem::take(&mut state.errands) {
+                    work.push(self.errand(errand));
+                }
+                if state.closing && state.alarms.is_empty() && work.is_empty() {
+                    return;
+                }
+                state.wakes_at = state.alarms.first_key_value().map(|((at, _), _)| *at);
+                state.wakes_at
+            };
+            tokio::select! {
+                () = self.wake.notified() => {}
+                () = alarm(wakes_at) => {}
+                Some(done) = work.next() => self.settle(done),
+            }
+        }
+    }
+
+    /// Starts a renewal for each lease whose alarm has rung, or gives the lease up when its time is over.
+    fn start_due(self: &Arc<Self>, work: &FuturesUnordered<Work>) {
+        let now = Instant::now();
+        let mut over = Vec::new();
+        let mut state = self.state();
+        while let Some(entry) = state.alarms.first_entry().filter(|entry| entry.key().0 <= now) {
+            let held = entry.remove();
+            held.set_alarm(None);
+            match held.status(now) {
+                Err(reason) => over.push((held, reason)),
+                Ok(_) => {
+                    // Until the renewal answers, only the lease's last moment is left to watch for.
+                    state.set_alarm(&held, held.deadline());
+                    work.push(self.renewal(held, now));
+                }
+            }
+        }
+        drop(state);
+        for (held, reason) in over {
+            lose(&held, reason);
+        }
+    }
+
+    fn renewal(self: &Arc<Self>, held: Arc<Held>, sent: Instant) -> Work {
+        let renew = self.core.store.renew(&held.key, &held.owner, held.ttl);
+        Box::pin(async move {
+            // A hung answer must leave time for another try.
+            let answer = timeout(held.renewal_interval(), renew).await.unwrap_or_else(|_| {
+                Err(StoreError::new(StoreErrorKind::TimedOut, "the server did not answer in time"))
+            });
+            Done::Renewed { held, sent, answer }
+        })
+    }
+
+    fn settle(&self, done: Done) {
+        let Done::Renewed { held, sent, answer } = done else { return };
+        let now = Instant::now();
+        let at = match answer {
+            Ok(true) => {
+                held.confirm(sent, now);
+                held.next_alarm(sent)
+            }
+            Ok(false) => {
+                if self.state().remove_alarm(&held) {
+                    lose(&held, LostReason::NotOwner);
+                }
+                return;
+            }
+            Err(error) => {
+                tracing::debug!(key = held.key.name(), %error, "renewal failed, trying again");
+                held.deadline().min(now + retry_delay(held.ttl))
+            }
+        };
+        let mut state = self.state();
+        // Forgotten meanwhile means released: it must not come back.
+        if state.remove_alarm(&held) {
+            state.set_alarm(&held, at);
+        }
+    }
+
+    fn errand(self: &Arc<Self>, errand: Errand) -> Work {
+        let core = Arc::clone(&self.core);
+        Box::pin(async move {
+            let lease = match errand {
+                Errand::Release(lease) => lease,
+                Errand::Acquire { pending, mut lease } => match pending.await {
+                    Ok(Acquired::Granted { .. }) => lease,
+                    Ok(Acquired::Held { .. }) if !lease.unsettled => return Done::Errand,
+                    Err(error) if !lease.unsettled && !error.outcome_unknown() => return Done::Errand,
+                    Ok(Acquired::Held { .. }) | Err(_) => {
+                        lease.unsettled = true;
+                        lease
+                    }
+                },
+            };
+            core.end(&lease).await;
+            Done::Errand
+        })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Core {
+    /// Releases a lease, again and again until the store has confirmed it or the ttl is over.
+    async fn end(&self, lease: &Leftover) {
+        let mut delay = Duration::from_millis(10);
+        loop {
+            let answer = self.release_once(&lease.key, &lease.owner, lease.keep).await;
+            if answer.is_ok() {
+                self.waiting.released(&lease.key);
+            }
+            let error = match answer {
+                Ok(released) if released || !lease.unsettled => return,
+                Ok(_) => None,
+                Err(error) => Some(error),
+            };
+            let next = Instant::now() + delay;
+            let hopeless = error.as_ref().is_some_and(|error| !error.is_transient());
+            if next >= lease.until || hopeless {
+                if let Some(error) = error {
+                    self.count_failed_release(&lease.key, &error);
+                }
+                return;
+            }
+            sleep_until(next).await;
+            delay = (delay * 2).min(Duration::from_secs(1));
+        }
+    }
+
+    /// One release; with something left of `at_least`, the lease is shortened to it instead.
+    pub(crate) async fn release_once(
+        &self,
+        key: &Key,
+        owner: &OwnerToken,
+        keep: Option<Duration>,
+    ) -> Result<bool, StoreError> {
+        match keep {
+            Some(rest) => self.store.renew(key, owner, rest).await,
+            None => self.store.release(key, owner).await,
+        }
+    }
+
+    pub(crate) fn count_failed_release(&self, key: &Key, cause: &dyn std::fmt::Display) {
+        self.failed_releases.fetch_add(1, Ordering::Relaxed);
+        tracing::error!(key = key.name(), %cause, "lock not released: it ends with its ttl");
+    }
+}
+
+fn lose(held: &Held, reason: LostReason) {
+    held.lose(reason);
+    tracing::warn!(key = held.key.name(), %reason, "lock lost");
+}
+
+/// Quick enough for several tries within the last two thirds of the ttl, slow enough for no storm.
+fn retry_delay(ttl: Duration) -> Duration {
+    (ttl / 30).clamp(Duration::from_millis(2), Duration::from_secs(1))
+}
+
+async fn alarm(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Ends with the task: a runtime that is shut down drops its tasks where they stand.
+struct Running(Arc<Lists>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let (alarms, errands) = {
+            let mut state = self.0.state();
+            state.gone = true;
+            (std::mem::take(&mut state.alarms), std::mem::take(&mut state.errands))
+        };
+        for held in alarms.into_values() {
+            held.lose(LostReason::Shutdown);
+        }
+        for errand in errands {
+            self.0.core.count_failed_release(&errand.lease().key, &"the runtime was shut down");
+        }
+    }
+}
+
+struct LastHandle(Arc<Lists>);
+
+impl Drop for LastHandle {
+    fn drop(&mut self) {
+        self.0.state().closing = true;
+        self.0.wake.notify_one();
+    }
+}

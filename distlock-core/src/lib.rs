@@ -1,0 +1,61 @@
+//! Distributed locks as leases, on Redis or in memory: the part of [distlock](https://docs.rs/distlock) beneath its attribute, usable
+//! without it.
+//!
+//! # How a lock travels
+//! A [`LockManager`] turns a key and options into a [`LockRequest`]. The request checks both, stands in line behind the other
+//! waiters of this process, and asks the [store](Store) with a fresh owner token. A grant becomes a [`LockGuard`] whose
+//! lease the runtime's keeper renews, until the guard is released, dropped or told that the lease is
+//! lost.
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! # async fn example() -> Result<(), distlock_core::LockError> {
+//! let manager = distlock_core::LockManager::in_memory();
+//! let guard = manager.lock("order:42").ttl(Duration::from_secs(10)).wait(Duration::from_secs(2)).acquire().await?;
+//! // .. what only one may do at a time ..
+//! guard.release().await?;
+//! # Ok(()) }
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(example()).unwrap();
+//! ```
+
+mod bid;
+mod builder;
+mod chain;
+mod current;
+mod error;
+mod guard;
+mod held;
+mod keeper;
+mod key;
+mod lease;
+mod manager;
+mod options;
+mod per_runtime;
+mod request;
+mod store;
+mod waiting;
+#[cfg(any(feature = "axum", feature = "actix-web"))]
+mod web;
+
+pub use builder::LockManagerBuilder;
+pub use current::{set_default, with_manager};
+pub use error::{KeyFault, LockError, LostReason, StoreError, StoreErrorKind};
+pub use guard::LockGuard;
+pub use key::Key;
+pub use lease::{FencingToken, OwnerToken};
+pub use manager::LockManager;
+pub use options::{
+    DEFAULT_CONNECT_TIMEOUT, DEFAULT_NAMESPACE, DEFAULT_RESPONSE_TIMEOUT, DEFAULT_TTL, MAX_KEY_BYTES,
+    MAX_TTL, MIN_TTL, OnLost, Setting,
+};
+pub use request::LockRequest;
+#[cfg(feature = "redis")]
+pub use store::RedisStore;
+pub use store::{Acquired, HintFuture, Holder, MemoryStore, Store, StoreFuture};
+
+/// For the attribute's expansion; not part of the interface.
+#[doc(hidden)]
+pub mod __private {
+    pub use crate::current::current_manager;
+}

@@ -1,0 +1,133 @@
+//! The handle: what every lock of a program goes through.
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use crate::{
+    builder::LockManagerBuilder,
+    error::{LockError, StoreError},
+    keeper::{Keeper, Keepers},
+    key::Key,
+    options::Options,
+    request::LockRequest,
+    store::{MemoryStore, Store},
+    waiting::Waiting,
+};
+
+/// Makes locks on one store. A clone is the same manager; a program needs one.
+///
+/// It works on every tokio runtime, multi-thread or current-thread, also on another one than it was made on: each runtime that uses it gets a
+/// connection and a keeper task of its own, on first use. Dropping the last clone, with no guard
+/// left, ends them.
+///
+/// # Examples
+/// ```
+/// # async fn example() -> Result<(), distlock_core::LockError> {
+/// let manager = distlock_core::LockManager::in_memory();
+/// let guard = manager.lock("order:42").acquire().await?;
+/// assert!(manager.lock("order:42").try_acquire().await?.is_none());
+/// guard.release().await?;
+/// # Ok(()) }
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(example()).unwrap();
+/// ```
+#[derive(Clone)]
+pub struct LockManager {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    core: Arc<Core>,
+    keepers: Arc<Keepers>,
+    namespace: String,
+    ttl: Duration,
+}
+
+/// What a manager, its keepers and its guards share.
+pub(crate) struct Core {
+    pub(crate) store: Box<dyn Store>,
+    pub(crate) waiting: Waiting,
+    pub(crate) failed_releases: AtomicU64,
+}
+
+impl LockManager {
+    /// Connects to the store that a URL names, and asks it once whether it answers:
+    ///
+    /// * `redis://[user:password@]host[:port][/db]`: one Redis server; port 6379 unless given
+    /// * `rediss://..`: the same over TLS, with the feature `tls`
+    /// * `memory://`: this process's memory, excluding nobody outside it
+    ///
+    /// For settings, or for a server that need not be up yet, use [`builder`](Self::builder).
+    ///
+    /// # Errors
+    /// [`LockError::Config`] for a URL that is not understood; [`LockError::Store`] when the server does not answer within a
+    /// second for the connection and a second for the answer.
+    ///
+    /// # Cancel safety
+    /// Nothing is left behind.
+    pub async fn connect(url: impl AsRef<str>) -> Result<Self, LockError> {
+        Self::builder().url(url.as_ref()).connect().await
+    }
+
+    /// Sets a manager up piece by piece.
+    pub fn builder() -> LockManagerBuilder {
+        LockManagerBuilder::new()
+    }
+
+    /// A manager on a fresh in-memory store, for tests, examples and programs of one process: it excludes nobody outside.
+    pub fn in_memory() -> Self {
+        Self::assemble(Box::new(MemoryStore::new()), crate::DEFAULT_NAMESPACE.to_owned(), crate::DEFAULT_TTL)
+    }
+
+    /// A manager over a connection that you made: its timeouts and its reconnecting are yours, and so is keeping the runtime that
+    /// drives it alive. Prefer a [`redis::aio::ConnectionManager`]: a bare multiplexed connection does not come back after a break.
+    #[cfg(feature = "redis")]
+    pub fn from_connection<C>(connection: C) -> Self
+    where
+        C: redis::aio::ConnectionLike + Clone + Send + Sync + 'static,
+    {
+        let store = crate::store::redis::RedisStore::new(crate::store::redis::Given(connection));
+        Self::assemble(Box::new(store), crate::DEFAULT_NAMESPACE.to_owned(), crate::DEFAULT_TTL)
+    }
+
+    pub(crate) fn assemble(store: Box<dyn Store>, namespace: String, ttl: Duration) -> Self {
+        let core = Core { store, waiting: Waiting::default(), failed_releases: AtomicU64::new(0) };
+        Self { inner: Arc::new(Inner { core: Arc::new(core), keepers: Arc::default(), namespace, ttl }) }
+    }
+
+    /// Begins a lock on `key`: 1 to 4,096 bytes, checked when the lock is asked for. On the store it is put into the manager's namespace.
+    pub fn lock(&self, key: impl Into<String>) -> LockRequest {
+        LockRequest::new(self.clone(), key.into(), Options::new(self.inner.ttl))
+    }
+
+    /// How many leases this manager could not release, so that their ttl has ended or will end them. Each was logged.
+    pub fn failed_releases(&self) -> u64 {
+        self.core().failed_releases.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn key(&self, name: &str) -> Result<Key, LockError> {
+        Key::new(&self.inner.namespace, name)
+    }
+
+    pub(crate) fn core(&self) -> &Arc<Core> {
+        &self.inner.core
+    }
+
+    pub(crate) fn keeper(&self) -> Result<Keeper, StoreError> {
+        Keeper::of_this_runtime(&self.inner.core, &self.inner.keepers)
+    }
+}
+
+impl fmt::Debug for LockManager {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LockManager")
+            .field("namespace", &self.inner.namespace)
+            .field("ttl", &self.inner.ttl)
+            .finish_non_exhaustive()
+    }
+}

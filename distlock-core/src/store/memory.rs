@@ -1,0 +1,147 @@
+//! Leases in this process's memory, by tokio's clock: they obey a paused one.
+
+use std::{
+    collections::HashMap,
+    future::ready,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use tokio::{sync::Notify, time::Instant};
+
+use super::{Acquired, HintFuture, Holder, Store, StoreFuture};
+use crate::{
+    key::Key,
+    lease::{FencingToken, OwnerToken},
+};
+
+/// Keeps leases in memory: the store of [`LockManager::in_memory`](crate::LockManager::in_memory), for tests, examples and programs of one process.
+///
+/// It keeps the same contract as Redis. A clone shares the leases, so that two managers on clones of one store
+/// compete as two processes do. It excludes nobody outside this process.
+#[derive(Clone, Default)]
+pub struct MemoryStore {
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Default)]
+struct State {
+    leases: HashMap<Key, Lease>,
+    last_fence: u64,
+    /// When the map next holds so many keys, those that have lapsed are swept out.
+    sweep_at: usize,
+}
+
+struct Lease {
+    owner: OwnerToken,
+    ends: Instant,
+    fence: Option<FencingToken>,
+    freed: Arc<Notify>,
+}
+
+const FIRST_SWEEP: usize = 1024;
+
+impl MemoryStore {
+    /// A store without leases.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing panics under this lock, and a poisoned map would still be whole.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn acquire_now(&self, key: Key, owner: OwnerToken, ttl: Duration, fenced: bool) -> Acquired {
+        let mut state = self.state();
+        let now = Instant::now();
+        if let Some(lease) = state.leases.get(&key).filter(|lease| lease.ends > now) {
+            return if lease.owner == owner {
+                Acquired::Granted { fence: lease.fence }
+            } else {
+                Acquired::Held { remaining: Some(lease.ends - now) }
+            };
+        }
+        state.sweep(now);
+        let fence = fenced.then(|| state.next_fence());
+        let lease = Lease { owner, ends: now + ttl, fence, freed: Arc::default() };
+        state.leases.insert(key, lease);
+        Acquired::Granted { fence }
+    }
+
+    fn renew_now(&self, key: &Key, owner: &OwnerToken, ttl: Duration) -> bool {
+        let now = Instant::now();
+        match self.state().leases.get_mut(key) {
+            Some(lease) if lease.owner == *owner && lease.ends > now => {
+                lease.ends = now + ttl;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn release_now(&self, key: &Key, owner: &OwnerToken) -> bool {
+        let mut state = self.state();
+        match state.leases.get(key) {
+            Some(lease) if lease.owner == *owner => {}
+            _ => return false,
+        }
+        state.leases.remove(key).is_some_and(|lease| {
+            lease.freed.notify_waiters();
+            lease.ends > Instant::now()
+        })
+    }
+}
+
+impl State {
+    /// One counter serves all keys: what rises over all of them rises for each. The clock's part keeps tokens rising over a
+    /// restart of the process, as it does on Redis.
+    fn next_fence(&mut self) -> FencingToken {
+        let micros = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros());
+        self.last_fence = (self.last_fence + 1).max(u64::try_from(micros).unwrap_or(u64::MAX));
+        FencingToken::new(self.last_fence)
+    }
+
+    /// Leases that lapsed unreleased stay in the map until somebody asks for the key; this bounds how many.
+    fn sweep(&mut self, now: Instant) {
+        if self.leases.len() >= self.sweep_at.max(FIRST_SWEEP) {
+            self.leases.retain(|_, lease| lease.ends > now);
+            self.sweep_at = self.leases.len() * 2;
+        }
+    }
+}
+
+impl Store for MemoryStore {
+    fn acquire(&self, key: &Key, owner: &OwnerToken, ttl: Duration, fenced: bool) -> StoreFuture<Acquired> {
+        let (store, key, owner) = (self.clone(), key.clone(), *owner);
+        Box::pin(async move { Ok(store.acquire_now(key, owner, ttl, fenced)) })
+    }
+
+    fn renew(&self, key: &Key, owner: &OwnerToken, ttl: Duration) -> StoreFuture<bool> {
+        let (store, key, owner) = (self.clone(), key.clone(), *owner);
+        Box::pin(async move { Ok(store.renew_now(&key, &owner, ttl)) })
+    }
+
+    fn release(&self, key: &Key, owner: &OwnerToken) -> StoreFuture<bool> {
+        let (store, key, owner) = (self.clone(), key.clone(), *owner);
+        Box::pin(async move { Ok(store.release_now(&key, &owner)) })
+    }
+
+    fn inspect(&self, key: &Key) -> StoreFuture<Option<Holder>> {
+        let (store, key) = (self.clone(), key.clone());
+        Box::pin(async move {
+            let now = Instant::now();
+            let state = store.state();
+            let lease = state.leases.get(&key).filter(|lease| lease.ends > now);
+            Ok(lease.map(|lease| Holder::new(Some(lease.ends - now))))
+        })
+    }
+
+    fn freed(&self, key: &Key) -> HintFuture {
+        match self.state().leases.get(key) {
+            // The notification is asked for under the lock, so a release between now and the first poll is not missed.
+            Some(lease) => Box::pin(Arc::clone(&lease.freed).notified_owned()),
+            None => Box::pin(ready(())),
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! Where connections come from: one per runtime that asks, or the one that the caller gave.
+
+use std::{sync::Arc, time::Duration};
+
+use redis::{
+    Client,
+    aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig},
+};
+
+use super::failure::classify;
+use crate::{error::StoreError, per_runtime::PerRuntime};
+
+/// Gives connections. A clone of one shares its socket.
+pub trait Connect: Send + Sync + 'static {
+    type Connection: ConnectionLike + Send + 'static;
+
+    fn connection(&self) -> Result<Self::Connection, StoreError>;
+}
+
+/// One multiplexed connection per tokio runtime, made on first use, made again when it breaks.
+///
+/// Per runtime, because a connection's driver is a task: it stands still when the runtime that it was spawned on is not
+/// driven, and dies with it. Sharing one connection would let each `#[tokio::test]` break the others' locks.
+pub struct PerRuntimeConnection {
+    client: Client,
+    config: ConnectionManagerConfig,
+    connections: Arc<PerRuntime<ConnectionManager>>,
+}
+
+impl PerRuntimeConnection {
+    pub(crate) fn new(client: Client, response_timeout: Duration, connect_timeout: Duration) -> Self {
+        let config = ConnectionManagerConfig::new()
+            .set_response_timeout(Some(response_timeout))
+            .set_connection_timeout(Some(connect_timeout))
+            // Whether to try again is decided where the caller's deadline is known.
+            .set_number_of_retries(0);
+        Self { client, config, connections: Arc::default() }
+    }
+}
+
+impl Connect for PerRuntimeConnection {
+    type Connection = ConnectionManager;
+
+    fn connection(&self) -> Result<ConnectionManager, StoreError> {
+        self.connections.get_or_make(|| {
+            ConnectionManager::new_lazy_with_config(self.client.clone(), self.config.clone())
+                .map_err(classify)
+        })
+    }
+}
+
+/// A connection that the caller made: its timeouts, its reconnecting, and the runtime that drives it are the caller's.
+pub(crate) struct Given<C>(pub(crate) C);
+
+impl<C: ConnectionLike + Clone + Send + Sync + 'static> Connect for Given<C> {
+    type Connection = C;
+
+    fn connection(&self) -> Result<C, StoreError> {
+        Ok(self.0.clone())
+    }
+}

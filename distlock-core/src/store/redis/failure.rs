@@ -1,0 +1,81 @@
+//! What a failed command means for a lock.
+
+use std::{error::Error as StdError, io};
+
+use redis::{ErrorKind, RedisError, ServerErrorKind};
+
+use crate::error::{StoreError, StoreErrorKind};
+
+/// Says what an error of redis-rs means, in words that name no owner token and no password.
+pub(super) fn classify(error: RedisError) -> StoreError {
+    match error.kind() {
+        ErrorKind::Io => from_io(error),
+        ErrorKind::Parse | ErrorKind::UnexpectedReturnType => {
+            nonsense("it is not the answer of a Redis server to a lock command")
+        }
+        ErrorKind::AuthenticationFailed => StoreError::new(
+            StoreErrorKind::Refused,
+            "the server refused the user name or password in the URL",
+        ),
+        ErrorKind::Server(kind) => from_reply(kind.into(), error),
+        ErrorKind::Extension => from_reply(None, error),
+        _ => StoreError::new(StoreErrorKind::Refused, format!("the client refused: {}", error.category())),
+    }
+}
+
+/// The answer has a shape that no lock command gives.
+pub(super) fn nonsense(detail: &str) -> StoreError {
+    StoreError::new(StoreErrorKind::Nonsense, format!("the answer cannot be understood: {detail}"))
+}
+
+fn from_io(error: RedisError) -> StoreError {
+    let refused = error.is_connection_refusal();
+    let (kind, detail) = if refused {
+        (StoreErrorKind::Unreachable, "the server refuses connections".to_owned())
+    } else if error.is_timeout() {
+        (StoreErrorKind::TimedOut, "the server did not answer in time".to_owned())
+    } else if is_lookup(&error) {
+        (StoreErrorKind::Unreachable, format!("the server's address cannot be found: {error}"))
+    } else {
+        (StoreErrorKind::Disconnected, format!("the connection broke: {error}"))
+    };
+    StoreError::new(kind, detail).with_source(error)
+}
+
+/// Name resolution has no error kind of its own in std; the text is all there is.
+fn is_lookup(error: &RedisError) -> bool {
+    let io: Option<&io::Error> = error.source().and_then(|source| source.downcast_ref());
+    io.is_some_and(|io| io.to_string().contains("lookup"))
+}
+
+fn from_reply(known: Option<ServerErrorKind>, error: RedisError) -> StoreError {
+    let Some(reply) =
+        error.into_server_errors().and_then(|replies| replies.first().map(|(_, reply)| reply.clone()))
+    else {
+        return nonsense("an error without text");
+    };
+    let details = reply.details().unwrap_or_default();
+    // Redis repeats a command's arguments, the owner token among them, when it does not know the command.
+    let details = details.split(", with args beginning").next().unwrap_or_default();
+    // A script's error carries the code of the command in it first (since 7.0) or somewhere in the text (before).
+    let is = |code: &str| reply.code() == code || details.contains(&format!("{code} "));
+    let kind = if is("WRONGTYPE") {
+        let detail = "the key holds a value that is no lock, of another Redis type; choose another key or namespace, or delete it";
+        return StoreError::new(StoreErrorKind::WrongType, detail);
+    } else if is("OOM") || is("MISCONF") || is("NOREPLICAS") || is("BUSY") || is("UNKILLABLE") {
+        StoreErrorKind::Unavailable
+    } else {
+        match known {
+            Some(
+                ServerErrorKind::BusyLoading
+                | ServerErrorKind::ReadOnly
+                | ServerErrorKind::MasterDown
+                | ServerErrorKind::ClusterDown
+                | ServerErrorKind::TryAgain,
+            ) => StoreErrorKind::Unavailable,
+            _ if is("READONLY") => StoreErrorKind::Unavailable,
+            _ => StoreErrorKind::Refused,
+        }
+    };
+    StoreError::new(kind, format!("the server answered `{} {details}`", reply.code()))
+}

@@ -1,0 +1,44 @@
+//! A Lua script that is sent by its hash, and by its text where the server has forgotten it.
+
+use std::sync::LazyLock;
+
+use redis::{Cmd, ErrorKind, FromRedisValue, RedisResult, ServerErrorKind, ToRedisArgs, aio::ConnectionLike};
+
+use super::send;
+
+pub(super) struct Script {
+    code: &'static str,
+    hash: LazyLock<String>,
+}
+
+impl Script {
+    /// The name under which the server caches `code`.
+    pub(super) fn sha1(code: &str) -> String {
+        redis::Script::new(code).get_hash().to_owned()
+    }
+
+    pub(super) const fn new(code: &'static str, hash: fn() -> String) -> Self {
+        Self { code, hash: LazyLock::new(hash) }
+    }
+
+    /// Runs it. EVAL puts the script back into the server's cache, so that SCRIPT FLUSH, a restart or a failover costs one more
+    /// round trip, and SCRIPT LOAD needs no permission of its own.
+    pub(super) async fn run<T: FromRedisValue>(
+        &self,
+        connection: &mut impl ConnectionLike,
+        keys: &[&str],
+        args: impl ToRedisArgs,
+    ) -> RedisResult<T> {
+        let command = |name, script: &str| {
+            let mut command = Cmd::with_capacity(8, 256);
+            command.arg(name).arg(script).arg(keys.len()).arg(keys).arg(&args);
+            command
+        };
+        match send(connection, &command("EVALSHA", &self.hash)).await {
+            Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
+                send(connection, &command("EVAL", self.code)).await
+            }
+            answer => answer,
+        }
+    }
+}

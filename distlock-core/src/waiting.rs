@@ -1,0 +1,135 @@
+//! Who may contend for a key, when, and what wakes them.
+//!
+//! However many tasks of this process wait for a key, one of them, the head of the queue, talks to the store; the others stand behind it
+//! in the order of their coming. The queue is tokio's mutex: fair, and whole when a waiter is dropped anywhere in it.
+
+use std::{
+    collections::HashMap,
+    hash::{BuildHasher, RandomState},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::{
+    sync::{Mutex as TurnMutex, MutexGuard as TurnGuard, Notify},
+    time::{Instant, sleep_until},
+};
+
+use crate::{key::Key, store::Store};
+
+/// The queues of all keys that somebody in this process waits for.
+#[derive(Default)]
+pub(crate) struct Waiting {
+    queues: Mutex<HashMap<Key, Arc<Queue>>>,
+}
+
+#[derive(Default)]
+struct Queue {
+    /// Who has it is the head.
+    turn: TurnMutex<()>,
+    /// Told when this process has released the key.
+    released: Notify,
+    /// When the holder's lease ends, as last seen by a head.
+    held_until: Mutex<Option<Instant>>,
+}
+
+impl Waiting {
+    /// Whether somebody in this process stands in line for the key.
+    pub(crate) fn has_waiters(&self, key: &Key) -> bool {
+        let queues = self.queues();
+        !queues.is_empty() && queues.contains_key(key)
+    }
+
+    /// Stands at the end of the key's line.
+    pub(crate) fn join(&self, key: &Key) -> Place<'_> {
+        let queue = Arc::clone(self.queues().entry(key.clone()).or_default());
+        Place { waiting: self, key: key.clone(), queue }
+    }
+
+    /// Wakes the head of the key's line: this process has just released the key.
+    pub(crate) fn released(&self, key: &Key) {
+        if let Some(queue) = self.queues().get(key) {
+            // It keeps until the head next listens, so a release between the head's attempt and its sleep is not missed.
+            queue.released.notify_one();
+        }
+    }
+
+    fn queues(&self) -> MutexGuard<'_, HashMap<Key, Arc<Queue>>> {
+        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A place in a key's line; dropping it leaves the line.
+pub(crate) struct Place<'a> {
+    waiting: &'a Waiting,
+    key: Key,
+    queue: Arc<Queue>,
+}
+
+impl Place<'_> {
+    /// Waits until all who came before have left the line.
+    pub(crate) async fn turn(&self) -> TurnGuard<'_, ()> {
+        self.queue.turn.lock().await
+    }
+
+    /// Notes what the store said of the holder's lease, for those further back.
+    pub(crate) fn saw(&self, remaining: Option<Duration>, now: Instant) {
+        *self.held_until() = remaining.map(|left| now + left);
+    }
+
+    /// What is left of the holder's lease, as last seen by a head.
+    pub(crate) fn remaining(&self, now: Instant) -> Option<Duration> {
+        self.held_until().map(|until| until.saturating_duration_since(now))
+    }
+
+    /// Sleeps until the key is worth another attempt: released in this process, free by the store's hint, or, since a hint may never
+    /// come, at `retry`. The seam between polling and whatever a store can do better.
+    pub(crate) async fn worth_a_try(&self, store: &dyn Store, retry: Instant) {
+        tokio::select! {
+            biased;
+            () = self.queue.released.notified() => {}
+            () = store.freed(&self.key) => {}
+            () = sleep_until(retry) => {}
+        }
+    }
+
+    fn held_until(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.queue.held_until.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let mut queues = self.waiting.queues();
+        // Places are made under this lock only: two references are the map's and ours, so nobody else stands here.
+        if Arc::strong_count(&self.queue) == 2 {
+            queues.remove(&self.key);
+        }
+    }
+}
+
+/// How long a head sleeps between attempts when nothing wakes it: doubling, with jitter so that processes do not march in step.
+pub(crate) struct Backoff {
+    next: Duration,
+    jitter: RandomState,
+    step: u32,
+}
+
+const FIRST_RETRY: Duration = Duration::from_millis(4);
+const LONGEST_RETRY: Duration = Duration::from_millis(64);
+
+impl Backoff {
+    pub(crate) fn new() -> Self {
+        Self { next: FIRST_RETRY, jitter: RandomState::new(), step: 0 }
+    }
+
+    /// Between half of the current delay and all of it.
+    pub(crate) fn next(&mut self) -> Duration {
+        let full = self.next;
+        self.next = (full * 2).min(LONGEST_RETRY);
+        self.step += 1;
+        let half = full / 2;
+        let span = u64::try_from(half.as_nanos()).unwrap_or(u64::MAX).max(1);
+        half + Duration::from_nanos(self.jitter.hash_one(self.step) % span)
+    }
+}
