@@ -32,14 +32,9 @@ pub(crate) fn link<F: Future>(core: &Arc<Core>, held: &Arc<Held>, body: F) -> Li
 
 /// Whether the running call chain holds the key of this manager.
 pub(crate) fn holds(core: &Arc<Core>, key: &Key, now: Instant) -> bool {
-    let mut link = innermost();
-    while let Some(inner) = link {
-        if inner.held.key == *key && Arc::ptr_eq(&inner.core, core) && inner.held.status(now).is_ok() {
-            return true;
-        }
-        link = inner.outer.clone();
-    }
-    false
+    let innermost = innermost();
+    std::iter::successors(innermost.as_ref(), |link| link.outer.as_ref())
+        .any(|link| link.held.key == *key && Arc::ptr_eq(&link.core, core) && link.held.status(now).is_ok())
 }
 
 fn innermost() -> Option<Arc<Link>> {

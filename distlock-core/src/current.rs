@@ -23,8 +23,8 @@ pub fn set_default(manager: LockManager) {
 ///
 /// # Cancel safety
 /// That of the future.
-pub async fn with_manager<F: Future>(manager: LockManager, future: F) -> F::Output {
-    SCOPED.scope(manager, future).await
+pub fn with_manager<F: Future>(manager: LockManager, future: F) -> impl Future<Output = F::Output> {
+    SCOPED.scope(manager, future)
 }
 
 /// The manager for a call that names none.

@@ -204,6 +204,13 @@ impl StoreError {
         self
     }
 
+    /// Adds which server said it.
+    #[cfg(feature = "redis")]
+    pub(crate) fn at(mut self, address: &str) -> Self {
+        self.detail = format!("{address}: {}", self.detail);
+        self
+    }
+
     /// What it means for the caller.
     pub fn kind(&self) -> StoreErrorKind {
         self.kind

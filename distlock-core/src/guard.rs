@@ -164,7 +164,7 @@ impl LockGuard {
             Ok(()) => {}
             // The keeper goes on trying, and counts it when it gives up.
             Err(error @ LockError::Store { .. }) => {
-                tracing::warn!(key = key.name(), %error, "release failed, trying again")
+                tracing::warn!(key = key.name(), %error, "release failed, trying again");
             }
             Err(error) => core.count_failed_release(&key, &error),
         }

@@ -25,7 +25,8 @@ pub(crate) struct Held {
     pub(crate) on_lost: OnLost,
     /// An acquire with this owner token may yet reach the server: see [`Bid`](crate::bid::Bid).
     pub(crate) unsettled: bool,
-    renewed: bool,
+    /// Whether the keeper renews it.
+    pub(crate) renewed: bool,
     /// Where `max_hold` ends.
     hold_until: Option<Instant>,
     /// Where `at_least` ends.

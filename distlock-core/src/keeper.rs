@@ -212,11 +212,12 @@ impl Lists {
         while let Some(entry) = state.alarms.first_entry().filter(|entry| entry.key().0 <= now) {
             let held = entry.remove();
             held.set_alarm(None);
-            match held.status(now) {
-                Err(reason) => over.push((held, reason)),
-                Ok(_) => {
-                    // Until the renewal answers, only the lease's last moment is left to watch for.
-                    state.set_alarm(&held, held.deadline());
+            if let Err(reason) = held.status(now) {
+                over.push((held, reason));
+            } else {
+                // Until the renewal answers, only the lease's last moment is left to watch for.
+                state.set_alarm(&held, held.deadline());
+                if held.renewed {
                     work.push(self.renewal(held, now));
                 }
             }
@@ -265,27 +266,57 @@ impl Lists {
     }
 
     fn errand(self: &Arc<Self>, errand: Errand) -> Work {
-        let core = Arc::clone(&self.core);
+        // Counts the errand if the runtime ends before it does.
+        let mut unfinished =
+            Unfinished { core: Arc::clone(&self.core), key: Some(errand.lease().key.clone()) };
         Box::pin(async move {
-            let lease = match errand {
-                Errand::Release(lease) => lease,
-                Errand::Acquire { pending, mut lease } => match pending.await {
-                    Ok(Acquired::Granted { .. }) => lease,
-                    Ok(Acquired::Held { .. }) if !lease.unsettled => return Done::Errand,
-                    Err(error) if !lease.unsettled && !error.outcome_unknown() => return Done::Errand,
-                    Ok(Acquired::Held { .. }) | Err(_) => {
-                        lease.unsettled = true;
-                        lease
-                    }
-                },
-            };
-            core.end(&lease).await;
+            if let Some(lease) = outcome(errand).await {
+                unfinished.core.end(&lease).await;
+            }
+            unfinished.finish();
             Done::Errand
         })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What is left to release when an errand's acquire, if it is one, has come to its end.
+async fn outcome(errand: Errand) -> Option<Leftover> {
+    let (pending, mut lease) = match errand {
+        Errand::Release(lease) => return Some(lease),
+        Errand::Acquire { pending, lease } => (pending, lease),
+    };
+    let nothing_of_ours = match pending.await {
+        Ok(Acquired::Granted { .. }) => return Some(lease),
+        Ok(Acquired::Held { .. }) => true,
+        Err(error) => !error.outcome_unknown(),
+    };
+    if nothing_of_ours && !lease.unsettled {
+        return None;
+    }
+    lease.unsettled = true;
+    Some(lease)
+}
+
+struct Unfinished {
+    core: Arc<Core>,
+    key: Option<Key>,
+}
+
+impl Unfinished {
+    fn finish(mut self) {
+        self.key = None;
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if let Some(key) = &self.key {
+            self.core.count_failed_release(key, &"the runtime was shut down");
+        }
     }
 }
 

@@ -48,7 +48,8 @@ impl Waiting {
 
     /// Wakes the head of the key's line: this process has just released the key.
     pub(crate) fn released(&self, key: &Key) {
-        if let Some(queue) = self.queues().get(key) {
+        let queue = self.queues().get(key).cloned();
+        if let Some(queue) = queue {
             // It keeps until the head next listens, so a release between the head's attempt and its sleep is not missed.
             queue.released.notify_one();
         }

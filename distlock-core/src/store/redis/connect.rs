@@ -36,6 +36,11 @@ impl PerRuntimeConnection {
             .set_number_of_retries(0);
         Self { client, config, connections: Arc::default() }
     }
+
+    /// Host and port, for messages: no user name, no password.
+    pub(super) fn address(&self) -> String {
+        self.client.get_connection_info().addr().to_string()
+    }
 }
 
 impl Connect for PerRuntimeConnection {

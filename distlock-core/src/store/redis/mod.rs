@@ -74,7 +74,9 @@ impl RedisStore {
     /// Asks whether the server answers.
     pub(crate) async fn ping(&self) -> Result<(), StoreError> {
         let mut connection = self.connect.connection()?;
-        send::<()>(&mut connection, &redis::cmd("PING")).await.map_err(classify)
+        send::<()>(&mut connection, &redis::cmd("PING"))
+            .await
+            .map_err(|error| classify(error).at(&self.connect.address()))
     }
 }
 
