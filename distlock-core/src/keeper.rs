@@ -267,8 +267,7 @@ impl Lists {
 
     fn errand(self: &Arc<Self>, errand: Errand) -> Work {
         // Counts the errand if the runtime ends before it does.
-        let mut unfinished =
-            Unfinished { core: Arc::clone(&self.core), key: Some(errand.lease().key.clone()) };
+        let unfinished = Unfinished { core: Arc::clone(&self.core), key: Some(errand.lease().key.clone()) };
         Box::pin(async move {
             if let Some(lease) = outcome(errand).await {
                 unfinished.core.end(&lease).await;

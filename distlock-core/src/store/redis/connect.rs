@@ -64,3 +64,12 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> Connect for Given<C> {
         Ok(self.0.clone())
     }
 }
+
+/// Gives rustls its cryptography (ring) unless the program has chosen one: without any, rustls panics at the first `rediss://` connection.
+#[cfg(feature = "tls")]
+pub(super) fn ensure_crypto_provider() {
+    if rustls::crypto::CryptoProvider::get_default().is_none() {
+        // Somebody else's choice in between is as good.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+    }
+}

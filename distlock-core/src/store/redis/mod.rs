@@ -61,6 +61,8 @@ impl RedisStore {
                 return Err(config(reason));
             }
         }
+        #[cfg(feature = "tls")]
+        connect::ensure_crypto_provider();
         // The URL may hold a password: nothing of it is repeated.
         let client = redis::Client::open(url).map_err(|error| {
             let what = error.category();
