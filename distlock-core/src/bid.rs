@@ -9,7 +9,7 @@ use crate::{
     held::Held,
     keeper::{Errand, Keeper, Leftover},
     key::Key,
-    lease::OwnerToken,
+    lease::{Moment, OwnerToken},
     options::Options,
     store::{Acquired, StoreFuture},
 };
@@ -58,7 +58,7 @@ impl<'a> Bid<'a> {
     }
 
     async fn ask(&mut self) -> Result<Attempt, StoreError> {
-        let mut sent = Instant::now();
+        let mut sent = Moment::now();
         let keeper = self.keeper;
         let store = &keeper.core().store;
         let pending =
@@ -76,18 +76,18 @@ impl<'a> Bid<'a> {
         self.granted = true;
         if self.unsettled {
             // The grant may be an earlier attempt's, whose ttl runs since then. A renewal starts it anew.
-            sent = Instant::now();
+            sent = Moment::now();
             if !store.renew(self.key, &self.owner, self.options.ttl).await? {
                 self.granted = false;
                 return Ok(Attempt::Held { remaining: None });
             }
         }
-        let now = Instant::now();
+        let now = Moment::now();
         let held = Held::new(self.key.clone(), self.owner, fence, self.options, sent, now, self.unsettled);
         if held.status(now).is_err() {
             let detail = format!(
                 "the grant took {:?} to arrive, and a ttl of {:?} leaves nothing of that; raise the ttl",
-                now - sent,
+                now.since(sent),
                 self.options.ttl
             );
             return Err(StoreError::new(StoreErrorKind::TooLate, detail));

@@ -2,12 +2,9 @@
 
 use std::sync::Arc;
 
-use tokio::{
-    task::{LocalKey, futures::TaskLocalFuture},
-    time::Instant,
-};
+use tokio::task::{LocalKey, futures::TaskLocalFuture};
 
-use crate::{held::Held, key::Key, manager::Core};
+use crate::{held::Held, key::Key, lease::Moment, manager::Core};
 
 tokio::task_local! {
     static INNERMOST: Arc<Link>;
@@ -31,7 +28,7 @@ pub(crate) fn link<F: Future>(core: &Arc<Core>, held: &Arc<Held>, body: F) -> Li
 }
 
 /// Whether the running call chain holds the key of this manager.
-pub(crate) fn holds(core: &Arc<Core>, key: &Key, now: Instant) -> bool {
+pub(crate) fn holds(core: &Arc<Core>, key: &Key, now: Moment) -> bool {
     let innermost = innermost();
     std::iter::successors(innermost.as_ref(), |link| link.outer.as_ref())
         .any(|link| link.held.key == *key && Arc::ptr_eq(&link.core, core) && link.held.status(now).is_ok())

@@ -9,14 +9,14 @@ use std::{
 };
 
 use pin_project_lite::pin_project;
-use tokio::{sync::futures::Notified, time::Instant};
+use tokio::sync::futures::Notified;
 
 use crate::{
     chain::{self, Linked},
     error::{LockError, LostReason},
     held::Held,
     keeper::{Errand, Keeper, Leftover},
-    lease::FencingToken,
+    lease::{FencingToken, Moment},
     options::OnLost,
 };
 
@@ -55,12 +55,12 @@ impl LockGuard {
 
     /// What is left of the lease, less the allowance for clock drift, if no renewal follows; zero when it is lost.
     pub fn remaining(&self) -> Duration {
-        self.held.status(Instant::now()).unwrap_or_default()
+        self.held.status(Moment::now()).unwrap_or_default()
     }
 
     /// Whether the lease is still valid, by this host's monotonic clock and all that the store has said.
     pub fn is_held(&self) -> bool {
-        self.held.status(Instant::now()).is_ok()
+        self.held.status(Moment::now()).is_ok()
     }
 
     /// Waits until the lease is lost, and says how; at once when it is lost already. It does not end while the lease is renewed.
@@ -70,7 +70,7 @@ impl LockGuard {
     pub async fn lost(&self) -> LostReason {
         loop {
             let ended = self.held.ended();
-            if let Err(reason) = self.held.status(Instant::now()) {
+            if let Err(reason) = self.held.status(Moment::now()) {
                 return reason;
             }
             ended.await;
@@ -88,13 +88,13 @@ impl LockGuard {
     /// Dropped midway, the renewal may or may not happen; the lease stays valid for as long as it was.
     pub async fn renew(&self) -> Result<(), LockError> {
         let held = &self.held;
-        let sent = Instant::now();
+        let sent = Moment::now();
         held.status(sent).map_err(|reason| held.lost_error(reason))?;
         let renewed = self.keeper.core().store.renew(&held.key, &held.owner, held.ttl).await;
         match renewed {
             Ok(true) => {
-                held.confirm(sent, Instant::now());
-                held.status(Instant::now()).map_err(|reason| held.lost_error(reason))?;
+                held.confirm(sent, Moment::now());
+                held.status(Moment::now()).map_err(|reason| held.lost_error(reason))?;
                 self.keeper.keep(held, sent);
                 Ok(())
             }
@@ -135,7 +135,7 @@ impl LockGuard {
         let core = Arc::clone(self.keeper.core());
         let held = Arc::clone(&self.held);
         self.keeper.forget(&held);
-        let now = Instant::now();
+        let now = Moment::now();
         let status = held.status(now);
         let answer = core.release_once(&held.key, &held.owner, held.to_keep(now)).await;
         // An acquire that may yet execute is left to `drop`, whose release is repeated.
@@ -178,11 +178,11 @@ impl Drop for LockGuard {
         // For a body's call chain that still has it.
         held.lose(LostReason::Expired);
         if !self.ended {
-            let now = Instant::now();
+            let now = Moment::now();
             self.keeper.run(Errand::Release(Leftover {
                 key: held.key.clone(),
                 owner: held.owner,
-                until: now + held.ttl,
+                until: now.at + held.ttl,
                 unsettled: held.unsettled,
                 keep: held.to_keep(now),
             }));
@@ -223,12 +223,12 @@ impl<F: Future> Future for Run<'_, F> {
         // Only its waker matters, the status says the rest: read after, so that a loss is either seen here or wakes us.
         let _ = this.ended.poll(cx);
         // The deadline is read before each poll: a process that was stopped past it must not go on.
-        if let Err(reason) = held.status(Instant::now()) {
+        if let Err(reason) = held.status(Moment::now()) {
             return Poll::Ready(Err(held.lost_error(reason)));
         }
         let value = ready!(this.body.poll(cx));
         // And after it: a body that blocked its thread past the lease did not run alone.
-        match held.status(Instant::now()) {
+        match held.status(Moment::now()) {
             Ok(_) => Poll::Ready(Ok(value)),
             Err(reason) => Poll::Ready(Err(held.lost_error(reason))),
         }

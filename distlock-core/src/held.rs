@@ -13,7 +13,7 @@ use tokio::{
 use crate::{
     error::{LockError, LostReason},
     key::Key,
-    lease::{FencingToken, OwnerToken, valid_until},
+    lease::{FencingToken, Moment, OwnerToken, validity},
     options::{OnLost, Options, RENEWALS_PER_TTL},
 };
 
@@ -27,16 +27,18 @@ pub(crate) struct Held {
     pub(crate) unsettled: bool,
     /// Whether the keeper renews it.
     pub(crate) renewed: bool,
-    /// Where `max_hold` ends.
-    hold_until: Option<Instant>,
-    /// Where `at_least` ends.
-    keep_until: Option<Instant>,
+    granted: Moment,
+    /// Counted from the grant.
+    max_hold: Option<Duration>,
+    /// Counted from the grant; zero for none.
+    at_least: Duration,
     state: Mutex<State>,
     ended: Notify,
 }
 
 struct State {
-    valid_until: Instant,
+    /// When the acquire or renewal was sent that was last confirmed.
+    sent: Moment,
     lost: Option<LostReason>,
     /// Where the keeper's schedule has it.
     alarm: Option<Alarm>,
@@ -52,8 +54,8 @@ impl Held {
         owner: OwnerToken,
         fence: Option<FencingToken>,
         options: &Options,
-        sent: Instant,
-        now: Instant,
+        sent: Moment,
+        granted: Moment,
         unsettled: bool,
     ) -> Self {
         Self {
@@ -64,29 +66,31 @@ impl Held {
             on_lost: options.on_lost,
             unsettled,
             renewed: options.renew,
-            // One that is too far to be told is none.
-            hold_until: options.max_hold.and_then(|hold| now.checked_add(hold)),
-            keep_until: (!options.at_least.is_zero()).then(|| now + options.at_least),
-            state: Mutex::new(State { valid_until: valid_until(sent, options.ttl), lost: None, alarm: None }),
+            granted,
+            max_hold: options.max_hold,
+            at_least: options.at_least,
+            state: Mutex::new(State { sent, lost: None, alarm: None }),
             ended: Notify::new(),
         }
     }
 
     /// What is left of the validity, or why there is none. What was lost once stays lost.
-    pub(crate) fn status(&self, now: Instant) -> Result<Duration, LostReason> {
+    pub(crate) fn status(&self, now: Moment) -> Result<Duration, LostReason> {
         self.status_of(&mut self.state(), now)
     }
 
-    fn status_of(&self, state: &mut State, now: Instant) -> Result<Duration, LostReason> {
+    fn status_of(&self, state: &mut State, now: Moment) -> Result<Duration, LostReason> {
         if let Some(reason) = state.lost {
             return Err(reason);
         }
-        let reason = if self.hold_until.is_some_and(|until| until <= now) {
+        let valid = validity(self.ttl).saturating_sub(now.since(state.sent));
+        let hold = self.max_hold.map_or(Duration::MAX, |hold| hold.saturating_sub(now.since(self.granted)));
+        let reason = if hold.is_zero() {
             LostReason::MaxHold
-        } else if state.valid_until <= now {
+        } else if valid.is_zero() {
             LostReason::Expired
         } else {
-            return Ok(self.last_moment(state) - now);
+            return Ok(valid.min(hold));
         };
         state.lost = Some(reason);
         Err(reason)
@@ -99,10 +103,13 @@ impl Held {
     }
 
     /// A renewal sent at `sent` was confirmed; too late is too late.
-    pub(crate) fn confirm(&self, sent: Instant, now: Instant) {
+    pub(crate) fn confirm(&self, sent: Moment, now: Moment) {
         let mut state = self.state();
         if self.status_of(&mut state, now).is_ok() {
-            state.valid_until = state.valid_until.max(valid_until(sent, self.ttl));
+            // Answers may overtake each other.
+            if sent.at > state.sent.at {
+                state.sent = sent;
+            }
         }
     }
 
@@ -116,15 +123,16 @@ impl Held {
     }
 
     /// How long the key is still to be kept for `at_least`.
-    pub(crate) fn to_keep(&self, now: Instant) -> Option<Duration> {
+    pub(crate) fn to_keep(&self, now: Moment) -> Option<Duration> {
         const WORTH_KEEPING: Duration = Duration::from_millis(1);
-        self.keep_until?.checked_duration_since(now).filter(|rest| *rest >= WORTH_KEEPING)
+        let rest = self.at_least.saturating_sub(now.since(self.granted));
+        (rest >= WORTH_KEEPING).then_some(rest)
     }
 
     /// When the keeper next has something to do for a lease renewed (or acquired) at `sent`.
-    pub(crate) fn next_alarm(&self, sent: Instant) -> Instant {
+    pub(crate) fn next_alarm(&self, sent: Moment) -> Instant {
         let last = self.deadline();
-        if self.renewed { last.min(sent + self.renewal_interval()) } else { last }
+        if self.renewed { last.min(sent.at + self.renewal_interval()) } else { last }
     }
 
     pub(crate) fn renewal_interval(&self) -> Duration {
@@ -133,11 +141,10 @@ impl Held {
 
     /// The instant at which it is lost if nothing happens.
     pub(crate) fn deadline(&self) -> Instant {
-        self.last_moment(&self.state())
-    }
-
-    fn last_moment(&self, state: &State) -> Instant {
-        self.hold_until.map_or(state.valid_until, |until| until.min(state.valid_until))
+        let valid_until = self.state().sent.at + validity(self.ttl);
+        // One that is too far to be told is none.
+        let hold_until = self.max_hold.and_then(|hold| self.granted.at.checked_add(hold));
+        hold_until.map_or(valid_until, |until| until.min(valid_until))
     }
 
     /// Puts down the place in the keeper's schedule and gives back the one before.

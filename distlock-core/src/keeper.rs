@@ -22,7 +22,7 @@ use crate::{
     error::{LostReason, StoreError, StoreErrorKind},
     held::{Alarm, Held},
     key::Key,
-    lease::OwnerToken,
+    lease::{Moment, OwnerToken},
     manager::Core,
     per_runtime::PerRuntime,
     store::{Acquired, StoreFuture},
@@ -82,7 +82,7 @@ pub(crate) struct Leftover {
 
 /// What the task is waiting for.
 enum Done {
-    Renewed { held: Arc<Held>, sent: Instant, answer: Result<bool, StoreError> },
+    Renewed { held: Arc<Held>, sent: Moment, answer: Result<bool, StoreError> },
     Errand,
 }
 
@@ -110,7 +110,7 @@ impl Keeper {
     }
 
     /// Takes care of a lease until [`forget`](Self::forget).
-    pub(crate) fn keep(&self, held: &Arc<Held>, sent: Instant) {
+    pub(crate) fn keep(&self, held: &Arc<Held>, sent: Moment) {
         let at = held.next_alarm(sent);
         let mut state = self.lists.state();
         if state.gone {
@@ -206,10 +206,10 @@ impl Lists {
 
     /// Starts a renewal for each lease whose alarm has rung, or gives the lease up when its time is over.
     fn start_due(self: &Arc<Self>, work: &FuturesUnordered<Work>) {
-        let now = Instant::now();
+        let now = Moment::now();
         let mut over = Vec::new();
         let mut state = self.state();
-        while let Some(entry) = state.alarms.first_entry().filter(|entry| entry.key().0 <= now) {
+        while let Some(entry) = state.alarms.first_entry().filter(|entry| entry.key().0 <= now.at) {
             let held = entry.remove();
             held.set_alarm(None);
             if let Err(reason) = held.status(now) {
@@ -228,7 +228,7 @@ impl Lists {
         }
     }
 
-    fn renewal(self: &Arc<Self>, held: Arc<Held>, sent: Instant) -> Work {
+    fn renewal(self: &Arc<Self>, held: Arc<Held>, sent: Moment) -> Work {
         let renew = self.core.store.renew(&held.key, &held.owner, held.ttl);
         Box::pin(async move {
             // A hung answer must leave time for another try.
@@ -241,10 +241,9 @@ impl Lists {
 
     fn settle(&self, done: Done) {
         let Done::Renewed { held, sent, answer } = done else { return };
-        let now = Instant::now();
         let at = match answer {
             Ok(true) => {
-                held.confirm(sent, now);
+                held.confirm(sent, Moment::now());
                 held.next_alarm(sent)
             }
             Ok(false) => {
@@ -255,7 +254,7 @@ impl Lists {
             }
             Err(error) => {
                 tracing::debug!(key = held.key.name(), %error, "renewal failed, trying again");
-                held.deadline().min(now + retry_delay(held.ttl))
+                held.deadline().min(Instant::now() + retry_delay(held.ttl))
             }
         };
         let mut state = self.state();

@@ -11,6 +11,7 @@ use crate::{
     guard::LockGuard,
     keeper::Keeper,
     key::Key,
+    lease::Moment,
     manager::LockManager,
     options::{OnLost, Options, Wait},
     waiting::Backoff,
@@ -96,7 +97,7 @@ impl LockRequest {
         let Self { manager, key, options } = self;
         let key = manager.key(&key)?;
         let options = options.checked(key.name())?;
-        if chain::holds(manager.core(), &key, started) {
+        if chain::holds(manager.core(), &key, Moment::now()) {
             return Err(LockError::Reentrant { key: key.name().to_owned() });
         }
         let keeper = manager
