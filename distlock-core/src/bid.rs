@@ -58,6 +58,7 @@ impl<'a> Bid<'a> {
     }
 
     async fn ask(&mut self) -> Result<Attempt, StoreError> {
+        self.keeper.core().open()?;
         let mut sent = Moment::now();
         let keeper = self.keeper;
         let store = &keeper.core().store;
@@ -92,9 +93,14 @@ impl<'a> Bid<'a> {
             );
             return Err(StoreError::new(StoreErrorKind::TooLate, detail));
         }
-        (self.granted, self.unsettled) = (false, false);
         let held = Arc::new(held);
-        self.keeper.keep(&held, sent);
+        keeper.keep(&held, sent);
+        // A shutdown that began meanwhile has not seen this lease.
+        if let Err(error) = keeper.core().open() {
+            keeper.forget(&held);
+            return Err(error);
+        }
+        (self.granted, self.unsettled) = (false, false);
         Ok(Attempt::Granted(held))
     }
 }

@@ -140,8 +140,8 @@ pub enum LostReason {
     /// `max_hold` was reached.
     #[error("it was held for its whole max_hold")]
     MaxHold,
-    /// The runtime that kept it alive was shut down.
-    #[error("the runtime that renewed it was shut down")]
+    /// The manager, or the runtime that kept the lease alive, was shut down.
+    #[error("the lock manager or its runtime was shut down")]
     Shutdown,
 }
 
@@ -189,12 +189,18 @@ pub enum StoreErrorKind {
     Nonsense,
     /// The grant came so late that nothing of its ttl was left.
     TooLate,
+    /// The manager was [shut down](crate::LockManager::shutdown).
+    ShutDown,
 }
 
 impl StoreError {
     /// An error of a kind, with a sentence for people that holds no secrets.
     pub fn new(kind: StoreErrorKind, detail: impl Into<String>) -> Self {
         Self { kind, detail: detail.into(), source: None }
+    }
+
+    pub(crate) fn shut_down() -> Self {
+        Self::new(StoreErrorKind::ShutDown, "the lock manager was shut down")
     }
 
     /// Adds the error that caused it.

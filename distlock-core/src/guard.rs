@@ -3,7 +3,7 @@
 use std::{
     fmt,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -14,8 +14,8 @@ use tokio::sync::futures::Notified;
 use crate::{
     chain::{self, Linked},
     error::{LockError, LostReason},
-    held::Held,
-    keeper::{Errand, Keeper, Leftover},
+    held::{Held, Inside},
+    keeper::{Errand, Keeper},
     lease::{FencingToken, Moment},
     options::OnLost,
 };
@@ -34,13 +34,11 @@ use crate::{
 pub struct LockGuard {
     held: Arc<Held>,
     keeper: Keeper,
-    /// Nothing is left to release.
-    ended: bool,
 }
 
 impl LockGuard {
     pub(crate) fn new(held: Arc<Held>, keeper: Keeper) -> Self {
-        Self { held, keeper, ended: false }
+        Self { held, keeper }
     }
 
     /// The key as the caller wrote it, without the manager's namespace.
@@ -119,6 +117,7 @@ impl LockGuard {
         Run {
             body: chain::link(self.keeper.core(), &self.held, body),
             ended: self.held.ended(),
+            inside: self.held.enter(),
             held: &self.held,
         }
     }
@@ -131,7 +130,7 @@ impl LockGuard {
     ///
     /// # Cancel safety
     /// Dropped midway, the release goes on in the background.
-    pub async fn release(mut self) -> Result<(), LockError> {
+    pub async fn release(self) -> Result<(), LockError> {
         let core = Arc::clone(self.keeper.core());
         let held = Arc::clone(&self.held);
         self.keeper.forget(&held);
@@ -139,7 +138,7 @@ impl LockGuard {
         let status = held.status(now);
         let answer = core.release_once(&held.key, &held.owner, held.to_keep(now)).await;
         // An acquire that may yet execute is left to `drop`, whose release is repeated.
-        self.ended = answer.is_ok() && !held.unsettled;
+        held.released.store(answer.is_ok() && !held.unsettled, Ordering::Release);
         if answer.is_ok() {
             core.waiting.released(&held.key);
         }
@@ -177,15 +176,8 @@ impl Drop for LockGuard {
         self.keeper.forget(held);
         // For a body's call chain that still has it.
         held.lose(LostReason::Expired);
-        if !self.ended {
-            let now = Moment::now();
-            self.keeper.run(Errand::Release(Leftover {
-                key: held.key.clone(),
-                owner: held.owner,
-                until: now.at + held.ttl,
-                unsettled: held.unsettled,
-                keep: held.to_keep(now),
-            }));
+        if !held.released.load(Ordering::Acquire) {
+            self.keeper.run(Errand::Release(held.leftover(Moment::now())));
         }
     }
 }
@@ -207,6 +199,8 @@ pin_project! {
         body: Linked<F>,
         #[pin]
         ended: Notified<'a>,
+        // After the body, so that it is dropped after it.
+        inside: Inside<'a>,
         held: &'a Held,
     }
 }

@@ -1,7 +1,10 @@
 //! One lease as this process knows it: shared by its guard, its body and its keeper.
 
 use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -12,6 +15,7 @@ use tokio::{
 
 use crate::{
     error::{LockError, LostReason},
+    keeper::Leftover,
     key::Key,
     lease::{FencingToken, Moment, OwnerToken, validity},
     options::{OnLost, Options, RENEWALS_PER_TTL},
@@ -32,8 +36,25 @@ pub(crate) struct Held {
     max_hold: Option<Duration>,
     /// Counted from the grant; zero for none.
     at_least: Duration,
+    /// Nothing is left to release.
+    pub(crate) released: AtomicBool,
+    /// Bodies that run under it.
+    bodies: AtomicUsize,
+    /// Told when the last body has left.
+    left: Notify,
     state: Mutex<State>,
     ended: Notify,
+}
+
+/// A body under a lease.
+pub(crate) struct Inside<'a>(&'a Held);
+
+impl Drop for Inside<'_> {
+    fn drop(&mut self) {
+        if self.0.bodies.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.0.left.notify_waiters();
+        }
+    }
 }
 
 struct State {
@@ -71,6 +92,9 @@ impl Held {
             at_least: options.at_least,
             state: Mutex::new(State { sent, lost: None, alarm: None }),
             ended: Notify::new(),
+            released: AtomicBool::new(false),
+            bodies: AtomicUsize::new(0),
+            left: Notify::new(),
         }
     }
 
@@ -145,6 +169,39 @@ impl Held {
         // One that is too far to be told is none.
         let hold_until = self.max_hold.and_then(|hold| self.granted.at.checked_add(hold));
         hold_until.map_or(valid_until, |until| until.min(valid_until))
+    }
+
+    /// Whether a keeper has it.
+    pub(crate) fn has_alarm(&self) -> bool {
+        self.state().alarm.is_some()
+    }
+
+    /// What is to be released, and until when that is worth trying.
+    pub(crate) fn leftover(&self, now: Moment) -> Leftover {
+        Leftover {
+            key: self.key.clone(),
+            owner: self.owner,
+            until: now.at + self.ttl,
+            unsettled: self.unsettled,
+            keep: self.to_keep(now),
+        }
+    }
+
+    /// Marks a body as running under this lease until the value is dropped.
+    pub(crate) fn enter(&self) -> Inside<'_> {
+        self.bodies.fetch_add(1, Ordering::AcqRel);
+        Inside(self)
+    }
+
+    /// Waits until no body runs under this lease.
+    pub(crate) async fn empty(&self) {
+        loop {
+            let left = self.left.notified();
+            if self.bodies.load(Ordering::Acquire) == 0 {
+                return;
+            }
+            left.await;
+        }
     }
 
     /// Puts down the place in the keeper's schedule and gives back the one before.

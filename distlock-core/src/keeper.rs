@@ -4,7 +4,7 @@
 //! Callers only put things on its lists, so a `Drop` needs no runtime and never blocks.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     future::Future,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak, atomic::Ordering},
@@ -44,6 +44,8 @@ struct Lists {
     others: Weak<Keepers>,
     state: Mutex<State>,
     wake: Notify,
+    /// Told when nothing is under way.
+    idle: Notify,
 }
 
 #[derive(Default)]
@@ -53,6 +55,8 @@ struct State {
     errands: Vec<Errand>,
     /// When the task wakes by itself; `None` for not at all.
     wakes_at: Option<Instant>,
+    /// Nothing is under way.
+    idle: bool,
     /// No handle is left.
     closing: bool,
     /// The task is gone, with its runtime.
@@ -86,7 +90,18 @@ enum Done {
     Errand,
 }
 
-type Work = Pin<Box<dyn Future<Output = Done> + Send>>;
+/// Renewals under way at a time: enough to fill a connection's pipeline, few enough that each is answered within its time however many
+/// leases fall due at once.
+const RENEWALS_AT_ONCE: usize = 512;
+
+/// What the task has on its hands.
+#[derive(Default)]
+struct Desk {
+    work: FuturesUnordered<Pin<Box<dyn Future<Output = Done> + Send>>>,
+    /// Leases to be renewed as soon as there is room.
+    due: VecDeque<Arc<Held>>,
+    renewing: usize,
+}
 
 impl Keeper {
     /// The current runtime's keeper, started on first use.
@@ -98,7 +113,13 @@ impl Keeper {
     }
 
     fn start(core: Arc<Core>, others: Weak<Keepers>, runtime: &Handle) -> Self {
-        let lists = Arc::new(Lists { core, others, state: Mutex::default(), wake: Notify::new() });
+        let lists = Arc::new(Lists {
+            core,
+            others,
+            state: Mutex::default(),
+            wake: Notify::new(),
+            idle: Notify::new(),
+        });
         // Made here and not in the task: a runtime that is shutting down drops the task before its first poll.
         let running = Running(Arc::clone(&lists));
         runtime.spawn(async move { running.0.run().await });
@@ -145,6 +166,33 @@ impl Keeper {
     }
 }
 
+impl Keeper {
+    /// Gives up every lease, and hands them over to be released.
+    pub(crate) fn give_up_all(&self) -> Vec<Arc<Held>> {
+        let alarms = std::mem::take(&mut self.lists.state().alarms);
+        let leases: Vec<_> = alarms.into_values().collect();
+        for held in &leases {
+            held.set_alarm(None);
+            held.lose(LostReason::Shutdown);
+        }
+        leases
+    }
+
+    /// Waits until all errands are done.
+    pub(crate) async fn idle(&self) {
+        loop {
+            let idle = self.lists.idle.notified();
+            {
+                let state = self.lists.state();
+                if state.gone || (state.idle && state.errands.is_empty()) {
+                    return;
+                }
+            }
+            idle.await;
+        }
+    }
+}
+
 impl Errand {
     fn lease(&self) -> &Leftover {
         let (Self::Release(lease) | Self::Acquire { lease, .. }) = self;
@@ -182,30 +230,40 @@ impl Lists {
     }
 
     async fn run(self: &Arc<Self>) {
-        let mut work: FuturesUnordered<Work> = FuturesUnordered::new();
+        let mut desk = Desk::default();
         loop {
             let wakes_at = {
-                self.start_due(&work);
+                self.ring(&mut desk);
+                self.start_renewals(&mut desk);
                 let mut state = self.state();
                 for errand in std::mem::take(&mut state.errands) {
-                    work.push(self.errand(errand));
+                    desk.work.push(Box::pin(self.errand(errand)));
                 }
-                if state.closing && state.alarms.is_empty() && work.is_empty() {
-                    return;
+                if desk.work.is_empty() {
+                    self.idle.notify_waiters();
+                    if state.closing && state.alarms.is_empty() {
+                        return;
+                    }
                 }
+                state.idle = desk.work.is_empty();
                 state.wakes_at = state.alarms.first_key_value().map(|((at, _), _)| *at);
                 state.wakes_at
             };
             tokio::select! {
                 () = self.wake.notified() => {}
                 () = alarm(wakes_at) => {}
-                Some(done) = work.next() => self.settle(done),
+                Some(done) = desk.work.next() => {
+                    if let Done::Renewed { held, sent, answer } = done {
+                        desk.renewing -= 1;
+                        self.settle(&held, sent, answer);
+                    }
+                }
             }
         }
     }
 
-    /// Starts a renewal for each lease whose alarm has rung, or gives the lease up when its time is over.
-    fn start_due(self: &Arc<Self>, work: &FuturesUnordered<Work>) {
+    /// Puts each lease whose alarm has rung in line for renewal, or gives it up when its time is over.
+    fn ring(&self, desk: &mut Desk) {
         let now = Moment::now();
         let mut over = Vec::new();
         let mut state = self.state();
@@ -218,7 +276,7 @@ impl Lists {
                 // Until the renewal answers, only the lease's last moment is left to watch for.
                 state.set_alarm(&held, held.deadline());
                 if held.renewed {
-                    work.push(self.renewal(held, now));
+                    desk.due.push_back(held);
                 }
             }
         }
@@ -228,27 +286,35 @@ impl Lists {
         }
     }
 
-    fn renewal(self: &Arc<Self>, held: Arc<Held>, sent: Moment) -> Work {
-        let renew = self.core.store.renew(&held.key, &held.owner, held.ttl);
-        Box::pin(async move {
-            // A hung answer must leave time for another try.
-            let answer = timeout(held.renewal_interval(), renew).await.unwrap_or_else(|_| {
-                Err(StoreError::new(StoreErrorKind::TimedOut, "the server did not answer in time"))
-            });
-            Done::Renewed { held, sent, answer }
-        })
+    fn start_renewals(&self, desk: &mut Desk) {
+        while desk.renewing < RENEWALS_AT_ONCE {
+            let Some(held) = desk.due.pop_front() else { return };
+            // It may have been released or lost while it stood in line.
+            if !held.has_alarm() {
+                continue;
+            }
+            desk.renewing += 1;
+            let sent = Moment::now();
+            let renew = self.core.store.renew(&held.key, &held.owner, held.ttl);
+            desk.work.push(Box::pin(async move {
+                // A hung answer must leave time for another try.
+                let answer = timeout(held.renewal_interval(), renew).await.unwrap_or_else(|_| {
+                    Err(StoreError::new(StoreErrorKind::TimedOut, "the server did not answer in time"))
+                });
+                Done::Renewed { held, sent, answer }
+            }));
+        }
     }
 
-    fn settle(&self, done: Done) {
-        let Done::Renewed { held, sent, answer } = done else { return };
+    fn settle(&self, held: &Arc<Held>, sent: Moment, answer: Result<bool, StoreError>) {
         let at = match answer {
             Ok(true) => {
                 held.confirm(sent, Moment::now());
                 held.next_alarm(sent)
             }
             Ok(false) => {
-                if self.state().remove_alarm(&held) {
-                    lose(&held, LostReason::NotOwner);
+                if self.state().remove_alarm(held) {
+                    lose(held, LostReason::NotOwner);
                 }
                 return;
             }
@@ -259,21 +325,21 @@ impl Lists {
         };
         let mut state = self.state();
         // Forgotten meanwhile means released: it must not come back.
-        if state.remove_alarm(&held) {
-            state.set_alarm(&held, at);
+        if state.remove_alarm(held) {
+            state.set_alarm(held, at);
         }
     }
 
-    fn errand(self: &Arc<Self>, errand: Errand) -> Work {
+    fn errand(&self, errand: Errand) -> impl Future<Output = Done> + Send + use<> {
         // Counts the errand if the runtime ends before it does.
         let unfinished = Unfinished { core: Arc::clone(&self.core), key: Some(errand.lease().key.clone()) };
-        Box::pin(async move {
+        async move {
             if let Some(lease) = outcome(errand).await {
                 unfinished.core.end(&lease).await;
             }
             unfinished.finish();
             Done::Errand
-        })
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -320,7 +386,7 @@ impl Drop for Unfinished {
 
 impl Core {
     /// Releases a lease, again and again until the store has confirmed it or the ttl is over.
-    async fn end(&self, lease: &Leftover) {
+    pub(crate) async fn end(&self, lease: &Leftover) {
         let mut delay = Duration::from_millis(10);
         loop {
             let answer = self.release_once(&lease.key, &lease.owner, lease.keep).await;
@@ -389,6 +455,7 @@ impl Drop for Running {
         let (alarms, errands) = {
             let mut state = self.0.state();
             state.gone = true;
+            self.0.idle.notify_waiters();
             (std::mem::take(&mut state.alarms), std::mem::take(&mut state.errands))
         };
         for held in alarms.into_values() {

@@ -4,16 +4,21 @@ use std::{
     fmt,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
+use futures_util::stream::{self, StreamExt};
+use tokio::time::timeout_at;
+
 use crate::{
     builder::LockManagerBuilder,
     error::{LockError, StoreError},
+    held::Held,
     keeper::{Keeper, Keepers},
     key::Key,
+    lease::Moment,
     options::Options,
     request::LockRequest,
     store::{MemoryStore, Store},
@@ -48,11 +53,15 @@ struct Inner {
     ttl: Duration,
 }
 
+/// Enough to fill a connection's pipeline.
+const RELEASES_AT_ONCE: usize = 512;
+
 /// What a manager, its keepers and its guards share.
 pub(crate) struct Core {
     pub(crate) store: Box<dyn Store>,
     pub(crate) waiting: Waiting,
     pub(crate) failed_releases: AtomicU64,
+    pub(crate) shut_down: AtomicBool,
 }
 
 impl LockManager {
@@ -96,7 +105,12 @@ impl LockManager {
     }
 
     pub(crate) fn assemble(store: Box<dyn Store>, namespace: String, ttl: Duration) -> Self {
-        let core = Core { store, waiting: Waiting::default(), failed_releases: AtomicU64::new(0) };
+        let core = Core {
+            store,
+            waiting: Waiting::default(),
+            failed_releases: AtomicU64::new(0),
+            shut_down: AtomicBool::new(false),
+        };
         Self { inner: Arc::new(Inner { core: Arc::new(core), keepers: Arc::default(), namespace, ttl }) }
     }
 
@@ -110,6 +124,32 @@ impl LockManager {
         self.core().failed_releases.load(Ordering::Relaxed)
     }
 
+    /// Releases everything that this manager and its clones hold, and refuses everything from now on.
+    ///
+    /// Running bodies are told that their lease is lost and are dropped at their next await; each key is released when its body has
+    /// ended, or left to its ttl where the body does not end before its lease does. Guards stay usable, and say
+    /// that they are lost. Every later call ends with [`LockError::Store`] of kind
+    /// [`ShutDown`](crate::StoreErrorKind::ShutDown). It returns when the store has confirmed the releases, or their ttl is over.
+    ///
+    /// # Cancel safety
+    /// Dropped midway, later calls are refused all the same, and what was not released yet ends when its guard is dropped, or with its ttl.
+    pub async fn shutdown(&self) {
+        let core = self.core();
+        core.shut_down.store(true, Ordering::Release);
+        let keepers = self.inner.keepers.all();
+        let leases: Vec<_> = keepers.iter().flat_map(Keeper::give_up_all).collect();
+        let release = |held: Arc<Held>| async move {
+            if timeout_at(held.deadline(), held.empty()).await.is_ok() {
+                core.end(&held.leftover(Moment::now())).await;
+                held.released.store(true, Ordering::Release);
+            }
+        };
+        stream::iter(leases).for_each_concurrent(RELEASES_AT_ONCE, release).await;
+        if let Ok(keeper) = self.keeper() {
+            keeper.idle().await;
+        }
+    }
+
     pub(crate) fn key(&self, name: &str) -> Result<Key, LockError> {
         Key::new(&self.inner.namespace, name)
     }
@@ -120,6 +160,14 @@ impl LockManager {
 
     pub(crate) fn keeper(&self) -> Result<Keeper, StoreError> {
         Keeper::of_this_runtime(&self.inner.core, &self.inner.keepers)
+    }
+}
+
+impl Core {
+    /// # Errors
+    /// When the manager was shut down.
+    pub(crate) fn open(&self) -> Result<(), StoreError> {
+        if self.shut_down.load(Ordering::Acquire) { Err(StoreError::shut_down()) } else { Ok(()) }
     }
 }
 

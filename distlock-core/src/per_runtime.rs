@@ -59,6 +59,11 @@ impl<T: Clone + Send + 'static> PerRuntime<T> {
         Ok(value)
     }
 
+    /// The values of all runtimes.
+    pub(crate) fn all(&self) -> Vec<T> {
+        self.values().iter().map(|slot| slot.value.clone()).collect()
+    }
+
     fn values(&self) -> MutexGuard<'_, Vec<Slot<T>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
