@@ -1,1 +1,214 @@
+//! What the attribute's expansion calls. Not part of the interface: it may change in any version.
 
+use std::{
+    fmt::{self, Display, Write},
+    sync::Arc,
+    time::Duration,
+};
+
+use distlock_core::{__private::current_manager, LockError, LockManager, LockRequest};
+
+pub use core::{
+    option::Option::{self, None, Some},
+    result::Result::{self, Err, Ok},
+};
+
+/// A request of the named manager, or of the current one.
+pub fn request(manager: Option<LockManager>, key: String) -> Result<LockRequest, LockError> {
+    let manager = match manager {
+        Some(manager) => manager,
+        None => current_manager(&key)?,
+    };
+    Ok(manager.lock(key))
+}
+
+/// The manager that `locks = ..` names.
+pub fn manager<M: AsManager + ?Sized>(manager: &M) -> LockManager {
+    manager.as_manager().clone()
+}
+
+/// What `locks = ..` takes.
+#[diagnostic::on_unimplemented(
+    message = "`locks` takes a `LockManager`, a reference to one, or an `Arc` of one",
+    label = "this is a `{Self}`"
+)]
+pub trait AsManager {
+    fn as_manager(&self) -> &LockManager;
+}
+
+impl AsManager for LockManager {
+    fn as_manager(&self) -> &LockManager {
+        self
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl<M: AsManager + ?Sized> AsManager for &M {
+    fn as_manager(&self) -> &LockManager {
+        (**self).as_manager()
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl<M: AsManager + ?Sized> AsManager for Arc<M> {
+    fn as_manager(&self) -> &LockManager {
+        (**self).as_manager()
+    }
+}
+
+/// Gives a duration expression its type.
+pub fn duration(duration: Duration) -> Duration {
+    duration
+}
+
+/// The key that an expression gives, as it is.
+pub fn key(key: impl Display) -> String {
+    key.to_string()
+}
+
+/// Puts a key together from a template's text and values.
+#[derive(Default)]
+pub struct KeyBuilder(String);
+
+impl KeyBuilder {
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    pub fn text(&mut self, text: &str) {
+        self.0.push_str(text);
+    }
+
+    /// A value, in which `%`, braces and the character that follows it in the template are percent-encoded, so that values never run into
+    /// each other.
+    pub fn hole(&mut self, value: fmt::Arguments<'_>, follower: Option<char>) {
+        // Writing into a string fails only where a `Display` of the caller's does, which then has printed what it has printed.
+        let _ = Encode { key: &mut self.0, follower }.write_fmt(value);
+    }
+
+    #[must_use]
+    pub fn finish(self) -> String {
+        self.0
+    }
+}
+
+struct Encode<'a> {
+    key: &'a mut String,
+    follower: Option<char>,
+}
+
+impl Write for Encode<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let special = |c: char| matches!(c, '%' | '{' | '}') || Some(c) == self.follower;
+        let mut rest = text;
+        while let Some(at) = rest.find(special) {
+            let (plain, from) = rest.split_at(at);
+            self.key.push_str(plain);
+            let len = from.chars().next().map_or(0, char::len_utf8);
+            for byte in &from.as_bytes()[..len] {
+                write!(self.key, "%{byte:02X}")?;
+            }
+            rest = &from[len..];
+        }
+        self.key.push_str(rest);
+        Ok(())
+    }
+}
+
+/// Whether somebody else holds the key.
+pub fn is_busy(error: &LockError) -> bool {
+    matches!(error, LockError::Busy { .. })
+}
+
+/// A return type that can carry every error of a lock.
+#[diagnostic::on_unimplemented(
+    message = "a locked function must be able to return the lock's errors, and `{Self}` cannot",
+    label = "cannot be made from a `LockError`",
+    note = "return `Result<T, E>` with `E: From<distlock::LockError>`; \
+            or add `on_error = log` (for `()`, `Option<T>`, `Result<(), E>`, `Result<Option<T>, E>`); \
+            or add `on_error = handler`, a path or closure from `LockError` to the return value"
+)]
+pub trait FromLockError: Sized {
+    fn from_lock_error(error: LockError) -> Self;
+}
+
+#[diagnostic::do_not_recommend]
+impl<T, E: From<LockError>> FromLockError for Result<T, E> {
+    fn from_lock_error(error: LockError) -> Self {
+        Err(error.into())
+    }
+}
+
+/// The return value for an error of the lock.
+pub fn convert<R: FromLockError>(error: LockError) -> R {
+    R::from_lock_error(error)
+}
+
+/// A return type that can say "nothing was done".
+#[diagnostic::on_unimplemented(
+    message = "`skip` and `log` need a return type that can say that nothing was done, and `{Self}` cannot",
+    label = "has no value for a call that was skipped",
+    note = "return `()`, `Option<T>`, `Result<(), E>` or `Result<Option<T>, E>`; \
+            or give a handler instead, a path or closure from `LockError` to the return value"
+)]
+pub trait Skip: Sized {
+    fn skipped() -> Self;
+}
+
+#[diagnostic::do_not_recommend]
+impl Skip for () {
+    fn skipped() -> Self {}
+}
+
+#[diagnostic::do_not_recommend]
+impl<T> Skip for Option<T> {
+    fn skipped() -> Self {
+        None
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl<E> Skip for Result<(), E> {
+    fn skipped() -> Self {
+        Ok(())
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl<T, E> Skip for Result<Option<T>, E> {
+    fn skipped() -> Self {
+        Ok(None)
+    }
+}
+
+/// The return value of a call that was skipped.
+#[must_use]
+pub fn skip<R: Skip>() -> R {
+    R::skipped()
+}
+
+/// Reports the error, and returns as a skipped call does.
+pub fn log<R: Skip>(error: LockError) -> R {
+    tracing::error!(key = error.key(), %error, "locked function not run to its end");
+    R::skipped()
+}
+
+/// Gives a handler's argument its type.
+pub fn handler<R, H: FnOnce(LockError) -> R>(handler: H) -> H {
+    handler
+}
+
+/// Calls a handler.
+pub fn handle<R>(handler: impl FnOnce(LockError) -> R, error: LockError) -> R {
+    handler(error)
+}
+
+/// Stands in a branch that is never taken, to tell an async block its type.
+#[must_use]
+pub fn fake<R>() -> R {
+    // Without a panic, and without a word: it is never called.
+    loop {
+        std::thread::park();
+    }
+}

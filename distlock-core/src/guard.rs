@@ -153,14 +153,14 @@ impl LockGuard {
     /// Releases the lock after its body: nothing that goes wrong here may replace the body's value.
     #[doc(hidden)]
     pub async fn finish(self) {
-        if !self.is_held() {
-            // Nobody waits for a server that may well be the reason for the loss.
+        // A lease that ran out is left to the keeper: nobody is to wait for a server that may well be the reason.
+        if !matches!(self.held.status(Moment::now()), Ok(_) | Err(LostReason::MaxHold)) {
             return;
         }
         let key = self.held.key.clone();
         let core = Arc::clone(self.keeper.core());
         match self.release().await {
-            Ok(()) => {}
+            Ok(()) | Err(LockError::Lost { reason: LostReason::MaxHold, .. }) => {}
             // The keeper goes on trying, and counts it when it gives up.
             Err(error @ LockError::Store { .. }) => {
                 tracing::warn!(key = key.name(), %error, "release failed, trying again");

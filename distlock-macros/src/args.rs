@@ -1,0 +1,210 @@
+//! The attribute's arguments as they are written: names and values, each at most once.
+
+use proc_macro2::{Span, TokenStream};
+use quote::ToTokens;
+use syn::{
+    Error, Expr, Ident, Path, Result, Token,
+    ext::IdentExt,
+    parse::{Parse, ParseStream, Parser},
+};
+
+use crate::suggest::meant;
+
+const NAMES: &[&str] = &[
+    "key", "ttl", "wait", "renew", "max_hold", "at_least", "on_busy", "on_error", "on_lost", "fenced",
+    "guard", "locks", "crate",
+];
+
+/// What was written, unchecked beyond its syntax.
+#[derive(Default)]
+pub(crate) struct Args {
+    pub(crate) key: Option<Expr>,
+    pub(crate) ttl: Option<Expr>,
+    pub(crate) wait: Option<Expr>,
+    pub(crate) renew: Option<Expr>,
+    pub(crate) max_hold: Option<Expr>,
+    pub(crate) at_least: Option<Expr>,
+    pub(crate) on_busy: Option<Expr>,
+    pub(crate) on_error: Option<Expr>,
+    pub(crate) on_lost: Option<Expr>,
+    pub(crate) fenced: bool,
+    pub(crate) guard: Option<Ident>,
+    pub(crate) locks: Option<Expr>,
+    pub(crate) distlock: Option<Path>,
+}
+
+/// Parses all arguments; mistakes come back together.
+pub(crate) fn parse(tokens: TokenStream) -> (Args, Option<Error>) {
+    let mut errors = Errors::default();
+    let mut args = Args::default();
+    let parsed = (|input: ParseStream| {
+        let mut seen: Vec<String> = Vec::new();
+        while !input.is_empty() {
+            if let Err(error) = argument(input, &mut args, &mut seen, &mut errors) {
+                errors.push(error);
+                skip_to_comma(input);
+            }
+            if !input.is_empty() {
+                let comma: Result<Token![,]> = input.parse();
+                if let Err(error) = comma {
+                    errors.push(Error::new(error.span(), "expected `,` between two arguments"));
+                    skip_to_comma(input);
+                    let _: Option<Token![,]> = input.parse()?;
+                }
+            }
+        }
+        Ok(())
+    })
+    .parse2(tokens);
+    if let Err(error) = parsed {
+        errors.push(error);
+    }
+    (args, errors.0)
+}
+
+/// Mistakes found so far.
+#[derive(Default)]
+pub(crate) struct Errors(pub(crate) Option<Error>);
+
+impl Errors {
+    pub(crate) fn push(&mut self, error: Error) {
+        match &mut self.0 {
+            Some(all) => all.combine(error),
+            none => *none = Some(error),
+        }
+    }
+
+    /// The value, or its error put down.
+    pub(crate) fn take<T>(&mut self, result: Result<T>) -> Option<T> {
+        result.map_err(|error| self.push(error)).ok()
+    }
+}
+
+fn argument(input: ParseStream, args: &mut Args, seen: &mut Vec<String>, errors: &mut Errors) -> Result<()> {
+    if input.peek(syn::Lit) {
+        let message =
+            "an argument has a name; for the key write `key = \"..\"`, for the time to live `ttl = 30`";
+        return Err(Error::new(input.span(), message));
+    }
+    if !input.peek(Ident::peek_any) {
+        return Err(Error::new(input.span(), format!("expected an argument: one of {}", list())));
+    }
+    let name = Ident::parse_any(input)?;
+    let text = name.to_string();
+    if !NAMES.contains(&text.as_str()) {
+        let hint = match meant(&text, NAMES) {
+            Some(ours) => format!("did you mean `{ours}`?"),
+            None => format!("the arguments are {}", list()),
+        };
+        return Err(Error::new(name.span(), format!("unknown argument `{text}`; {hint}")));
+    }
+    if seen.contains(&text) {
+        errors.push(Error::new(name.span(), format!("`{text}` is given twice; keep one of the two")));
+    }
+    seen.push(text.clone());
+    if text == "fenced" {
+        if input.peek(Token![=]) {
+            return Err(Error::new(input.span(), "`fenced` is a flag; write it alone, or leave it out"));
+        }
+        args.fenced = true;
+        return Ok(());
+    }
+    if !input.peek(Token![=]) {
+        return Err(Error::new(name.span(), format!("`{text}` takes a value: write `{}`", example(&text))));
+    }
+    input.parse::<Token![=]>()?;
+    if input.is_empty() || input.peek(Token![,]) {
+        return Err(Error::new(name.span(), format!("`{text}` has no value: write `{}`", example(&text))));
+    }
+    match text.as_str() {
+        "guard" => args.guard = Some(ident(input)?),
+        "crate" => args.distlock = Some(path(input)?),
+        _ => {
+            let value = value(input, &text)?;
+            let place = match text.as_str() {
+                "key" => &mut args.key,
+                "ttl" => &mut args.ttl,
+                "wait" => &mut args.wait,
+                "renew" => &mut args.renew,
+                "max_hold" => &mut args.max_hold,
+                "at_least" => &mut args.at_least,
+                "on_busy" => &mut args.on_busy,
+                "on_error" => &mut args.on_error,
+                "on_lost" => &mut args.on_lost,
+                _ => &mut args.locks,
+            };
+            *place = Some(value);
+        }
+    }
+    Ok(())
+}
+
+fn value(input: ParseStream, name: &str) -> Result<Expr> {
+    let start = input.span();
+    input.parse::<Expr>().map_err(|_| {
+        Error::new(start, format!("the value of `{name}` is not an expression: write `{}`", example(name)))
+    })
+}
+
+fn ident(input: ParseStream) -> Result<Ident> {
+    input.call(Ident::parse).map_err(|error| {
+        Error::new(
+            error.span(),
+            "`guard` takes the name that the body is to see the lock by: write `guard = lock`",
+        )
+    })
+}
+
+/// A path to the crate, which may also be written as a string, as serde does.
+fn path(input: ParseStream) -> Result<Path> {
+    if input.peek(syn::LitStr) {
+        return input.parse::<syn::LitStr>()?.parse_with(Path::parse_mod_style);
+    }
+    Path::parse_mod_style(input).map_err(|error| {
+        Error::new(error.span(), "`crate` takes the path to distlock: write `crate = ::my_crate::distlock`")
+    })
+}
+
+fn skip_to_comma(input: ParseStream) {
+    while !input.is_empty() && !input.peek(Token![,]) {
+        let skipped: Result<proc_macro2::TokenTree> = input.parse();
+        if skipped.is_err() {
+            return;
+        }
+    }
+}
+
+/// How an argument is written.
+fn example(name: &str) -> &'static str {
+    match name {
+        "key" => "key = \"order:{order_id}\"",
+        "ttl" => "ttl = 30",
+        "wait" => "wait = \"2s\"",
+        "renew" => "renew = false",
+        "max_hold" => "max_hold = \"5m\"",
+        "at_least" => "at_least = \"10s\"",
+        "on_busy" => "on_busy = skip",
+        "on_error" => "on_error = log",
+        "on_lost" => "on_lost = finish",
+        "guard" => "guard = lock",
+        "locks" => "locks = self.locks",
+        _ => "crate = ::distlock",
+    }
+}
+
+fn list() -> String {
+    NAMES.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
+/// The word that an expression consists of, if it is one.
+pub(crate) fn word(expr: &Expr) -> Option<(String, Span)> {
+    let Expr::Path(path) = expr else { return None };
+    let ident = path.path.get_ident()?;
+    (path.attrs.is_empty() && path.qself.is_none())
+        .then(|| (ident.to_token_stream().to_string(), ident.span()))
+}
+
+/// Parses an expression and nothing after it.
+pub(crate) fn whole_expr(tokens: TokenStream) -> Result<Expr> {
+    Expr::parse.parse2(tokens)
+}

@@ -1,0 +1,245 @@
+//! From the checked model to tokens. Nothing can go wrong here.
+//!
+//! ```text
+//! // Input:
+//! #[distributed_lock(key = "order:{id}", ttl = 30)]
+//! async fn fulfil(id: u64) -> Result<(), Error> { body }
+//!
+//! // Output, shortened:
+//! async fn fulfil(id: u64) -> Result<(), Error> {
+//!     let key = { let mut key = KeyBuilder::new(); key.text("order:"); key.hole(format_args!("{}", id), None); key.finish() };
+//!     let acquired = match request(None, key) { Ok(r) => r.ttl(30s).acquire().await, Err(e) => Err(e) };
+//!     let guard = match acquired { Ok(guard) => guard, Err(error) => return convert(error) };
+//!     let outcome = guard.run(async move { if false { return fake(); } let id = id; body }).await;
+//!     guard.finish().await;
+//!     match outcome { Ok(value) => value, Err(error) => convert(error) }
+//! }
+//! ```
+
+use proc_macro2::{Ident, Literal, Span, TokenStream};
+use quote::quote_spanned;
+use syn::{Type, TypeInfer, ext::IdentExt, spanned::Spanned, visit_mut::VisitMut};
+
+use crate::{
+    bindings::{Binding, bound, make_immutable, names},
+    durations::Length,
+    function::{Function, Shape},
+    model::{Key, Model, OnBusy, OnError, Wait},
+    template::{Hole, Piece},
+};
+
+/// `quote!` whose names are our own: no local of ours meets one of the user's.
+macro_rules! own {
+    ($($tokens:tt)*) => {
+        quote_spanned!(Span::mixed_site()=> $($tokens)*)
+    };
+}
+
+/// A place in the user's code, for messages, with names of our own.
+fn at(place: Span) -> Span {
+    place.resolved_at(Span::mixed_site())
+}
+
+/// The function with the lock around its body.
+pub(crate) fn expand(model: Model, mut function: Function) -> TokenStream {
+    let locked = locked(&model, &mut function);
+    let Function { attrs, visibility, defaultness, signature, shape, inner_attrs, .. } = function;
+    let block = match shape {
+        Shape::Async => own!({ #inner_attrs #locked }),
+        Shape::Block { before, after, boxed: true } => {
+            own!({ #before(async move { #inner_attrs #locked }) #after })
+        }
+        Shape::Block { after, .. } => own!({ async move { #inner_attrs #locked } #after }),
+    };
+    own!(#(#attrs)* #visibility #defaultness #signature #block)
+}
+
+fn locked(model: &Model, function: &mut Function) -> TokenStream {
+    let d = &model.distlock;
+    let private = own!(#d::__private);
+    let body = body(model, function);
+    let output_span = function.output_span();
+
+    let manager = match &model.locks {
+        Some(locks) => quote_spanned!(at(locks.span())=> #private::Option::Some(#private::manager(&#locks))),
+        None => own!(#private::Option::None),
+    };
+    let settings = settings(model);
+    let (handler, failed) = match &model.on_error {
+        None => (own!(), quote_spanned!(at(output_span)=> #private::convert(error))),
+        Some(OnError::Log) => (own!(), quote_spanned!(at(output_span)=> #private::log(error))),
+        Some(OnError::Handler(handler)) => {
+            (own!(let on_error = #private::handler(#handler);), own!(#private::handle(on_error, error)))
+        }
+    };
+    let refused = match &model.on_busy {
+        None => own!(return #failed),
+        Some(on_busy) => {
+            let busy = match on_busy {
+                OnBusy::Skip => quote_spanned!(at(output_span)=> #private::skip()),
+                OnBusy::Handler(handler) => own!(#private::handle(#handler, error)),
+            };
+            own! {
+                if #private::is_busy(&error) {
+                    return #busy;
+                }
+                return #failed
+            }
+        }
+    };
+    let key = key(&model.key, &private);
+    let guard = model.guard.as_ref().map(|name| own!(let #name: &#d::LockGuard = &guard;));
+    // Everything but the user's tokens is resolved where the macro is defined: no name of ours meets one of theirs.
+    own! {
+        let manager = #manager;
+        #settings
+        #handler
+        let key = #key;
+        let acquired = match #private::request(manager, key) {
+            #private::Ok(request) => configure(request).acquire().await,
+            #private::Err(error) => #private::Err(error),
+        };
+        let guard = match acquired {
+            #private::Ok(guard) => guard,
+            #private::Err(error) => { #refused; }
+        };
+        #guard
+        let outcome = guard.run(#body).await;
+        guard.finish().await;
+        match outcome {
+            #private::Ok(value) => value,
+            #private::Err(error) => #failed,
+        }
+    }
+}
+
+/// `let configure = ..`, which puts the settings into a request. Their expressions are evaluated here, once.
+fn settings(model: &Model) -> TokenStream {
+    let d = &model.distlock;
+    let length = |length: &Length| length.tokens(d);
+    let mut evaluated = TokenStream::new();
+    let mut calls = TokenStream::new();
+    let mut set = |name: &str, value: TokenStream| {
+        let name = Ident::new(name, Span::mixed_site());
+        evaluated.extend(own!(let #name = #value;));
+        calls.extend(own!(.#name(#name)));
+    };
+    if let Some(ttl) = &model.ttl {
+        set("ttl", length(ttl));
+    }
+    if let Some(Wait::For(wait)) = &model.wait {
+        set("wait", length(wait));
+    }
+    if let Some(max_hold) = &model.max_hold {
+        set("max_hold", length(max_hold));
+    }
+    if let Some(at_least) = &model.at_least {
+        set("at_least", length(at_least));
+    }
+    if let Some(renew) = &model.renew {
+        calls.extend(own!(.renew(#renew)));
+    }
+    if let Some(Wait::Forever) = model.wait {
+        calls.extend(own!(.wait_forever()));
+    }
+    if model.fenced {
+        calls.extend(own!(.fenced()));
+    }
+    if model.finish_when_lost {
+        calls.extend(own!(.on_lost(#d::OnLost::Finish)));
+    }
+    own! {
+        #evaluated
+        let configure = |request: #d::LockRequest| request #calls;
+    }
+}
+
+fn key(key: &Key, private: &TokenStream) -> TokenStream {
+    match key {
+        Key::Computed(expr) => quote_spanned!(at(expr.span())=> #private::key(&#expr)),
+        Key::Template(pieces, span) => {
+            let pieces = pieces.iter().map(|piece| match piece {
+                Piece::Text(text) => own!(key.text(#text);),
+                Piece::Hole(Hole { value, spec, follower }) => {
+                    let mut format = Literal::string(&format!("{{{spec}}}"));
+                    format.set_span(*span);
+                    let follower = match follower {
+                        Some(follower) => own!(#private::Option::Some(#follower)),
+                        None => own!(#private::Option::None),
+                    };
+                    quote_spanned!(at(*span)=> key.hole(::core::format_args!(#format, #value), #follower);)
+                }
+            });
+            let pieces: TokenStream = pieces.collect();
+            own! {{
+                let mut key = #private::KeyBuilder::new();
+                #pieces
+                key.finish()
+            }}
+        }
+    }
+}
+
+/// The body as an async block that owns what it names.
+fn body(model: &Model, function: &mut Function) -> TokenStream {
+    let private = {
+        let d = &model.distlock;
+        own!(#d::__private)
+    };
+    let body = &function.body;
+    // Arguments that the body does not name are not named here either: rustc is to report them as unused.
+    let moved: Vec<Binding> = bound(&function.signature)
+        .into_iter()
+        .filter(|binding| {
+            let name = binding.ident.unraw().to_string();
+            name.starts_with('_') || names(body, &name)
+        })
+        .collect();
+    // Whole, also where the body names a field only: what is left would be dropped after the release.
+    let lets: TokenStream = moved
+        .iter()
+        .map(
+            |Binding { ident, mutable }| {
+                if *mutable { own!(let mut #ident = #ident;) } else { own!(let #ident = #ident;) }
+            },
+        )
+        .collect();
+    let receiver = function.signature.receiver().map(|receiver| {
+        let this = &receiver.self_token;
+        own!(let _ = &#this;)
+    });
+    let fake = function.output.as_ref().and_then(named).map(|output| {
+        // Tells the block its type as a function's signature does, so that `?` and coercions in the body work.
+        own! {
+            if false {
+                return #private::fake::<#output>();
+            }
+        }
+    });
+    let block = own!(async move { #fake #receiver #lets #body });
+    let idents: Vec<Ident> = moved.into_iter().map(|binding| binding.ident).collect();
+    make_immutable(&mut function.signature, &idents);
+    block
+}
+
+/// The type as it can be named in the body: `impl Trait` becomes `_`; `None` where nothing would be left.
+fn named(output: &Type) -> Option<Type> {
+    struct Erase;
+    impl VisitMut for Erase {
+        fn visit_type_mut(&mut self, ty: &mut Type) {
+            if matches!(ty, Type::ImplTrait(_)) {
+                *ty = Type::Infer(TypeInfer {
+                    attrs: Vec::new(),
+                    underscore_token: syn::token::Underscore::default(),
+                });
+            }
+            syn::visit_mut::visit_type_mut(self, ty);
+        }
+    }
+    if matches!(output, Type::ImplTrait(_) | Type::Never(_)) {
+        return None;
+    }
+    let mut output = output.clone();
+    Erase.visit_type_mut(&mut output);
+    Some(output)
+}
