@@ -62,7 +62,7 @@ pub fn duration(duration: Duration) -> Duration {
 }
 
 /// The key that an expression gives, as it is.
-pub fn key(key: impl Display) -> String {
+pub fn key<K: Display + ?Sized>(key: &K) -> String {
     key.to_string()
 }
 
@@ -140,11 +140,6 @@ impl<T, E: From<LockError>> FromLockError for Result<T, E> {
     }
 }
 
-/// The return value for an error of the lock.
-pub fn convert<R: FromLockError>(error: LockError) -> R {
-    R::from_lock_error(error)
-}
-
 /// A return type that can say "nothing was done".
 #[diagnostic::on_unimplemented(
     message = "`skip` and `log` need a return type that can say that nothing was done, and `{Self}` cannot",
@@ -154,6 +149,13 @@ pub fn convert<R: FromLockError>(error: LockError) -> R {
 )]
 pub trait Skip: Sized {
     fn skipped() -> Self;
+
+    /// Reports the error, and returns as a skipped call does.
+    #[must_use]
+    fn logged(error: LockError) -> Self {
+        tracing::error!(key = error.key(), %error, "locked function not run to its end");
+        Self::skipped()
+    }
 }
 
 #[diagnostic::do_not_recommend]
@@ -180,18 +182,6 @@ impl<T, E> Skip for Result<Option<T>, E> {
     fn skipped() -> Self {
         Ok(None)
     }
-}
-
-/// The return value of a call that was skipped.
-#[must_use]
-pub fn skip<R: Skip>() -> R {
-    R::skipped()
-}
-
-/// Reports the error, and returns as a skipped call does.
-pub fn log<R: Skip>(error: LockError) -> R {
-    tracing::error!(key = error.key(), %error, "locked function not run to its end");
-    R::skipped()
 }
 
 /// Gives a handler's argument its type.

@@ -1,4 +1,10 @@
 //! Every form of function and return type that the attribute accepts, run on the in-memory store.
+#![allow(
+    clippy::pedantic,
+    clippy::redundant_pattern,
+    clippy::too_many_arguments,
+    reason = "odd forms are the point"
+)]
 
 use std::{
     cell::Cell,
@@ -591,4 +597,25 @@ async fn a_locked_future_is_send_when_its_body_is() {
     assert_send(&held);
     assert_send(&plain(1));
     assert_send(&returns_future(1));
+}
+
+// Functions that a macro writes.
+
+macro_rules! locked {
+    ($name:ident, $argument:ident, $key:literal) => {
+        #[distributed_lock(key = $key, guard = lock)]
+        async fn $name($argument: u8, own: u8) -> AppResult<String> {
+            Ok(format!("{} {own}", lock.key()))
+        }
+    };
+}
+
+locked!(from_a_macro, id, "m:{id}");
+
+#[tokio::test]
+async fn macros_can_write_locked_functions() {
+    on_a_fresh_manager(|_| async {
+        assert_eq!(from_a_macro(1, 2).await.unwrap(), "m:1 2");
+    })
+    .await;
 }

@@ -141,9 +141,17 @@ fn argument(input: ParseStream, args: &mut Args, seen: &mut Vec<String>, errors:
 
 fn value(input: ParseStream, name: &str) -> Result<Expr> {
     let start = input.span();
-    input.parse::<Expr>().map_err(|_| {
+    input.parse::<Expr>().map(ungroup).map_err(|_| {
         Error::new(start, format!("the value of `{name}` is not an expression: write `{}`", example(name)))
     })
+}
+
+/// A value that came through a `macro_rules!` fragment stands in an invisible group: a key template must be seen as one all the same.
+fn ungroup(value: Expr) -> Expr {
+    match value {
+        Expr::Group(group) => ungroup(*group.expr),
+        value => value,
+    }
 }
 
 fn ident(input: ParseStream) -> Result<Ident> {

@@ -1,24 +1,25 @@
 //! The names that a function's arguments bring in.
 
+use proc_macro2::Span;
 use quote::ToTokens;
 use syn::{
     FnArg, GenericParam, Ident, PatIdent, Signature, ext::IdentExt, visit::Visit, visit_mut::VisitMut,
 };
 
-/// The names that the key and other argument expressions may use.
+/// The names that the key and other argument expressions may use, and where they are resolved.
 pub(crate) struct Bindings {
-    names: Vec<String>,
+    names: Vec<(String, Span)>,
 }
 
 impl Bindings {
     pub(crate) fn of(signature: &Signature) -> Self {
-        let mut names: Vec<String> =
-            bound(signature).iter().map(|binding| binding.ident.unraw().to_string()).collect();
-        if signature.receiver().is_some() {
-            names.push("self".to_owned());
+        let known = |ident: &Ident| (ident.unraw().to_string(), ident.span());
+        let mut names: Vec<_> = bound(signature).iter().map(|binding| known(&binding.ident)).collect();
+        if let Some(receiver) = signature.receiver() {
+            names.push(("self".to_owned(), receiver.self_token.span));
         }
         names.extend(signature.generics.params.iter().filter_map(|param| match param {
-            GenericParam::Const(param) => Some(param.ident.unraw().to_string()),
+            GenericParam::Const(param) => Some(known(&param.ident)),
             _ => None,
         }));
         Self { names }
@@ -26,15 +27,20 @@ impl Bindings {
 
     #[cfg(test)]
     pub(crate) fn of_names(names: &[&str]) -> Self {
-        Self { names: names.iter().map(|name| (*name).to_owned()).collect() }
+        Self { names: names.iter().map(|name| ((*name).to_owned(), Span::call_site())).collect() }
+    }
+
+    /// Where the name was bound.
+    pub(crate) fn get(&self, name: &str) -> Option<Span> {
+        self.names.iter().find(|(known, _)| known == name).map(|(_, span)| *span)
     }
 
     pub(crate) fn contains(&self, name: &str) -> bool {
-        self.names.iter().any(|known| known == name)
+        self.get(name).is_some()
     }
 
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
-        self.names.iter().map(String::as_str)
+        self.names.iter().map(|(name, _)| name.as_str())
     }
 }
 

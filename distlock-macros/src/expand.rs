@@ -9,21 +9,21 @@
 //! async fn fulfil(id: u64) -> Result<(), Error> {
 //!     let key = { let mut key = KeyBuilder::new(); key.text("order:"); key.hole(format_args!("{}", id), None); key.finish() };
 //!     let acquired = match request(None, key) { Ok(r) => r.ttl(30s).acquire().await, Err(e) => Err(e) };
-//!     let guard = match acquired { Ok(guard) => guard, Err(error) => return convert(error) };
+//!     let guard = match acquired { Ok(guard) => guard, Err(error) => return from_lock_error(error) };
 //!     let outcome = guard.run(async move { if false { return fake(); } let id = id; body }).await;
 //!     guard.finish().await;
-//!     match outcome { Ok(value) => value, Err(error) => convert(error) }
+//!     match outcome { Ok(value) => value, Err(error) => from_lock_error(error) }
 //! }
 //! ```
 
 use proc_macro2::{Ident, Literal, Span, TokenStream};
 use quote::quote_spanned;
-use syn::{Type, TypeInfer, ext::IdentExt, spanned::Spanned, visit_mut::VisitMut};
+use syn::{Type, ext::IdentExt, spanned::Spanned, visit_mut::VisitMut};
 
 use crate::{
     bindings::{Binding, bound, make_immutable, names},
     durations::Length,
-    function::{Function, Shape},
+    function::{Function, Shape, inferred},
     model::{Key, Model, OnBusy, OnError, Wait},
     template::{Hole, Piece},
 };
@@ -40,9 +40,21 @@ fn at(place: Span) -> Span {
     place.resolved_at(Span::mixed_site())
 }
 
+/// Our path, as if it stood at a place in the user's code: rustc points to where all of a path comes from.
+fn placed(path: &TokenStream, place: Span) -> TokenStream {
+    let place = at(place);
+    path.clone()
+        .into_iter()
+        .map(|mut token| {
+            token.set_span(place);
+            token
+        })
+        .collect()
+}
+
 /// The function with the lock around its body.
-pub(crate) fn expand(model: Model, mut function: Function) -> TokenStream {
-    let locked = locked(&model, &mut function);
+pub(crate) fn expand(model: &Model, mut function: Function) -> TokenStream {
+    let locked = locked(model, &mut function);
     let Function { attrs, visibility, defaultness, signature, shape, inner_attrs, .. } = function;
     let block = match shape {
         Shape::Async => own!({ #inner_attrs #locked }),
@@ -60,14 +72,17 @@ fn locked(model: &Model, function: &mut Function) -> TokenStream {
     let body = body(model, function);
     let output_span = function.output_span();
 
-    let manager = match &model.locks {
-        Some(locks) => quote_spanned!(at(locks.span())=> #private::Option::Some(#private::manager(&#locks))),
-        None => own!(#private::Option::None),
+    let manager = if let Some(locks) = &model.locks {
+        let private = placed(&private, locks.span());
+        quote_spanned!(at(locks.span())=> #private::Option::Some(#private::manager(&#locks)))
+    } else {
+        own!(#private::Option::None)
     };
     let settings = settings(model);
+    let at_output = placed(&private, output_span);
     let (handler, failed) = match &model.on_error {
-        None => (own!(), quote_spanned!(at(output_span)=> #private::convert(error))),
-        Some(OnError::Log) => (own!(), quote_spanned!(at(output_span)=> #private::log(error))),
+        None => (own!(), quote_spanned!(at(output_span)=> #at_output::FromLockError::from_lock_error(error))),
+        Some(OnError::Log) => (own!(), quote_spanned!(at(output_span)=> #at_output::Skip::logged(error))),
         Some(OnError::Handler(handler)) => {
             (own!(let on_error = #private::handler(#handler);), own!(#private::handle(on_error, error)))
         }
@@ -76,8 +91,11 @@ fn locked(model: &Model, function: &mut Function) -> TokenStream {
         None => own!(return #failed),
         Some(on_busy) => {
             let busy = match on_busy {
-                OnBusy::Skip => quote_spanned!(at(output_span)=> #private::skip()),
-                OnBusy::Handler(handler) => own!(#private::handle(#handler, error)),
+                OnBusy::Skip => quote_spanned!(at(output_span)=> #at_output::Skip::skipped()),
+                OnBusy::Handler(handler) => {
+                    let private = placed(&private, handler.span());
+                    quote_spanned!(at(handler.span())=> #private::handle(#handler, error))
+                }
             };
             own! {
                 if #private::is_busy(&error) {
@@ -156,16 +174,20 @@ fn settings(model: &Model) -> TokenStream {
 
 fn key(key: &Key, private: &TokenStream) -> TokenStream {
     match key {
-        Key::Computed(expr) => quote_spanned!(at(expr.span())=> #private::key(&#expr)),
+        Key::Computed(expr) => {
+            let private = placed(private, expr.span());
+            quote_spanned!(at(expr.span())=> #private::key(&#expr))
+        }
         Key::Template(pieces, span) => {
             let pieces = pieces.iter().map(|piece| match piece {
                 Piece::Text(text) => own!(key.text(#text);),
                 Piece::Hole(Hole { value, spec, follower }) => {
                     let mut format = Literal::string(&format!("{{{spec}}}"));
                     format.set_span(*span);
-                    let follower = match follower {
-                        Some(follower) => own!(#private::Option::Some(#follower)),
-                        None => own!(#private::Option::None),
+                    let follower = if let Some(follower) = follower {
+                        own!(#private::Option::Some(#follower))
+                    } else {
+                        own!(#private::Option::None)
                     };
                     quote_spanned!(at(*span)=> key.hole(::core::format_args!(#format, #value), #follower);)
                 }
@@ -198,11 +220,13 @@ fn body(model: &Model, function: &mut Function) -> TokenStream {
     // Whole, also where the body names a field only: what is left would be dropped after the release.
     let lets: TokenStream = moved
         .iter()
-        .map(
-            |Binding { ident, mutable }| {
-                if *mutable { own!(let mut #ident = #ident;) } else { own!(let #ident = #ident;) }
-            },
-        )
+        .map(|Binding { ident, mutable }| {
+            let mutable = mutable.then(|| own!(mut));
+            own! {
+                #[allow(clippy::used_underscore_binding, clippy::no_effect_underscore_binding)]
+                let #mutable #ident = #ident;
+            }
+        })
         .collect();
     let receiver = function.signature.receiver().map(|receiver| {
         let this = &receiver.self_token;
@@ -228,10 +252,7 @@ fn named(output: &Type) -> Option<Type> {
     impl VisitMut for Erase {
         fn visit_type_mut(&mut self, ty: &mut Type) {
             if matches!(ty, Type::ImplTrait(_)) {
-                *ty = Type::Infer(TypeInfer {
-                    attrs: Vec::new(),
-                    underscore_token: syn::token::Underscore::default(),
-                });
+                *ty = inferred();
             }
             syn::visit_mut::visit_type_mut(self, ty);
         }

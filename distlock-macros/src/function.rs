@@ -22,7 +22,7 @@ pub(crate) struct Function {
     /// `#![..]` at the beginning of the body.
     pub(crate) inner_attrs: TokenStream,
     pub(crate) body: TokenStream,
-    /// What the body gives, `None` for nothing written or not to be found out.
+    /// What the body gives, `None` for nothing written.
     pub(crate) output: Option<Type>,
 }
 
@@ -132,7 +132,7 @@ fn future_block(signature: &Signature, block: &Group) -> Result<(Shape, TokenStr
         return Err(Error::new(span, message));
     };
     let boxed = !before.is_empty();
-    Ok((Shape::Block { before, after, boxed }, inner, future))
+    Ok((Shape::Block { before, after, boxed }, inner, Some(future)))
 }
 
 /// `async move { .. }`, `Box::pin(async move { .. })` or `async move { .. }.boxed()`: before, inside, after.
@@ -180,8 +180,8 @@ fn async_block(tokens: &[TokenTree]) -> Option<(TokenStream, &[TokenTree])> {
     }
 }
 
-/// What the returned future gives: `Some(None)` when it is a future of something that cannot be named here.
-fn future_output(returned: &Type) -> Option<Option<Type>> {
+/// What the returned future gives, `_` for what is not named; `None` when it is no future.
+fn future_output(returned: &Type) -> Option<Type> {
     match returned {
         Type::ImplTrait(future) => of_bounds(future.bounds.iter()),
         Type::TraitObject(future) => of_bounds(future.bounds.iter()),
@@ -196,7 +196,7 @@ fn future_output(returned: &Type) -> Option<Option<Type>> {
             });
             match last.ident.to_string().as_str() {
                 "Pin" | "Box" => future_output(types.next()?),
-                "BoxFuture" | "LocalBoxFuture" => Some(types.next().cloned()),
+                "BoxFuture" | "LocalBoxFuture" => Some(types.next().cloned().unwrap_or_else(inferred)),
                 _ => None,
             }
         }
@@ -204,16 +204,22 @@ fn future_output(returned: &Type) -> Option<Option<Type>> {
     }
 }
 
-fn of_bounds<'a>(mut bounds: impl Iterator<Item = &'a TypeParamBound>) -> Option<Option<Type>> {
+fn of_bounds<'a>(mut bounds: impl Iterator<Item = &'a TypeParamBound>) -> Option<Type> {
     bounds.find_map(|bound| {
         let TypeParamBound::Trait(bound) = bound else { return None };
         let last = bound.path.segments.last().filter(|last| last.ident == "Future")?;
-        let PathArguments::AngleBracketed(args) = &last.arguments else { return Some(None) };
-        Some(args.args.iter().find_map(|arg| match arg {
+        let PathArguments::AngleBracketed(args) = &last.arguments else { return Some(inferred()) };
+        let output = args.args.iter().find_map(|arg| match arg {
             GenericArgument::AssocType(output) if output.ident == "Output" => Some(output.ty.clone()),
             _ => None,
-        }))
+        });
+        Some(output.unwrap_or_else(inferred))
     })
+}
+
+/// `_`
+pub(crate) fn inferred() -> Type {
+    Type::Infer(syn::TypeInfer { attrs: Vec::new(), underscore_token: syn::token::Underscore::default() })
 }
 
 /// Attributes of the body belong to the block that they stand in: ours, now.

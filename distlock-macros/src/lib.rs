@@ -18,12 +18,12 @@ mod template;
 #[doc = include_str!("../attribute.md")]
 #[proc_macro_attribute]
 pub fn distributed_lock(args: TokenStream, item: TokenStream) -> TokenStream {
-    attribute(args.into(), item.into()).into()
+    attribute(args.into(), &item.into()).into()
 }
 
-fn attribute(args: proc_macro2::TokenStream, item: proc_macro2::TokenStream) -> proc_macro2::TokenStream {
+fn attribute(args: proc_macro2::TokenStream, item: &proc_macro2::TokenStream) -> proc_macro2::TokenStream {
     match function::parse(item.clone()).and_then(|function| Ok((model::check(args, &function)?, function))) {
-        Ok((model, function)) => expand::expand(model, function),
+        Ok((model, function)) => expand::expand(&model, function),
         // The item stays, unlocked: the error keeps the crate from building, and editors keep what they know of it.
         Err(error) => {
             let errors = error.to_compile_error();

@@ -127,7 +127,7 @@ fn hole(text: &str, span: Span, bindings: &Bindings) -> Result<Hole> {
     let is_keyword = bindings.contains(value) && value != "self" && syn::parse_str::<Ident>(value).is_err();
     let raw = if is_keyword { "r#" } else { "" };
     let tokens = TokenStream::from_str(&format!("{raw}{value}")).map_err(|_| form())?;
-    let tokens = respan(tokens, span);
+    let tokens = respan(tokens, span, bindings);
     let expr = whole_expr(tokens.clone()).map_err(|_| form())?;
     check_form(&expr, bindings, span).ok_or_else(form)??;
     Ok(Hole { value: tokens, spec: spec.trim_end().to_owned(), follower: None })
@@ -191,15 +191,25 @@ fn check_name(name: &Ident, bindings: &Bindings, span: Span) -> Result<()> {
     Err(Error::new(span, format!("`{{{text}}}` in the key template is no argument of the function; {hint}")))
 }
 
-/// The tokens, as if they stood where the literal stands.
-fn respan(tokens: TokenStream, span: Span) -> TokenStream {
+/// The tokens, as if they stood where the literal stands; an argument's name means that argument, also where a macro wrote the one and its
+/// caller the other.
+fn respan(tokens: TokenStream, span: Span, bindings: &Bindings) -> TokenStream {
     tokens
         .into_iter()
         .map(|mut token| {
-            if let TokenTree::Group(group) = &token {
-                token = Group::new(group.delimiter(), respan(group.stream(), span)).into();
+            let mut place = span;
+            match &token {
+                TokenTree::Group(group) => {
+                    token = Group::new(group.delimiter(), respan(group.stream(), span, bindings)).into();
+                }
+                TokenTree::Ident(name) => {
+                    if let Some(bound) = bindings.get(&name.unraw().to_string()) {
+                        place = span.resolved_at(bound);
+                    }
+                }
+                _ => {}
             }
-            token.set_span(span);
+            token.set_span(place);
             token
         })
         .collect()

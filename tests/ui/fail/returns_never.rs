@@ -1,0 +1,8 @@
+use distlock::distributed_lock;
+
+#[distributed_lock(key = "k")]
+async fn fulfil() -> ! {
+    loop {}
+}
+
+fn main() {}

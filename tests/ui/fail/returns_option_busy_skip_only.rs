@@ -1,0 +1,8 @@
+use distlock::distributed_lock;
+
+#[distributed_lock(key = "k", on_busy = skip)]
+async fn fulfil() -> Option<u64> {
+    None
+}
+
+fn main() {}
