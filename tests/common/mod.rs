@@ -1,9 +1,9 @@
 //! Real Redis servers for tests, each on a free port with empty data, gone with the test that started it.
-#![allow(dead_code, reason = "each test file uses a part of it")]
+#![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 
 use std::{
     future::Future,
-    io::{Read, Write},
+    io::{BufRead, BufReader, Read, Write},
     net::{TcpListener, TcpStream},
     path::PathBuf,
     process::{Child, Command, Stdio},
@@ -18,6 +18,8 @@ pub struct RedisServer {
     directory: PathBuf,
     /// A shell that kills the server when its standard input is closed: also when this process is killed.
     keeper: Option<Child>,
+    /// The server's process id.
+    process: String,
     settings: Vec<String>,
 }
 
@@ -36,7 +38,7 @@ impl RedisServer {
         let directory = std::env::temp_dir().join(format!("distlock-test-{}-{port}", std::process::id()));
         std::fs::create_dir_all(&directory).expect("a directory for the server");
         let settings = settings.iter().map(|setting| (*setting).to_owned()).collect();
-        let mut server = Self { port, directory, keeper: None, settings };
+        let mut server = Self { port, directory, keeper: None, process: String::new(), settings };
         server.restart();
         server
     }
@@ -64,13 +66,10 @@ impl RedisServer {
             .stdout(Stdio::piped())
             .spawn()
             .expect("a shell");
-        let mut first = [0];
-        keeper
-            .stdout
-            .as_mut()
-            .expect("the shell's output")
-            .read_exact(&mut first)
-            .expect("the server's process id");
+        let mut line = String::new();
+        let output = keeper.stdout.take().expect("the shell's output");
+        BufReader::new(output).read_line(&mut line).expect("the server's process id");
+        line.trim().clone_into(&mut self.process);
         self.keeper = Some(keeper);
         let patience = Instant::now() + Duration::from_secs(20);
         while !self.answers() {
@@ -109,11 +108,8 @@ impl RedisServer {
     }
 
     fn signal(&self, signal: &str) {
-        let keeper = self.keeper.as_ref().expect("the server runs");
-        let sent = Command::new("pkill")
-            .args([&format!("-{signal}"), "-P", &keeper.id().to_string(), "-x", "redis-server"])
-            .status();
-        assert!(sent.expect("pkill").success(), "the server got SIG{signal}");
+        let sent = Command::new("sh").args(["-c", &format!("kill -{signal} {}", self.process)]).status();
+        assert!(sent.expect("a shell").success(), "the server got SIG{signal}");
     }
 
     /// `redis://127.0.0.1:port/`
