@@ -192,10 +192,22 @@ impl Acquisition<'_> {
         let mut backoff = Backoff::new();
         let mut failing: Option<(Instant, StoreError)> = None;
         loop {
+            if let Some(retry) = place.planned()
+                && before(deadline, place.worth_a_try(&*core.store, retry)).await.is_none()
+            {
+                return Err(match failing {
+                    Some((_, error)) => self.store(error),
+                    None => self.busy(place.remaining(Instant::now())),
+                });
+            }
             let answer = before(deadline, bid.attempt()).await;
             let now = Instant::now();
             let remaining = match answer {
-                Some(Ok(Attempt::Granted(held))) => return Ok(held),
+                Some(Ok(Attempt::Granted(held))) => {
+                    // Those behind wait for our release, and look now and then in case it does not come.
+                    place.plan(now + backoff.next());
+                    return Ok(held);
+                }
                 Some(Ok(Attempt::Held { remaining })) => {
                     failing = None;
                     place.saw(remaining, now);
@@ -223,13 +235,7 @@ impl Acquisition<'_> {
             };
             // The lease may lapse before the next retry is due.
             let pause = remaining.map_or(Duration::MAX, |left| left + ROUNDING).min(backoff.next());
-            let retry = now + pause;
-            if before(deadline, place.worth_a_try(&*core.store, retry)).await.is_none() {
-                return Err(match failing {
-                    Some((_, error)) => self.store(error),
-                    None => self.busy(place.remaining(Instant::now())),
-                });
-            }
+            place.plan(now + pause);
         }
     }
 

@@ -29,8 +29,16 @@ struct Queue {
     turn: TurnMutex<()>,
     /// Told when this process has released the key.
     released: Notify,
-    /// When the holder's lease ends, as last seen by a head.
-    held_until: Mutex<Option<Instant>>,
+    seen: Mutex<Seen>,
+}
+
+/// What a head leaves to those behind it.
+#[derive(Default, Clone, Copy)]
+struct Seen {
+    /// When the holder's lease ends, as the store last said.
+    held_until: Option<Instant>,
+    /// When the next attempt is due.
+    retry: Option<Instant>,
 }
 
 impl Waiting {
@@ -73,14 +81,25 @@ impl Place<'_> {
         self.queue.turn.lock().await
     }
 
-    /// Notes what the store said of the holder's lease, for those further back.
+    /// Notes what the store said of the holder's lease.
     pub(crate) fn saw(&self, remaining: Option<Duration>, now: Instant) {
-        *self.held_until() = remaining.map(|left| now + left);
+        self.seen().held_until = remaining.map(|left| now + left);
+    }
+
+    /// Notes when the next attempt is due, by whoever is the head then: a line whose waiters give up one by one asks no oftener than
+    /// one of them.
+    pub(crate) fn plan(&self, retry: Instant) {
+        self.seen().retry = Some(retry);
+    }
+
+    /// When the next attempt is due; `None` for now.
+    pub(crate) fn planned(&self) -> Option<Instant> {
+        self.seen().retry
     }
 
     /// What is left of the holder's lease, as last seen by a head.
     pub(crate) fn remaining(&self, now: Instant) -> Option<Duration> {
-        self.held_until().map(|until| until.saturating_duration_since(now))
+        self.seen().held_until.map(|until| until.saturating_duration_since(now))
     }
 
     /// Sleeps until the key is worth another attempt: released in this process, free by the store's hint, or, since a hint may never
@@ -94,8 +113,8 @@ impl Place<'_> {
         }
     }
 
-    fn held_until(&self) -> MutexGuard<'_, Option<Instant>> {
-        self.queue.held_until.lock().unwrap_or_else(PoisonError::into_inner)
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.queue.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

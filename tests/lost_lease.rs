@@ -1,0 +1,237 @@
+//! A body never outlives its lease unnoticed, and keeps it for as long as it runs.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use common::{RedisServer, eventually};
+use distlock::{LockError, LockManager, LostReason, OnLost, distributed_lock};
+
+mod common;
+
+const SOON: Duration = Duration::from_secs(5);
+
+fn lost(result: Result<(), LockError>) -> LostReason {
+    match result {
+        Err(LockError::Lost { reason, .. }) => reason,
+        other => panic!("expected a lost lock, not {other:?}"),
+    }
+}
+
+/// Says when it is dropped.
+struct Dropped(Arc<AtomicBool>);
+
+impl Drop for Dropped {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+#[distributed_lock(key = "job", ttl = "300ms", locks = locks)]
+async fn endless(locks: &LockManager, _dropped: Dropped) -> Result<(), LockError> {
+    std::future::pending().await
+}
+
+#[distributed_lock(key = "job", ttl = "300ms", on_lost = finish, guard = lock, locks = locks)]
+async fn finishes(locks: &LockManager) -> Result<LostReason, LockError> {
+    Ok(lock.lost().await)
+}
+
+#[tokio::test]
+async fn a_deleted_key_stops_the_body() {
+    let server = RedisServer::start();
+    let locks = LockManager::connect(server.url()).await.unwrap();
+    let dropped = Arc::new(AtomicBool::new(false));
+    let call = endless(&locks, Dropped(Arc::clone(&dropped)));
+    let delete = async {
+        eventually(SOON, || async { server.has("lock:job").await }).await;
+        server.command::<u8>(&["DEL", "lock:job"]).await;
+    };
+    let (result, ()) = tokio::join!(call, delete);
+    assert_eq!(lost(result), LostReason::NotOwner);
+    assert!(dropped.load(Ordering::SeqCst), "the body was dropped before the call returned");
+    assert!(!server.has("lock:job").await, "a renewal never makes the key anew");
+}
+
+#[tokio::test]
+async fn a_key_taken_over_stops_the_body_and_stays_as_it_is() {
+    let server = RedisServer::start();
+    let locks = LockManager::connect(server.url()).await.unwrap();
+    let call = endless(&locks, Dropped(Arc::default()));
+    let take = async {
+        eventually(SOON, || async { server.has("lock:job").await }).await;
+        server.command::<()>(&["SET", "lock:job", "somebody else"]).await;
+    };
+    let (result, ()) = tokio::join!(call, take);
+    assert_eq!(lost(result), LostReason::NotOwner);
+    assert_eq!(server.command::<String>(&["GET", "lock:job"]).await, "somebody else");
+    assert_eq!(server.command::<i64>(&["PTTL", "lock:job"]).await, -1);
+}
+
+#[tokio::test]
+async fn on_lost_finish_lets_the_body_end_and_tells_it() {
+    let server = RedisServer::start();
+    let locks = LockManager::connect(server.url()).await.unwrap();
+    let delete = async {
+        eventually(SOON, || async { server.has("lock:job").await }).await;
+        server.command::<u8>(&["DEL", "lock:job"]).await;
+    };
+    let (result, ()) = tokio::join!(finishes(&locks), delete);
+    assert_eq!(result.unwrap(), LostReason::NotOwner);
+}
+
+#[tokio::test]
+async fn a_server_that_stops_answering_ends_the_body_within_its_validity() {
+    let server = RedisServer::start();
+    let locks = LockManager::connect(server.url()).await.unwrap();
+    let start = Instant::now();
+    let pause = async {
+        eventually(SOON, || async { server.has("lock:job").await }).await;
+        server.pause();
+    };
+    let (result, ()) = tokio::join!(endless(&locks, Dropped(Arc::default())), pause);
+    assert_eq!(lost(result), LostReason::Expired);
+    assert!(start.elapsed() < SOON, "not after the response timeouts of many tries");
+    server.resume();
+    eventually(SOON, || async { !server.has("lock:job").await }).await;
+}
+
+#[tokio::test]
+async fn a_body_of_many_ttls_keeps_its_lock() {
+    let server = RedisServer::start();
+    let (locks, rival) = (
+        LockManager::connect(server.url()).await.unwrap(),
+        LockManager::connect(server.url()).await.unwrap(),
+    );
+    let ttl = Duration::from_millis(200);
+    let held = locks.lock("job").ttl(ttl).run(async {
+        let end = Instant::now() + ttl * 6;
+        let mut attempts = 0;
+        while Instant::now() < end {
+            assert!(
+                rival.lock("job").try_acquire().await.unwrap().is_none(),
+                "a second holder after {attempts} tries"
+            );
+            attempts += 1;
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        attempts
+    });
+    assert!(held.await.unwrap() > 10);
+    assert!(rival.lock("job").try_acquire().await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn renewal_errors_are_survived_while_the_lease_lasts() {
+    let server = RedisServer::start();
+    let locks = LockManager::connect(server.url()).await.unwrap();
+    let body = locks.lock("job").ttl(Duration::from_millis(900)).run(async {
+        // Past the first renewal, and well before the end.
+        tokio::time::sleep(Duration::from_millis(250)).await;
+        server.pause();
+        tokio::time::sleep(Duration::from_millis(350)).await;
+        server.resume();
+        tokio::time::sleep(Duration::from_millis(1200)).await;
+    });
+    body.await.unwrap();
+}
+
+// What needs no server runs on tokio's paused clock.
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_is_not_renewed_runs_out() {
+    let locks = LockManager::in_memory();
+    let start = tokio::time::Instant::now();
+    let body = locks.lock("job").ttl(Duration::from_secs(10)).renew(false).run(std::future::pending());
+    assert_eq!(lost(body.await), LostReason::Expired);
+    // ttl - ttl/100 - 2 ms, and the clock's millisecond.
+    assert_eq!(start.elapsed(), Duration::from_millis(9_898));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_renewed_lease_lasts() {
+    let locks = LockManager::in_memory();
+    let guard = locks.lock("job").ttl(Duration::from_secs(10)).acquire().await.unwrap();
+    for _ in 0..100 {
+        tokio::time::sleep(Duration::from_secs(7)).await;
+        assert!(guard.is_held());
+        assert!(guard.remaining() > Duration::from_secs(6));
+        assert!(locks.lock("job").try_acquire().await.unwrap().is_none());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn max_hold_ends_a_renewed_lease() {
+    let locks = LockManager::in_memory();
+    let start = tokio::time::Instant::now();
+    let request = locks.lock("job").ttl(Duration::from_secs(10)).max_hold(Duration::from_secs(60));
+    assert_eq!(lost(request.run(std::future::pending()).await), LostReason::MaxHold);
+    assert_eq!(start.elapsed(), Duration::from_secs(60));
+    assert!(locks.lock("job").try_acquire().await.unwrap().is_some(), "and the key is free");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_manual_renewal_starts_the_ttl_anew() {
+    let locks = LockManager::in_memory();
+    let guard = locks.lock("job").ttl(Duration::from_secs(10)).renew(false).acquire().await.unwrap();
+    tokio::time::sleep(Duration::from_secs(9)).await;
+    guard.renew().await.unwrap();
+    tokio::time::sleep(Duration::from_secs(9)).await;
+    assert!(guard.is_held());
+    assert_eq!(guard.lost().await, LostReason::Expired);
+    assert!(matches!(guard.renew().await, Err(LockError::Lost { .. })), "what is lost stays lost");
+    assert!(!guard.is_held());
+    assert!(matches!(guard.release().await, Err(LockError::Lost { reason: LostReason::Expired, .. })));
+}
+
+#[tokio::test(start_paused = true)]
+async fn at_least_keeps_the_key_without_delaying_the_return() {
+    let locks = LockManager::in_memory();
+    let start = tokio::time::Instant::now();
+    let at_least = Duration::from_secs(5);
+    locks.lock("job").ttl(Duration::from_secs(10)).at_least(at_least).run(async {}).await.unwrap();
+    assert_eq!(start.elapsed(), Duration::ZERO);
+    tokio::time::sleep(Duration::from_millis(4_999)).await;
+    assert!(locks.lock("job").try_acquire().await.unwrap().is_none());
+    tokio::time::sleep(Duration::from_millis(2)).await;
+    assert!(locks.lock("job").try_acquire().await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn a_body_that_blocks_its_thread_past_the_lease_did_not_run_alone() {
+    let locks = LockManager::in_memory();
+    let body = locks.lock("job").ttl(Duration::from_millis(50)).run(async {
+        std::thread::sleep(Duration::from_millis(120));
+    });
+    assert_eq!(lost(body.await), LostReason::Expired);
+}
+
+#[tokio::test]
+async fn a_body_is_not_polled_again_after_its_lease() {
+    let locks = LockManager::in_memory();
+    let polls = AtomicU32::new(0);
+    let body = locks.lock("job").ttl(Duration::from_millis(50)).run(async {
+        polls.fetch_add(1, Ordering::SeqCst);
+        // Holds up the keeper too: only the check before the next poll is left.
+        std::thread::sleep(Duration::from_millis(120));
+        tokio::task::yield_now().await;
+        polls.fetch_add(1, Ordering::SeqCst);
+    });
+    assert_eq!(lost(body.await), LostReason::Expired);
+    assert_eq!(polls.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn on_lost_finish_returns_the_value_after_the_lease() {
+    let locks = LockManager::in_memory();
+    let request = locks.lock("job").ttl(Duration::from_secs(1)).renew(false).on_lost(OnLost::Finish);
+    let value = request.run(async {
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        7
+    });
+    assert_eq!(value.await.unwrap(), 7);
+}
