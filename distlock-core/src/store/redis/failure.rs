@@ -1,7 +1,5 @@
 //! What a failed command means for a lock.
 
-use std::{error::Error as StdError, io};
-
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
 use crate::error::{StoreError, StoreErrorKind};
@@ -44,8 +42,7 @@ fn from_io(error: RedisError) -> StoreError {
 
 /// Name resolution has no error kind of its own in std; the text is all there is.
 fn is_lookup(error: &RedisError) -> bool {
-    let io: Option<&io::Error> = error.source().and_then(|source| source.downcast_ref());
-    io.is_some_and(|io| io.to_string().contains("lookup"))
+    error.to_string().contains("failed to lookup address")
 }
 
 fn from_reply(known: Option<ServerErrorKind>, error: RedisError) -> StoreError {

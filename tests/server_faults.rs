@@ -1,0 +1,231 @@
+//! Servers that are down, come back, hang, or are no lock servers at all: a typed error in a bounded time, and a manager that works again.
+
+use std::time::{Duration, Instant};
+
+use common::{RedisServer, eventually, free_port};
+use distlock::{LockError, LockManager, StoreErrorKind};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+};
+
+mod common;
+
+const SOON: Duration = Duration::from_secs(5);
+
+fn lazy(url: &str) -> LockManager {
+    LockManager::builder().url(url).build().unwrap()
+}
+
+/// The kind of a store error, which must come soon and name the key.
+async fn fault(locks: &LockManager) -> StoreErrorKind {
+    let start = Instant::now();
+    let error = locks.lock("order:42").acquire().await.unwrap_err();
+    assert!(start.elapsed() < SOON, "{:?}", start.elapsed());
+    assert!(error.to_string().contains("`order:42`"), "{error}");
+    let LockError::Store { key, source } = error else { panic!("{error}") };
+    assert_eq!(key, "order:42");
+    source.kind()
+}
+
+async fn works(locks: &LockManager) {
+    let guard = locks.lock("order:42").acquire().await.unwrap();
+    assert!(guard.is_held());
+    guard.release().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_server_that_is_down_at_the_start() {
+    let mut server = RedisServer::start();
+    let locks = lazy(&server.url());
+    server.stop();
+    assert_eq!(fault(&locks).await, StoreErrorKind::Unreachable);
+    assert_eq!(fault(&locks).await, StoreErrorKind::Unreachable);
+    server.restart();
+    works(&locks).await;
+}
+
+#[tokio::test]
+async fn a_server_that_goes_down_under_the_body_and_comes_back() {
+    let mut server = RedisServer::start();
+    let locks = LockManager::connect(server.url()).await.unwrap();
+    let start = Instant::now();
+    let body = locks.lock("order:42").ttl(Duration::from_millis(500)).run(async {
+        server.stop();
+        std::future::pending::<()>().await;
+    });
+    assert!(matches!(body.await, Err(LockError::Lost { .. })));
+    assert!(start.elapsed() < SOON);
+    fault(&locks).await;
+    server.restart();
+    works(&locks).await;
+    works(&locks).await;
+}
+
+#[tokio::test]
+async fn a_restart_between_two_calls_is_not_noticed() {
+    let mut server = RedisServer::start();
+    let locks = LockManager::connect(server.url()).await.unwrap();
+    works(&locks).await;
+    server.restart();
+    works(&locks).await;
+    // An idle connection that the server closes is the commonest break of all.
+    server.command::<u8>(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]).await;
+    works(&locks).await;
+}
+
+#[tokio::test]
+async fn who_waits_outlasts_a_restart() {
+    let mut server = RedisServer::start();
+    let locks = LockManager::connect(server.url()).await.unwrap();
+    server.stop();
+    let waiter = tokio::spawn(locks.lock("order:42").wait(Duration::from_secs(20)).acquire());
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    server.restart();
+    assert!(waiter.await.unwrap().unwrap().is_held());
+}
+
+#[tokio::test]
+async fn waiting_forever_for_a_dead_server_ends_after_a_ttl() {
+    let locks = lazy(&format!("redis://127.0.0.1:{}/", free_port()));
+    let start = Instant::now();
+    let waited = locks.lock("order:42").ttl(Duration::from_millis(300)).wait_forever().acquire().await;
+    assert!(matches!(waited, Err(LockError::Store { .. })));
+    assert!(start.elapsed() >= Duration::from_millis(300) && start.elapsed() < SOON);
+}
+
+#[tokio::test]
+async fn a_hanging_server_is_given_up_after_the_response_timeout() {
+    let server = RedisServer::start();
+    let builder = LockManager::builder().url(server.url()).response_timeout(Duration::from_millis(100));
+    let locks = builder.connect().await.unwrap();
+    works(&locks).await;
+    server.pause();
+    assert_eq!(fault(&locks).await, StoreErrorKind::TimedOut);
+    let start = Instant::now();
+    locks.lock("order:42").wait(Duration::from_millis(300)).acquire().await.unwrap_err();
+    assert!(start.elapsed() < SOON);
+    server.resume();
+    eventually(SOON, || async { server.keys().await.is_empty() }).await;
+    works(&locks).await;
+}
+
+#[tokio::test]
+async fn connect_says_at_once_what_is_wrong() {
+    let port = free_port();
+    let error = LockManager::connect(format!("redis://:hunter2@127.0.0.1:{port}/")).await.unwrap_err();
+    let text = format!("{error} {error:?}");
+    assert!(
+        matches!(&error, LockError::Store { source, .. } if source.kind() == StoreErrorKind::Unreachable)
+    );
+    assert!(error.to_string().contains(&format!("127.0.0.1:{port}")), "{error}");
+    assert!(!text.contains("hunter2"), "{text}");
+
+    let error = LockManager::connect("redis://no-such-host.invalid/").await.unwrap_err();
+    assert!(
+        matches!(&error, LockError::Store { source, .. } if source.kind() == StoreErrorKind::Unreachable),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn credentials_that_are_missing_or_wrong() {
+    let server = RedisServer::start_with(&["--requirepass", "s3cret"]);
+    let with = |login: &str| format!("redis://{login}127.0.0.1:{}/", server.port());
+    assert_eq!(fault(&lazy(&with(""))).await, StoreErrorKind::Refused);
+    let error = LockManager::connect(with(":hunter2@")).await.unwrap_err();
+    assert!(!format!("{error} {error:?}").contains("hunter2"));
+    works(&LockManager::connect(with(":s3cret@")).await.unwrap()).await;
+}
+
+#[tokio::test]
+async fn a_server_out_of_memory_refuses_grants_and_still_renews_and_releases() {
+    let server = RedisServer::start();
+    let locks = LockManager::connect(server.url()).await.unwrap();
+    let guard = locks.lock("held").acquire().await.unwrap();
+    server.command::<()>(&["CONFIG", "SET", "maxmemory", "1"]).await;
+    assert_eq!(fault(&locks).await, StoreErrorKind::Unavailable);
+    guard.renew().await.unwrap();
+    guard.release().await.unwrap();
+    server.command::<()>(&["CONFIG", "SET", "maxmemory", "0"]).await;
+    works(&locks).await;
+}
+
+#[tokio::test]
+async fn a_read_only_replica() {
+    let server = RedisServer::start();
+    let locks = LockManager::connect(server.url()).await.unwrap();
+    server.command::<()>(&["REPLICAOF", "127.0.0.1", "1"]).await;
+    assert_eq!(fault(&locks).await, StoreErrorKind::Unavailable);
+    server.command::<()>(&["REPLICAOF", "NO", "ONE"]).await;
+    works(&locks).await;
+}
+
+#[tokio::test]
+async fn a_key_of_another_type_is_an_error_and_not_a_wait() {
+    let server = RedisServer::start();
+    let locks = LockManager::connect(server.url()).await.unwrap();
+    server.command::<u8>(&["LPUSH", "lock:order:42", "theirs"]).await;
+    assert_eq!(fault(&locks).await, StoreErrorKind::WrongType);
+    let start = Instant::now();
+    let waited = locks.lock("order:42").wait_forever().acquire().await;
+    assert!(
+        matches!(waited, Err(LockError::Store { source, .. }) if source.kind() == StoreErrorKind::WrongType)
+    );
+    assert!(start.elapsed() < SOON);
+    assert!(server.has("lock:order:42").await);
+}
+
+/// Something that listens and gives one answer to everything. No Redis gives these answers on request.
+async fn answering(answer: &'static str) -> LockManager {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut question = [0; 4096];
+                while matches!(client.read(&mut question).await, Ok(1..)) {
+                    let asked = question.split(|byte| *byte == b'*').count();
+                    if client.write_all(answer.repeat(asked.min(8)).as_bytes()).await.is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    lazy(&format!("redis://{address}/"))
+}
+
+#[tokio::test]
+async fn answers_that_no_lock_server_gives() {
+    for (answer, kind) in [
+        ("HTTP/1.1 400 Bad Request\r\n\r\n", StoreErrorKind::Nonsense),
+        ("*1\r\n:5\r\n", StoreErrorKind::Nonsense),
+        (":7\r\n", StoreErrorKind::Nonsense),
+        ("-LOADING Redis is loading the dataset in memory\r\n", StoreErrorKind::Unavailable),
+        ("-MASTERDOWN Link with MASTER is down\r\n", StoreErrorKind::Unavailable),
+        ("-CLUSTERDOWN The cluster is down\r\n", StoreErrorKind::Unavailable),
+        ("-MISCONF Redis is configured to save\r\n", StoreErrorKind::Unavailable),
+        ("-BUSY Redis is busy running a script\r\n", StoreErrorKind::Unavailable),
+        ("-MOVED 3999 127.0.0.1:6381\r\n", StoreErrorKind::Refused),
+        ("-NOPERM this user has no permissions\r\n", StoreErrorKind::Refused),
+        (
+            "-ERR unknown command `SET`, with args beginning with: `lock:k` `the-owner-token`\r\n",
+            StoreErrorKind::Refused,
+        ),
+    ] {
+        let locks = answering(answer).await;
+        assert_eq!(fault(&locks).await, kind, "{answer}");
+        let error = locks.lock("order:42").acquire().await.unwrap_err();
+        assert!(!format!("{error} {error:?}").contains("owner-token"), "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_accepts_and_never_answers() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("redis://{}/", listener.local_addr().unwrap());
+    let builder = LockManager::builder().url(url).response_timeout(Duration::from_millis(100));
+    let locks = builder.connect_timeout(Duration::from_millis(100)).build().unwrap();
+    fault(&locks).await;
+}
