@@ -96,5 +96,5 @@ async fn errors_name_the_key_and_read_as_sentences() {
     assert!(shown.contains("order:42") && !shown.contains("Owner"), "{shown}");
     let io: std::io::Error = busy.into();
     assert_eq!(io.kind(), std::io::ErrorKind::WouldBlock);
-    assert!(io.get_ref().is_some_and(|inner| inner.is::<LockError>()));
+    assert!(io.get_ref().is_some_and(<dyn Error + Send + Sync>::is::<LockError>));
 }

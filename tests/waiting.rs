@@ -111,11 +111,11 @@ async fn waiters_of_a_process_are_served_in_the_order_of_their_coming() {
 async fn a_cancelled_head_passes_its_turn_on() {
     let locks = LockManager::in_memory();
     let held = locks.lock("k").acquire().await.unwrap();
-    let head = tokio::spawn(locks.lock("k").wait_forever().acquire());
+    let first = tokio::spawn(locks.lock("k").wait_forever().acquire());
     tokio::task::yield_now().await;
     let next = tokio::spawn(locks.lock("k").wait_forever().acquire());
     tokio::time::sleep(SECOND).await;
-    head.abort();
+    first.abort();
     held.release().await.unwrap();
     assert!(tokio::time::timeout(SECOND, next).await.expect("in time").unwrap().is_ok());
 }

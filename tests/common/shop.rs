@@ -1,0 +1,134 @@
+//! An order service's inside, and the requests of its customers, for both web frameworks.
+#![allow(unreachable_pub, reason = "a module of two test files")]
+
+use std::{
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+    time::Duration,
+};
+
+use distlock::LockManager;
+use reqwest::{Client, Response, StatusCode};
+use tokio::sync::Barrier;
+
+use crate::common::{RedisServer, eventually};
+
+/// What the handlers work with, and what they are watched by.
+pub struct Shop {
+    pub locks: LockManager,
+    /// Handlers of one order that are inside just now.
+    inside: AtomicUsize,
+    overlapped: AtomicBool,
+    /// Lets two go on when both have come: handlers of different orders that run side by side.
+    both: Barrier,
+    pub open: tokio::sync::Semaphore,
+}
+
+impl Shop {
+    pub async fn on(server: &RedisServer) -> Self {
+        Self {
+            locks: LockManager::builder()
+                .url(server.url())
+                .ttl(Duration::from_secs(600))
+                .connect()
+                .await
+                .unwrap(),
+            inside: AtomicUsize::new(0),
+            overlapped: AtomicBool::new(false),
+            both: Barrier::new(2),
+            open: tokio::sync::Semaphore::new(0),
+        }
+    }
+
+    /// A section that must not overlap.
+    pub async fn alone(&self) {
+        if self.inside.fetch_add(1, Ordering::SeqCst) != 0 {
+            self.overlapped.store(true, Ordering::SeqCst);
+        }
+        tokio::time::sleep(Duration::from_millis(3)).await;
+        self.inside.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// A section that lasts until the test says.
+    pub async fn until_opened(&self) {
+        self.open.acquire().await.unwrap().forget();
+    }
+
+    /// A section that ends when another one is inside too.
+    pub async fn side_by_side(&self) {
+        self.both.wait().await;
+    }
+}
+
+async fn post(client: &Client, url: String) -> Response {
+    client.post(url).timeout(Duration::from_secs(30)).send().await.unwrap()
+}
+
+async fn posts(address: &str, path: &str, number: usize) -> Vec<Response> {
+    let client = Client::new();
+    let mut requests = tokio::task::JoinSet::new();
+    for _ in 0..number {
+        let (client, url) = (client.clone(), format!("http://{address}{path}"));
+        requests.spawn(async move { post(&client, url).await });
+    }
+    requests.join_all().await
+}
+
+/// `POST /wait/{id}`, annotated with `wait`.
+pub async fn one_at_a_time(shop: &Shop, address: &str) {
+    for response in posts(address, "/wait/42", 20).await {
+        assert_eq!(response.status(), StatusCode::OK);
+    }
+    assert!(!shop.overlapped.load(Ordering::SeqCst));
+}
+
+/// `POST /hold/{id}`, annotated without `wait`; it lasts until the shop is opened.
+pub async fn one_of_twenty(shop: &Shop, address: &str) {
+    let client = Client::new();
+    let url = format!("http://{address}/hold/42");
+    let mut requests = tokio::task::JoinSet::new();
+    for _ in 0..20 {
+        let (client, url) = (client.clone(), url.clone());
+        requests.spawn(async move { post(&client, url).await });
+    }
+    for _ in 0..19 {
+        let refused = requests.join_next().await.unwrap().unwrap();
+        assert_eq!(refused.status(), StatusCode::CONFLICT);
+        let retry_after: u64 = refused.headers()["retry-after"].to_str().unwrap().parse().unwrap();
+        assert!((1..=600).contains(&retry_after), "{retry_after}");
+        assert_eq!(refused.headers()["content-type"], "application/json");
+        let body: serde_json::Value = refused.json().await.unwrap();
+        assert_eq!(body["key"], "order:42");
+        assert!(body["error"].is_string());
+    }
+    shop.open.add_permits(1);
+    assert_eq!(requests.join_next().await.unwrap().unwrap().status(), StatusCode::OK);
+}
+
+/// `POST /both/{id}`, which ends only when two are inside at once.
+pub async fn orders_overlap(address: &str) {
+    let (one, two) = tokio::join!(posts(address, "/both/1", 1), posts(address, "/both/2", 1));
+    for response in one.into_iter().chain(two) {
+        assert_eq!(response.status(), StatusCode::OK);
+    }
+}
+
+/// A client that goes away in the middle of `POST /hold/{id}`.
+pub async fn a_disconnect_frees_the_lock(server: &RedisServer, address: &str) {
+    let url = format!("http://{address}/hold/7");
+    let request = tokio::spawn(async move { post(&Client::new(), url).await });
+    eventually(Duration::from_secs(10), || async { server.has("lock:order:7").await }).await;
+    request.abort();
+    eventually(Duration::from_secs(10), || async { !server.has("lock:order:7").await }).await;
+}
+
+/// The same with the key in a JSON body, and a store that is down: an answer that tells nothing of the server.
+pub async fn a_store_that_is_down(server: &mut RedisServer, address: &str) {
+    server.stop();
+    let request =
+        Client::new().post(format!("http://{address}/json")).json(&serde_json::json!({ "order_id": 9 }));
+    let response = request.send().await.unwrap();
+    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(response.headers()["retry-after"], "1");
+    let body = response.text().await.unwrap();
+    assert!(body.contains("order:9") && !body.contains(&server.port().to_string()), "{body}");
+}
