@@ -1,0 +1,125 @@
+//! Acquire and release of a free key, beside the same two commands sent by plain redis-rs.
+//!
+//! `cargo bench --bench cycle`. Criterion's own figures come first. They are measured one after the other, and a shared machine drifts
+//! meanwhile; so the ratios at the end are measured anew, in short turns, and are the medians of the turns' ratios.
+
+use std::time::{Duration, Instant};
+
+use criterion::{Criterion, Throughput};
+use distlock::{LockGuard, LockManager};
+use redis::aio::MultiplexedConnection;
+use tokio::{runtime::Runtime, task::JoinSet};
+use uuid::Uuid;
+
+#[path = "../tests/common/mod.rs"]
+mod common;
+
+const TASKS: u64 = 64;
+/// What a careful user of redis-rs would write by hand.
+const RELEASE: &str =
+    "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0";
+
+#[derive(Clone)]
+enum Client {
+    Plain(MultiplexedConnection, redis::Script),
+    Distlock(LockManager),
+}
+
+impl Client {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Plain(..) => "redis-rs",
+            Self::Distlock(_) => "distlock",
+        }
+    }
+
+    async fn cycle(&mut self, key: &str) {
+        match self {
+            Self::Plain(connection, release) => {
+                let owner = Uuid::new_v4().to_string();
+                let set: Option<String> = redis::cmd("SET")
+                    .arg(key)
+                    .arg(&owner)
+                    .arg("NX")
+                    .arg("PX")
+                    .arg(30_000)
+                    .query_async(connection)
+                    .await
+                    .expect("SET");
+                assert!(set.is_some(), "{key} is free");
+                let deleted: i64 =
+                    release.key(key).arg(&owner).invoke_async(connection).await.expect("release");
+                assert_eq!(deleted, 1, "{key} was ours");
+            }
+            Self::Distlock(manager) => {
+                let guard: LockGuard = manager.lock(key).acquire().await.expect("the key is free");
+                guard.release().await.expect("the key was ours");
+            }
+        }
+    }
+
+    /// `cycles` in each of `tasks` tasks, each on a key of its own; the wall time of it all.
+    async fn run(&self, tasks: u64, cycles: u64) -> Duration {
+        let start = Instant::now();
+        let mut all = JoinSet::new();
+        for task in 0..tasks {
+            let mut client = self.clone();
+            let key = format!("{}:{task}", client.name());
+            all.spawn(async move {
+                for _ in 0..cycles {
+                    client.cycle(&key).await;
+                }
+            });
+        }
+        all.join_all().await;
+        start.elapsed()
+    }
+}
+
+fn main() {
+    let runtime = Runtime::new().expect("a runtime");
+    let server = common::RedisServer::start();
+    let clients = runtime.block_on(async {
+        let connection =
+            redis::Client::open(server.url()).expect("a URL").get_multiplexed_async_connection().await;
+        [
+            Client::Plain(connection.expect("a connection"), redis::Script::new(RELEASE)),
+            Client::Distlock(LockManager::connect(server.url()).await.expect("a manager")),
+        ]
+    });
+
+    let mut criterion = Criterion::default().configure_from_args().sample_size(20);
+    for tasks in [1, TASKS] {
+        let mut group = criterion.benchmark_group(format!("acquire + release, {tasks} tasks"));
+        group.throughput(Throughput::Elements(tasks));
+        for client in &clients {
+            group.bench_function(client.name(), |b| {
+                b.iter_custom(|cycles| runtime.block_on(client.run(tasks, cycles)));
+            });
+        }
+        group.finish();
+    }
+    criterion.final_summary();
+
+    let [plain, distlock] = &clients;
+    println!("\ndistlock beside plain redis-rs, the same commands, in turns:");
+    for (tasks, cycles, turns) in [(1, 500, 60), (TASKS, 200, 30)] {
+        let mut ratios: Vec<f64> = (0..turns)
+            .map(|_| {
+                let theirs = runtime.block_on(plain.run(tasks, cycles));
+                let ours = runtime.block_on(distlock.run(tasks, cycles));
+                ours.as_secs_f64() / theirs.as_secs_f64()
+            })
+            .collect();
+        ratios.sort_by(f64::total_cmp);
+        let [low, median, high] = [1, 2, 3].map(|quarter| ratios[ratios.len() * quarter / 4]);
+        if tasks == 1 {
+            println!("  latency, 1 task:       {median:.2} of redis-rs (quartiles {low:.2} to {high:.2})");
+        } else {
+            let [low, median, high] = [1.0 / high, 1.0 / median, 1.0 / low];
+            println!(
+                "  throughput, {tasks} tasks:  {median:.2} of redis-rs (quartiles {low:.2} to {high:.2})"
+            );
+        }
+    }
+}
