@@ -3,10 +3,11 @@
 
 use std::{
     future::Future,
-    io::{BufRead, BufReader, Read, Write},
-    net::{TcpListener, TcpStream},
-    path::PathBuf,
+    io::{BufRead, BufReader},
+    net::TcpListener,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
     time::{Duration, Instant},
 };
 
@@ -16,15 +17,27 @@ pub mod proxy;
 pub struct RedisServer {
     port: u16,
     directory: PathBuf,
-    /// A shell that kills the server when its standard input is closed: also when this process is killed.
+    /// A shell that kills the server, and removes its directory, when its standard input is closed: also when this process is killed.
     keeper: Option<Child>,
     /// The server's process id.
     process: String,
     settings: Vec<String>,
 }
 
-/// The server's process id, told by the shell; then the shell waits for its input to end.
-const KEEP: &str = r#""$@" >/dev/null 2>&1 & pid=$!; echo $pid; cat >/dev/null; kill -9 $pid 2>/dev/null; wait $pid 2>/dev/null; true"#;
+/// Tells the server's process id, then what the server says, then waits for its input to end. It outlives a Ctrl-C, to clean up after it.
+const KEEP: &str = r#"
+    trap '' HUP INT TERM
+    directory=$1; shift
+    "$@" 2>&1 & pid=$!
+    echo $pid
+    exec >/dev/null
+    cat
+    kill -9 $pid; wait $pid
+    rm -rf "$directory"
+"#;
+
+/// What a server says when it has its port and will answer.
+const READY: &str = "Ready to accept connections";
 
 impl RedisServer {
     /// Starts a server and waits until it answers.
@@ -34,59 +47,57 @@ impl RedisServer {
 
     /// The same with more command line settings: `["--requirepass", "secret"]`.
     pub fn start_with(settings: &[&str]) -> Self {
-        let port = free_port();
-        let directory = std::env::temp_dir().join(format!("distlock-test-{}-{port}", std::process::id()));
-        std::fs::create_dir_all(&directory).expect("a directory for the server");
-        let settings = settings.iter().map(|setting| (*setting).to_owned()).collect();
-        let mut server = Self { port, directory, keeper: None, process: String::new(), settings };
-        server.restart();
-        server
+        let settings: Vec<_> = settings.iter().map(|setting| (*setting).to_owned()).collect();
+        let mut said = String::new();
+        // Somebody else may take a free port first.
+        for _ in 0..5 {
+            let port = free_port();
+            let directory = std::env::temp_dir().join(format!("distlock-test-{}-{port}", std::process::id()));
+            let settings = settings.clone();
+            let mut server = Self { port, directory, keeper: None, process: String::new(), settings };
+            match server.try_start() {
+                Ok(()) => return server,
+                Err(error) => said = error,
+            }
+        }
+        panic!("no redis-server came up; is it installed? ./test.sh installs it. The last one said:\n{said}");
     }
 
     /// Starts it again on the same port, without its data.
     pub fn restart(&mut self) {
         self.stop();
+        self.try_start().expect("the server comes up again");
+    }
+
+    /// Starts it, or gives back what it said before it ended.
+    fn try_start(&mut self) -> Result<(), String> {
+        std::fs::create_dir_all(&self.directory).expect("a directory for the server");
         let mut keeper = Command::new("sh")
-            .args([
-                "-c",
-                KEEP,
-                "sh",
-                "redis-server",
-                "--bind",
-                "127.0.0.1",
-                "--save",
-                "",
-                "--appendonly",
-                "no",
-            ])
-            .args(["--loglevel", "warning", "--port", &self.port.to_string(), "--dir"])
+            .args(["-c", KEEP, "sh"])
+            .arg(&self.directory)
+            .args(["redis-server", "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
+            .args(["--port", &self.port.to_string(), "--dir"])
             .arg(&self.directory)
             .args(&self.settings)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            .stderr(Stdio::null())
             .spawn()
             .expect("a shell");
-        let mut line = String::new();
-        let output = keeper.stdout.take().expect("the shell's output");
-        BufReader::new(output).read_line(&mut line).expect("the server's process id");
-        line.trim().clone_into(&mut self.process);
+        let mut output = BufReader::new(keeper.stdout.take().expect("the shell's output"));
         self.keeper = Some(keeper);
-        let patience = Instant::now() + Duration::from_secs(20);
-        while !self.answers() {
-            assert!(
-                Instant::now() < patience,
-                "no redis-server came up on port {}; is it installed? ./test.sh installs it",
-                self.port
-            );
-            std::thread::sleep(Duration::from_millis(5));
+        let mut line = String::new();
+        output.read_line(&mut line).expect("the server's process id");
+        line.trim().clone_into(&mut self.process);
+        let mut said = String::new();
+        // Not a question to the port, which another test's server could answer.
+        while !said.contains(READY) {
+            if output.read_line(&mut said).expect("what the server says") == 0 {
+                self.stop();
+                return Err(said);
+            }
         }
-    }
-
-    fn answers(&self) -> bool {
-        let Ok(mut stream) = TcpStream::connect(("127.0.0.1", self.port)) else { return false };
-        let mut answer = [0; 1];
-        // Any answer will do, also "NOAUTH".
-        stream.write_all(b"PING\r\n").is_ok() && stream.read_exact(&mut answer).is_ok()
+        Ok(())
     }
 
     /// Kills it, as `kill -9` does.
@@ -120,6 +131,11 @@ impl RedisServer {
     /// The port that it listens on.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Where it keeps its files.
+    pub fn directory(&self) -> &Path {
+        &self.directory
     }
 
     /// Sends one command over a connection of its own.
@@ -157,14 +173,23 @@ impl RedisServer {
 impl Drop for RedisServer {
     fn drop(&mut self) {
         self.stop();
-        let _ = std::fs::remove_dir_all(&self.directory);
     }
 }
 
-/// A port that nobody listens on just now.
+/// A port that nobody listens on just now: below those that systems give to outgoing connections, so that it stays free while its server is
+/// down, and never the same twice in a process.
 pub fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("its address").port()
+    const FIRST: u16 = 10_000;
+    const PORTS: u32 = 20_000;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    loop {
+        // Processes that run side by side begin in different places.
+        let number = std::process::id().wrapping_mul(97).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+        let port = FIRST + u16::try_from(number % PORTS).expect("a port");
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// Waits until a condition holds, at the most for `within`.
