@@ -2,7 +2,10 @@
 
 use std::{error::Error, time::Duration};
 
+use common::RedisServer;
 use distlock::{KeyFault, LockError, LockManager, Setting};
+
+mod common;
 
 async fn refused(request: distlock::LockRequest) -> LockError {
     request.acquire().await.expect_err("refused")
@@ -77,6 +80,24 @@ fn a_password_is_never_shown() {
     let builder = LockManager::builder().url("redis://user:hunter2@localhost/");
     let shown = format!("{error} {error:?} {builder:?}") + &format!("{:?}", builder.build().unwrap());
     assert!(!shown.contains("hunter2"), "{shown}");
+}
+
+#[tokio::test]
+async fn no_text_shows_an_owner_token() {
+    let server = RedisServer::start();
+    let locks = LockManager::connect(server.url()).await.unwrap();
+    let guard = locks.lock("order:42").acquire().await.unwrap();
+    let token: String = server.command(&["GET", "lock:order:42"]).await;
+    assert_eq!(token.len(), 36);
+    let busy = refused(locks.lock("order:42")).await;
+    let before = format!("{guard:?} {locks:?} {busy} {busy:?}");
+    server.command::<()>(&["SET", "lock:order:42", "somebody else"]).await;
+    let lost = guard.renew().await.unwrap_err();
+    let after = format!("{guard:?} {lost} {lost:?}");
+    for secret in [token.as_str(), &token.replace('-', ""), "somebody else"] {
+        assert!(!before.contains(secret) && !after.contains(secret), "{before} {after}");
+    }
+    assert!(lost.to_string().contains("`order:42` was lost"), "{lost}");
 }
 
 #[tokio::test]

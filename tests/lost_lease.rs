@@ -8,8 +8,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::{RedisServer, eventually};
-use distlock::{LockError, LockManager, LostReason, OnLost, distributed_lock};
+use common::{RedisServer, eventually, proxy::Proxy};
+use distlock::{
+    Acquired, Holder, Key, LockError, LockManager, LostReason, MemoryStore, OnLost, OwnerToken, Store,
+    StoreError, StoreErrorKind, StoreFuture, distributed_lock,
+};
 
 mod common;
 
@@ -140,6 +143,48 @@ async fn renewal_errors_are_survived_while_the_lease_lasts() {
     body.await.unwrap();
 }
 
+#[tokio::test]
+async fn a_renewal_that_is_answered_too_late_revives_nothing() {
+    let server = RedisServer::start();
+    let proxy = Proxy::to(server.port()).await;
+    let locks = LockManager::connect(proxy.url()).await.unwrap();
+    let ttl = Duration::from_millis(400);
+    let guard = locks.lock("job").ttl(ttl).renew(false).acquire().await.unwrap();
+    // The server knows the script after it.
+    guard.renew().await.unwrap();
+    proxy.let_replies_flow(false);
+    let answer = async {
+        eventually(SOON, || async { server.calls(&["pexpire"]).await == 2 }).await;
+        assert!(guard.is_held());
+        assert_eq!(guard.lost().await, LostReason::Expired);
+        proxy.let_replies_flow(true);
+    };
+    let (renewed, ()) = tokio::join!(guard.renew(), answer);
+    assert!(matches!(renewed, Err(LockError::Lost { .. })), "{renewed:?}");
+    assert!(!guard.is_held());
+    drop(guard);
+    eventually(SOON, || async { !server.has("lock:job").await }).await;
+}
+
+#[tokio::test]
+async fn nothing_is_renewed_after_its_release() {
+    let server = RedisServer::start();
+    let locks = LockManager::connect(server.url()).await.unwrap();
+    let ttl = Duration::from_millis(90);
+    let renewals = async || server.calls(&["evalsha", "eval"]).await;
+    let released = locks.lock("job").ttl(ttl).acquire().await.unwrap();
+    let dropped = locks.lock("other").ttl(ttl).acquire().await.unwrap();
+    let before = renewals().await;
+    eventually(SOON, || async { renewals().await >= before + 4 }).await;
+    released.release().await.unwrap();
+    drop(dropped);
+    eventually(SOON, || async { server.keys().await.is_empty() }).await;
+    let before = renewals().await;
+    tokio::time::sleep(ttl * 3).await;
+    assert_eq!(renewals().await, before);
+    assert_eq!(server.keys().await, [""; 0]);
+}
+
 // What needs no server runs on tokio's paused clock.
 
 #[tokio::test(start_paused = true)]
@@ -150,6 +195,55 @@ async fn a_lease_that_is_not_renewed_runs_out() {
     assert_eq!(lost(body.await), LostReason::Expired);
     // ttl - ttl/100 - 2 ms, and the clock's millisecond.
     assert_eq!(start.elapsed(), Duration::from_millis(9_898));
+}
+
+/// A store that grants and then answers no renewal, or answers each with an error.
+struct Deaf {
+    store: MemoryStore,
+    hangs: bool,
+    asked: Arc<AtomicU32>,
+}
+
+impl Store for Deaf {
+    fn acquire(&self, key: &Key, owner: &OwnerToken, ttl: Duration, fenced: bool) -> StoreFuture<Acquired> {
+        self.store.acquire(key, owner, ttl, fenced)
+    }
+
+    fn renew(&self, _key: &Key, _owner: &OwnerToken, _ttl: Duration) -> StoreFuture<bool> {
+        let (hangs, asked) = (self.hangs, Arc::clone(&self.asked));
+        Box::pin(async move {
+            asked.fetch_add(1, Ordering::SeqCst);
+            if hangs {
+                std::future::pending::<()>().await;
+            }
+            Err(StoreError::new(StoreErrorKind::Unavailable, "not now"))
+        })
+    }
+
+    fn release(&self, key: &Key, owner: &OwnerToken) -> StoreFuture<bool> {
+        self.store.release(key, owner)
+    }
+
+    fn inspect(&self, key: &Key) -> StoreFuture<Option<Holder>> {
+        self.store.inspect(key)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn renewals_that_fail_are_repeated_until_the_validity_ends_and_no_longer() {
+    for hangs in [true, false] {
+        let (store, asked) = (MemoryStore::new(), Arc::<AtomicU32>::default());
+        let deaf = Deaf { store: store.clone(), hangs, asked: Arc::clone(&asked) };
+        let locks = LockManager::builder().store(deaf).build().unwrap();
+        let start = tokio::time::Instant::now();
+        let body = locks.lock("job").ttl(Duration::from_secs(10)).run(std::future::pending());
+        assert_eq!(lost(body.await), LostReason::Expired);
+        assert_eq!(start.elapsed(), Duration::from_millis(9_898));
+        let asked_in_time = asked.load(Ordering::SeqCst);
+        assert!((2..50).contains(&asked_in_time), "{asked_in_time} renewals");
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert_eq!(asked.load(Ordering::SeqCst), asked_in_time, "what is lost is not renewed");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -25,6 +25,10 @@ async fn is_freed(server: &RedisServer) {
     eventually(SOON, || async { server.keys().await.is_empty() }).await;
 }
 
+async fn is_held_alone(server: &RedisServer, key: &str) {
+    eventually(SOON, || async { server.keys().await == [key] }).await;
+}
+
 #[derive(Debug)]
 struct Refused;
 
@@ -162,6 +166,24 @@ async fn a_future_dropped_before_the_reply_to_its_acquire() {
     }
 }
 
+/// A call that is dropped before its acquire has reached the server, which then executes it for nobody.
+#[tokio::test]
+async fn a_future_dropped_before_its_acquire_arrives() {
+    let server = RedisServer::start();
+    let proxy = Proxy::to(server.port()).await;
+    let locks = LockManager::builder().url(proxy.url()).ttl(TTL).connect().await.unwrap();
+    proxy.let_requests_flow(false);
+    {
+        let mut call = pin!(locks.lock("k").acquire());
+        assert!(poll_once(call.as_mut()).await.is_pending());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(server.calls(&["set"]).await, 0);
+    proxy.let_requests_flow(true);
+    eventually(SOON, || async { server.calls(&["set"]).await == 1 }).await;
+    is_freed(&server).await;
+}
+
 /// The connection breaks between the request and the reply, and the caller has gone.
 #[tokio::test]
 async fn an_acquire_whose_reply_was_cut_off() {
@@ -226,6 +248,20 @@ async fn a_release_dropped_midway_goes_on() {
     assert!(server.has("lock:k").await);
     proxy.let_requests_flow(true);
     is_freed(&server).await;
+}
+
+/// An idle connection that the server closed is noticed at its next use, and that may be a release.
+#[tokio::test]
+async fn a_release_over_a_broken_connection() {
+    let server = RedisServer::start();
+    let locks = manager(&server).await;
+    let guard = locks.lock("guard").acquire().await.unwrap();
+    locks.lock("body").run(server.command::<u8>(&["CLIENT", "KILL", "TYPE", "normal"])).await.unwrap();
+    is_held_alone(&server, "lock:guard").await;
+    server.command::<u8>(&["CLIENT", "KILL", "TYPE", "normal"]).await;
+    drop(guard);
+    is_freed(&server).await;
+    assert_eq!(locks.failed_releases(), 0);
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use common::{RedisServer, eventually, free_port};
-use distlock::{LockError, LockManager, StoreErrorKind};
+use distlock::{LockError, LockManager, LostReason, StoreErrorKind};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
@@ -108,6 +108,50 @@ async fn a_hanging_server_is_given_up_after_the_response_timeout() {
     server.resume();
     eventually(SOON, || async { server.keys().await.is_empty() }).await;
     works(&locks).await;
+}
+
+#[tokio::test]
+async fn a_slow_server_is_waited_for_as_long_as_the_response_timeout_says() {
+    let server = RedisServer::start();
+    let builder = LockManager::builder().url(server.url()).response_timeout(SOON);
+    let locks = builder.connect().await.unwrap();
+    server.pause();
+    let slow = async {
+        // Longer than the default.
+        tokio::time::sleep(Duration::from_millis(1300)).await;
+        server.resume();
+    };
+    let (guard, ()) = tokio::join!(locks.lock("order:42").acquire(), slow);
+    assert!(guard.unwrap().is_held());
+}
+
+#[tokio::test]
+async fn scripts_that_the_server_forgets_under_a_body() {
+    let server = RedisServer::start();
+    let locks = LockManager::connect(server.url()).await.unwrap();
+    let ttl = Duration::from_millis(300);
+    let body = locks.lock("order:42").ttl(ttl).run(async {
+        for _ in 0..6 {
+            server.command::<()>(&["SCRIPT", "FLUSH"]).await;
+            tokio::time::sleep(ttl / 3).await;
+        }
+        server.command::<()>(&["SCRIPT", "FLUSH"]).await;
+    });
+    body.await.unwrap();
+    assert_eq!(server.keys().await, [""; 0]);
+}
+
+#[tokio::test]
+async fn a_server_that_comes_back_empty_under_the_body() {
+    let mut server = RedisServer::start();
+    let locks = LockManager::connect(server.url()).await.unwrap();
+    let server_ref = &mut server;
+    let body = locks.lock("order:42").ttl(SOON).run(async {
+        server_ref.restart();
+        std::future::pending::<()>().await;
+    });
+    assert!(matches!(body.await, Err(LockError::Lost { reason: LostReason::NotOwner, .. })));
+    assert_eq!(server.keys().await, [""; 0], "a renewal never makes the key anew");
 }
 
 #[tokio::test]
