@@ -58,6 +58,45 @@ pub use distlock_core::{
     LockRequest, LostReason, MAX_KEY_BYTES, MAX_TTL, MIN_TTL, MemoryStore, OnLost, OwnerToken, Setting,
     Store, StoreError, StoreErrorKind, StoreFuture, set_default, with_manager,
 };
+/// ```
+/// use std::time::Duration;
+///
+/// use distlock::{LockError, LockManager, distributed_lock};
+///
+/// struct Order { id: u64, customer: String }
+///
+/// /// A handler for the busy case, here: say so.
+/// #[distributed_lock(key = "order:{order.customer}:{order.id}", ttl = 30, on_busy = |_| Ok("in progress"))]
+/// async fn fulfil(order: Order) -> Result<&'static str, LockError> {
+///     Ok("fulfilled")
+/// }
+///
+/// struct Reports { locks: LockManager, pause: Duration }
+///
+/// impl Reports {
+///     /// Every replica calls it, one does it, and nobody again within the pause.
+///     #[distributed_lock(key = "report:{name}", ttl = self.pause, at_least = self.pause, on_busy = skip, locks = self.locks)]
+///     async fn rebuild(&self, name: &str) -> Result<(), LockError> {
+///         Ok(())
+///     }
+///
+///     /// The body sees its lock, and shows the fencing token to what it writes to.
+///     #[distributed_lock(key = "ledger", fenced, guard = lock, locks = self.locks)]
+///     async fn post(&self) -> Result<u64, LockError> {
+///         Ok(lock.fencing_token().map_or(0, |token| token.value()))
+///     }
+/// }
+///
+/// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+/// let reports = Reports { locks: LockManager::in_memory(), pause: Duration::from_secs(60) };
+/// reports.rebuild("sales").await?;
+/// reports.rebuild("sales").await?; // skipped
+/// assert!(reports.post().await? > 0);
+/// let order = Order { id: 42, customer: "acme".into() };
+/// let done = distlock::with_manager(reports.locks.clone(), fulfil(order)).await?;
+/// assert_eq!(done, "fulfilled");
+/// # Ok::<_, LockError>(()) }).unwrap();
+/// ```
 pub use distlock_macros::distributed_lock;
 
 #[doc(hidden)]
