@@ -102,7 +102,9 @@ async fn order_api(name: &str) {
     api.env("DISTLOCK_URL", server.url()).env("PORT", "0").env("WORK_MS", "400").stdout(Stdio::piped());
     let mut api = api.spawn().unwrap();
     let mut line = String::new();
-    BufReader::new(api.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    // Kept open: the example goes on printing.
+    let mut output = BufReader::new(api.stdout.take().unwrap());
+    output.read_line(&mut line).unwrap();
     let address = line.trim().strip_prefix("listening on ").expect("its address").to_owned();
     let client = reqwest::Client::new();
     let fulfil = async |id: u64| {
