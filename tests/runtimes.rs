@@ -161,3 +161,16 @@ async fn shutdown_releases_what_is_held_and_refuses_what_comes() {
     drop(guard);
     assert_eq!(locks.failed_releases(), 0);
 }
+
+#[test]
+fn a_guard_whose_runtime_stands_still_is_released_where_it_is_dropped() {
+    let server = RedisServer::start();
+    let (still, runs) = (current_thread(), current_thread());
+    let locks = still.block_on(LockManager::connect(server.url())).unwrap();
+    let guard = still.block_on(locks.lock("a").acquire()).unwrap();
+    runs.block_on(async {
+        drop(guard);
+        common::eventually(Duration::from_secs(5), || async { !server.has("lock:a").await }).await;
+    });
+    drop(still);
+}

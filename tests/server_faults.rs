@@ -75,6 +75,19 @@ async fn a_restart_between_two_calls_is_not_noticed() {
 }
 
 #[tokio::test]
+async fn an_idle_connection_that_the_server_closed_is_not_noticed_by_a_guard() {
+    let server = RedisServer::start();
+    let locks = LockManager::connect(server.url()).await.unwrap();
+    let kill = || server.command::<u8>(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
+    let guard = locks.lock("order:42").acquire().await.unwrap();
+    kill().await;
+    guard.renew().await.unwrap();
+    kill().await;
+    guard.release().await.unwrap();
+    assert_eq!(server.keys().await, [""; 0], "free when the release returns");
+}
+
+#[tokio::test]
 async fn who_waits_outlasts_a_restart() {
     let mut server = RedisServer::start();
     let locks = LockManager::connect(server.url()).await.unwrap();

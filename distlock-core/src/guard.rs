@@ -88,7 +88,7 @@ impl LockGuard {
         let held = &self.held;
         let sent = Moment::now();
         held.status(sent).map_err(|reason| held.lost_error(reason))?;
-        let renewed = self.keeper.core().store.renew(&held.key, &held.owner, held.ttl).await;
+        let renewed = self.keeper.core().renew_once(held).await;
         match renewed {
             Ok(true) => {
                 held.confirm(sent, Moment::now());

@@ -13,9 +13,9 @@ use std::{
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::{
-    runtime::Handle,
+    runtime::{Handle, Id},
     sync::Notify,
-    time::{Instant, sleep_until, timeout},
+    time::{Instant, sleep_until, timeout, timeout_at},
 };
 
 use crate::{
@@ -40,8 +40,9 @@ pub(crate) type Keepers = PerRuntime<Keeper>;
 
 struct Lists {
     core: Arc<Core>,
-    /// Where to turn when this one's runtime is gone.
+    /// The keepers of the other runtimes.
     others: Weak<Keepers>,
+    runtime: Id,
     state: Mutex<State>,
     wake: Notify,
     /// Told when nothing is under way.
@@ -116,6 +117,7 @@ impl Keeper {
         let lists = Arc::new(Lists {
             core,
             others,
+            runtime: runtime.id(),
             state: Mutex::default(),
             wake: Notify::new(),
             idle: Notify::new(),
@@ -150,19 +152,26 @@ impl Keeper {
         self.lists.state().remove_alarm(held);
     }
 
-    /// Has something done in the background: by this keeper or, when its runtime is gone, by the current runtime's; without either it is
+    /// Has something done in the background. A release goes to the current runtime's keeper when that is another one, because this one's
+    /// runtime may stand still; an acquire under way stays with the runtime that it began on. Without a keeper that is not gone it is
     /// left to the ttl and counted.
     pub(crate) fn run(&self, errand: Errand) {
-        let Err(errand) = self.lists.accept(errand) else { return };
-        let elsewhere =
-            self.lists.others.upgrade().and_then(|keepers| Self::of_this_runtime(self.core(), &keepers).ok());
-        let Err(errand) = (match elsewhere {
+        let here = || {
+            let keepers = self.lists.others.upgrade().filter(|_| !self.lists.is_of_this_runtime())?;
+            Self::of_this_runtime(self.core(), &keepers).ok()
+        };
+        let give = |keeper: Option<Self>, errand| match keeper {
             Some(keeper) => keeper.lists.accept(errand),
             None => Err(errand),
-        }) else {
-            return;
         };
-        self.core().count_failed_release(&errand.lease().key, &"the runtime was shut down");
+        let left = if matches!(errand, Errand::Release(_)) {
+            give(here(), errand).or_else(|errand| self.lists.accept(errand))
+        } else {
+            self.lists.accept(errand).or_else(|errand| give(here(), errand))
+        };
+        if let Err(errand) = left {
+            self.core().count_failed_release(&errand.lease().key, &"the runtime was shut down");
+        }
     }
 }
 
@@ -217,6 +226,10 @@ impl State {
 }
 
 impl Lists {
+    fn is_of_this_runtime(&self) -> bool {
+        Handle::try_current().is_ok_and(|current| current.id() == self.runtime)
+    }
+
     /// Takes an errand, or gives it back when nobody is left to do it.
     fn accept(&self, errand: Errand) -> Result<(), Errand> {
         let mut state = self.state();
@@ -295,10 +308,11 @@ impl Lists {
             }
             desk.renewing += 1;
             let sent = Moment::now();
-            let renew = self.core.store.renew(&held.key, &held.owner, held.ttl);
+            let core = Arc::clone(&self.core);
             desk.work.push(Box::pin(async move {
                 // A hung answer must leave time for another try.
-                let answer = timeout(held.renewal_interval(), renew).await.unwrap_or_else(|_| {
+                let renewal = timeout(held.renewal_interval(), core.renew_once(&held));
+                let answer = renewal.await.unwrap_or_else(|_| {
                     Err(StoreError::new(StoreErrorKind::TimedOut, "the server did not answer in time"))
                 });
                 Done::Renewed { held, sent, answer }
@@ -388,10 +402,13 @@ impl Core {
     /// Releases a lease, again and again until the store has confirmed it or the ttl is over.
     pub(crate) async fn end(&self, lease: &Leftover) {
         let mut delay = Duration::from_millis(10);
+        // After a failure: few try at a time, however many wait to be released.
+        let mut permit = None;
         loop {
             let answer = self.release_once(&lease.key, &lease.owner, lease.keep).await;
             if answer.is_ok() {
                 self.waiting.released(&lease.key);
+                permit = None;
             }
             let error = match answer {
                 Ok(released) if released || !lease.unsettled => return,
@@ -406,21 +423,44 @@ impl Core {
                 }
                 return;
             }
+            if let Some(error) = error
+                && permit.is_none()
+            {
+                permit = timeout_at(lease.until, self.retries.acquire()).await.ok().and_then(Result::ok);
+                if permit.is_none() {
+                    return self.count_failed_release(&lease.key, &error);
+                }
+            }
             sleep_until(next).await;
             delay = (delay * 2).min(Duration::from_secs(1));
         }
     }
 
     /// One release; with something left of `at_least`, the lease is shortened to it instead.
+    ///
+    /// Sent again when the connection broke under it, as an idle one does at its first use; "not the owner" then may be the first one's doing.
     pub(crate) async fn release_once(
         &self,
         key: &Key,
         owner: &OwnerToken,
         keep: Option<Duration>,
     ) -> Result<bool, StoreError> {
-        match keep {
-            Some(rest) => self.store.renew(key, owner, rest).await,
-            None => self.store.release(key, owner).await,
+        let send = || match keep {
+            Some(rest) => self.store.renew(key, owner, rest),
+            None => self.store.release(key, owner),
+        };
+        match send().await {
+            Err(error) if error.kind() == StoreErrorKind::Disconnected => send().await.map(|_| true),
+            answer => answer,
+        }
+    }
+
+    /// One renewal for the whole ttl, sent again when the connection broke under it.
+    pub(crate) async fn renew_once(&self, held: &Held) -> Result<bool, StoreError> {
+        let send = || self.store.renew(&held.key, &held.owner, held.ttl);
+        match send().await {
+            Err(error) if error.kind() == StoreErrorKind::Disconnected => send().await,
+            answer => answer,
         }
     }
 

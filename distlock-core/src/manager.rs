@@ -10,7 +10,7 @@ use std::{
 };
 
 use futures_util::stream::{self, StreamExt};
-use tokio::time::timeout_at;
+use tokio::{sync::Semaphore, time::timeout_at};
 
 use crate::{
     builder::LockManagerBuilder,
@@ -62,7 +62,11 @@ pub(crate) struct Core {
     pub(crate) waiting: Waiting,
     pub(crate) failed_releases: AtomicU64,
     pub(crate) shut_down: AtomicBool,
+    /// Releases that are tried again at a time, while the store fails.
+    pub(crate) retries: Semaphore,
 }
+
+const RETRIES_AT_ONCE: usize = 16;
 
 impl LockManager {
     /// Connects to the store that a URL names, and asks it once whether it answers:
@@ -110,6 +114,7 @@ impl LockManager {
             waiting: Waiting::default(),
             failed_releases: AtomicU64::new(0),
             shut_down: AtomicBool::new(false),
+            retries: Semaphore::new(RETRIES_AT_ONCE),
         };
         Self { inner: Arc::new(Inner { core: Arc::new(core), keepers: Arc::default(), namespace, ttl }) }
     }

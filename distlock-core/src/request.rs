@@ -14,7 +14,6 @@ use crate::{
     lease::Moment,
     manager::LockManager,
     options::{OnLost, Options, Wait},
-    waiting::Backoff,
 };
 
 /// A lock that is about to be asked for: made by [`LockManager::lock`], ended by [`acquire`](Self::acquire),
@@ -189,7 +188,6 @@ impl Acquisition<'_> {
             return Err(self.busy(place.remaining(Instant::now())));
         };
         let mut bid = Bid::new(self.keeper, self.key, self.options);
-        let mut backoff = Backoff::new();
         let mut failing: Option<(Instant, StoreError)> = None;
         loop {
             if let Some(retry) = place.planned()
@@ -200,18 +198,17 @@ impl Acquisition<'_> {
                     None => self.busy(place.remaining(Instant::now())),
                 });
             }
+            place.plan(Instant::now());
             let answer = before(deadline, bid.attempt()).await;
             let now = Instant::now();
-            let remaining = match answer {
+            match answer {
                 Some(Ok(Attempt::Granted(held))) => {
-                    // Those behind wait for our release, and look now and then in case it does not come.
-                    place.plan(now + backoff.next());
+                    place.granted(now);
                     return Ok(held);
                 }
                 Some(Ok(Attempt::Held { remaining })) => {
                     failing = None;
                     place.saw(remaining, now);
-                    remaining
                 }
                 Some(Err(error)) => {
                     let since = failing.take().map_or(now, |(since, _)| since);
@@ -219,7 +216,6 @@ impl Acquisition<'_> {
                         return Err(self.store(error));
                     }
                     failing = Some((since, error));
-                    None
                 }
                 None => {
                     // The deadline came before the answer.
@@ -232,10 +228,7 @@ impl Acquisition<'_> {
                         (None, seen) => self.busy(seen),
                     });
                 }
-            };
-            // The lease may lapse before the next retry is due.
-            let pause = remaining.map_or(Duration::MAX, |left| left + ROUNDING).min(backoff.next());
-            place.plan(now + pause);
+            }
         }
     }
 
@@ -247,9 +240,6 @@ impl Acquisition<'_> {
         error.for_key(self.key.name())
     }
 }
-
-/// Servers round what is left down to whole milliseconds.
-const ROUNDING: Duration = Duration::from_millis(1);
 
 /// The future's value, or `None` when the deadline came first.
 async fn before<F: Future>(deadline: Option<Instant>, future: F) -> Option<F::Output> {

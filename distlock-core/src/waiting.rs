@@ -33,12 +33,13 @@ struct Queue {
 }
 
 /// What a head leaves to those behind it.
-#[derive(Default, Clone, Copy)]
+#[derive(Default)]
 struct Seen {
     /// When the holder's lease ends, as the store last said.
     held_until: Option<Instant>,
     /// When the next attempt is due.
     retry: Option<Instant>,
+    backoff: Backoff,
 }
 
 impl Waiting {
@@ -81,15 +82,26 @@ impl Place<'_> {
         self.queue.turn.lock().await
     }
 
-    /// Notes what the store said of the holder's lease.
-    pub(crate) fn saw(&self, remaining: Option<Duration>, now: Instant) {
-        self.seen().held_until = remaining.map(|left| now + left);
+    /// Plans the attempt after the one that is about to be made, by whoever is the head then: a line whose waiters give up one by one,
+    /// also in the middle of an attempt, asks no oftener than one of them.
+    pub(crate) fn plan(&self, now: Instant) {
+        let mut seen = self.seen();
+        let delay = seen.backoff.next();
+        seen.retry = Some(now + delay);
     }
 
-    /// Notes when the next attempt is due, by whoever is the head then: a line whose waiters give up one by one asks no oftener than
-    /// one of them.
-    pub(crate) fn plan(&self, retry: Instant) {
-        self.seen().retry = Some(retry);
+    /// Notes what the store said of the holder's lease; it may lapse before the next attempt is due.
+    pub(crate) fn saw(&self, remaining: Option<Duration>, now: Instant) {
+        let mut seen = self.seen();
+        seen.held_until = remaining.map(|left| now + left);
+        let lapsed = seen.held_until.map(|until| until + ROUNDING);
+        seen.retry = seen.retry.map(|retry| lapsed.map_or(retry, |lapsed| lapsed.min(retry)));
+    }
+
+    /// The key is ours: those behind wait for our release, and look now and then in case it does not come.
+    pub(crate) fn granted(&self, now: Instant) {
+        self.seen().backoff = Backoff::default();
+        self.plan(now);
     }
 
     /// When the next attempt is due; `None` for now.
@@ -129,7 +141,7 @@ impl Drop for Place<'_> {
 }
 
 /// How long a head sleeps between attempts when nothing wakes it: doubling, with jitter so that processes do not march in step.
-pub(crate) struct Backoff {
+struct Backoff {
     next: Duration,
     jitter: RandomState,
     step: u32,
@@ -137,14 +149,18 @@ pub(crate) struct Backoff {
 
 const FIRST_RETRY: Duration = Duration::from_millis(4);
 const LONGEST_RETRY: Duration = Duration::from_millis(64);
+/// Servers round what is left down to whole milliseconds.
+const ROUNDING: Duration = Duration::from_millis(1);
 
-impl Backoff {
-    pub(crate) fn new() -> Self {
+impl Default for Backoff {
+    fn default() -> Self {
         Self { next: FIRST_RETRY, jitter: RandomState::new(), step: 0 }
     }
+}
 
+impl Backoff {
     /// Between half of the current delay and all of it.
-    pub(crate) fn next(&mut self) -> Duration {
+    fn next(&mut self) -> Duration {
         let full = self.next;
         self.next = (full * 2).min(LONGEST_RETRY);
         self.step += 1;
