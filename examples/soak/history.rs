@@ -1,0 +1,115 @@
+//! What the workers did, and whether they may have.
+
+use std::{fmt, str::FromStr};
+
+use rustix::time::{ClockId, clock_gettime};
+
+/// Nanoseconds of the host's monotonic clock, which all its processes share.
+pub type Nanos = u64;
+
+/// Now, by the clock that all processes share.
+pub fn now() -> Nanos {
+    let now = clock_gettime(ClockId::Monotonic);
+    u64::try_from(now.tv_sec).unwrap_or_default() * 1_000_000_000
+        + u64::try_from(now.tv_nsec).unwrap_or_default()
+}
+
+/// One line of a worker's or the nemesis's record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// A body ran from `start` to `end`, and its call came back with its value.
+    Ran { key: u32, start: Nanos, end: Nanos, waited: Nanos },
+    /// A body was stopped, or its value refused, because its lease was lost.
+    Lost { key: u32 },
+    /// The key was held by somebody else.
+    Busy,
+    /// The store failed.
+    Failed,
+    /// Somebody deleted the key's lock on the server, between these instants.
+    Deleted { key: u32, start: Nanos, end: Nanos },
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ran { key, start, end, waited } => write!(f, "ran {key} {start} {end} {waited}"),
+            Self::Lost { key } => write!(f, "lost {key}"),
+            Self::Busy => f.write_str("busy"),
+            Self::Failed => f.write_str("failed"),
+            Self::Deleted { key, start, end } => write!(f, "deleted {key} {start} {end}"),
+        }
+    }
+}
+
+impl FromStr for Event {
+    type Err = String;
+
+    fn from_str(line: &str) -> Result<Self, String> {
+        let mut words = line.split(' ');
+        let what = words.next().unwrap_or_default();
+        let mut number = || {
+            words.next().and_then(|word| word.parse().ok()).ok_or(format!("not a line of a record: {line}"))
+        };
+        let key = |number: u64| u32::try_from(number).map_err(|error| error.to_string());
+        Ok(match what {
+            "ran" => Self::Ran { key: key(number()?)?, start: number()?, end: number()?, waited: number()? },
+            "lost" => Self::Lost { key: key(number()?)? },
+            "busy" => Self::Busy,
+            "failed" => Self::Failed,
+            "deleted" => Self::Deleted { key: key(number()?)?, start: number()?, end: number()? },
+            _ => return Err(format!("not a line of a record: {line}")),
+        })
+    }
+}
+
+/// Two bodies of one key that both ran to their end in what they took for valid leases, at the same time.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Overlap {
+    pub key: u32,
+    pub first: (Nanos, Nanos),
+    pub second: (Nanos, Nanos),
+}
+
+/// All overlaps in a history.
+///
+/// A body whose lock somebody deleted under it is excused for as long as it cannot know: it learns of it at its next renewal, within
+/// `notice` of the deletion. If it runs on to a proper end after that, it is not excused.
+pub fn overlaps(events: &[Event], notice: Nanos) -> Vec<Overlap> {
+    let deletions: Vec<(u32, Nanos, Nanos)> = events
+        .iter()
+        .filter_map(|event| match *event {
+            Event::Deleted { key, start, end } => Some((key, start, end)),
+            _ => None,
+        })
+        .collect();
+    let excused = |of: u32, from: Nanos, to: Nanos| {
+        deletions
+            .iter()
+            .any(|&(key, start, end)| key == of && from <= end && to >= start && to <= end + notice)
+    };
+    let mut bodies: Vec<(u32, Nanos, Nanos)> = events
+        .iter()
+        .filter_map(|event| match *event {
+            Event::Ran { key, start, end, .. } if !excused(key, start, end) => Some((key, start, end)),
+            _ => None,
+        })
+        .collect();
+    bodies.sort_unstable();
+    let mut found = Vec::new();
+    // The one before that ends last: a long body may overlap with more than its neighbour.
+    let mut latest: Option<(u32, Nanos, Nanos)> = None;
+    for body @ (key, start, end) in bodies {
+        match latest {
+            Some((of, from, to)) if of == key => {
+                if start < to {
+                    found.push(Overlap { key, first: (from, to), second: (start, end) });
+                }
+                if end > to {
+                    latest = Some(body);
+                }
+            }
+            _ => latest = Some(body),
+        }
+    }
+    found
+}

@@ -1,0 +1,167 @@
+//! Locks under fire: worker processes take locks on a Redis server that is paused, killed, cut off and emptied, in random order from a
+//! seed; then the history of all bodies is checked for two of one key that ran at the same time.
+//!
+//! ```sh
+//! cargo run --release --example soak -- --minutes 10 --seed 7
+//! ```
+//! It starts its own `redis-server`, with an append-only file that is synced at each write, so that the server keeps its data when it is
+//! killed. It fails, with exit code 1, on an overlap, a worker that ends badly, a key left behind, or workers that make no progress when the
+//! faults have stopped.
+#![allow(unreachable_pub, reason = "modules of a program, one of which a test shares")]
+
+use std::{
+    collections::BTreeMap,
+    env,
+    error::Error,
+    fs,
+    path::Path,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+#[path = "../../tests/common/mod.rs"]
+mod common;
+mod history;
+mod nemesis;
+mod worker;
+
+use common::{RedisServer, proxy::Proxy};
+use history::{Event, Nanos, now, overlaps};
+use nemesis::{Workers, strike};
+
+const WORKERS: usize = 3;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let args: Vec<String> = env::args().skip(1).collect();
+    let result = match args.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        ["worker", url, record, seed] => match seed.parse() {
+            Ok(seed) => worker::work(url, Path::new(record), seed).await.map(|()| true),
+            Err(_) => Err("the worker's seed is a number".into()),
+        },
+        words => match options(words) {
+            Ok((duration, seed)) => soak(duration, seed).await,
+            Err(error) => Err(error.into()),
+        },
+    };
+    match result {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("soak: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn options(words: &[&str]) -> Result<(Duration, u64), String> {
+    let (mut duration, mut seed) = (Duration::from_secs(60), fastrand::u64(1..1_000_000));
+    for pair in words.chunks(2) {
+        let number = pair.get(1).and_then(|word| word.parse().ok());
+        match (pair[0], number) {
+            ("--minutes", Some(minutes)) => duration = Duration::from_secs(60 * minutes),
+            ("--seconds", Some(seconds)) => duration = Duration::from_secs(seconds),
+            ("--seed", Some(number)) => seed = number,
+            _ => return Err(format!("`{}`: use --minutes N, --seconds N, --seed N", pair.join(" "))),
+        }
+    }
+    Ok((duration, seed))
+}
+
+async fn soak(duration: Duration, seed: u64) -> Result<bool, Box<dyn Error + Send + Sync>> {
+    println!("soak: seed {seed}, {} s, {WORKERS} processes, {} keys", duration.as_secs(), worker::KEYS);
+    let directory = env::temp_dir().join(format!("distlock-soak-{}", std::process::id()));
+    fs::create_dir_all(&directory)?;
+    let outcome = under_fire(duration, seed, &directory).await;
+    fs::remove_dir_all(&directory)?;
+    outcome
+}
+
+async fn under_fire(
+    duration: Duration,
+    seed: u64,
+    directory: &Path,
+) -> Result<bool, Box<dyn Error + Send + Sync>> {
+    let record = directory.join("record");
+    fs::write(&record, "")?;
+    let data = directory.to_string_lossy();
+    let mut server =
+        RedisServer::start_with(&["--appendonly", "yes", "--appendfsync", "always", "--dir", &data]);
+    let proxy = Proxy::to(server.port()).await;
+    let mut workers = Workers::start(WORKERS, proxy.url(), record.clone(), seed)?;
+
+    let mut random = fastrand::Rng::with_seed(seed);
+    let mut faults: BTreeMap<&str, u32> = BTreeMap::new();
+    let (start, mut told) = (Instant::now(), Instant::now());
+    while start.elapsed() < duration {
+        tokio::time::sleep(Duration::from_millis(random.u64(20..400))).await;
+        let fault = strike(&mut random, &mut server, &proxy, &mut workers, &record).await?;
+        *faults.entry(fault).or_default() += 1;
+        if told.elapsed() > Duration::from_secs(10) {
+            told = Instant::now();
+            let grants = read(&record)?.iter().filter(|event| matches!(event, Event::Ran { .. })).count();
+            println!(
+                "soak: {:4} s, {} faults, {grants} bodies run",
+                start.elapsed().as_secs(),
+                faults.values().sum::<u32>()
+            );
+        }
+    }
+
+    // Peace: within a ttl every process must get on again, and what a dead one held has lapsed.
+    let peace = now();
+    tokio::time::sleep(worker::TTL * 3).await;
+    let ended_well = workers.finish();
+    let events = read(&record)?;
+    tokio::time::sleep(worker::TTL).await;
+    let left = server.keys().await;
+    Ok(report(&events, &faults, peace, ended_well, &left))
+}
+
+fn read(record: &Path) -> Result<Vec<Event>, String> {
+    let text = fs::read_to_string(record).map_err(|error| error.to_string())?;
+    // A worker may have been killed in the middle of its last line.
+    let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
+    whole.lines().map(str::parse).collect()
+}
+
+fn report(
+    events: &[Event],
+    faults: &BTreeMap<&str, u32>,
+    peace: Nanos,
+    ended_well: bool,
+    left: &[String],
+) -> bool {
+    let count = |is: fn(&Event) -> bool| events.iter().filter(|event| is(event)).count();
+    let ran = |event: &Event| match *event {
+        Event::Ran { start, waited, .. } => Some((start, waited)),
+        _ => None,
+    };
+    let longest = events.iter().filter_map(ran).map(|(_, waited)| waited).max().unwrap_or_default();
+    let ttl = u64::try_from(worker::TTL.as_nanos()).unwrap_or_default();
+    // Renewals are a third of the ttl apart, and each may take until the next.
+    let overlaps = overlaps(events, ttl * 2 / 3);
+    let resumed =
+        events.iter().filter_map(ran).filter(|(start, _)| (peace..peace + ttl * 2).contains(start)).count();
+    println!("\nfaults");
+    for (fault, times) in faults {
+        println!("  {fault:<28} {times:6}");
+    }
+    println!("calls");
+    println!("  {:<28} {:6}", "bodies run to their end", count(|event| matches!(event, Event::Ran { .. })));
+    println!("  {:<28} {:6}", "busy", count(|event| matches!(event, Event::Busy)));
+    println!("  {:<28} {:6}", "lost", count(|event| matches!(event, Event::Lost { .. })));
+    println!("  {:<28} {:6}", "store errors", count(|event| matches!(event, Event::Failed)));
+    println!("  {:<28} {:6} ms", "longest wait", longest / 1_000_000);
+    println!("afterwards");
+    println!("  {:<28} {:6}", "bodies run in peace", resumed);
+    println!("  {:<28} {:6}", "keys left", left.len());
+    println!("  {:<28} {:6}", "overlaps", overlaps.len());
+    for overlap in overlaps.iter().take(5) {
+        println!("    {overlap:?}");
+    }
+    if !ended_well {
+        println!("  a worker ended badly");
+    }
+    overlaps.is_empty() && ended_well && left.is_empty() && resumed > 0
+}

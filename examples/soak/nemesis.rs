@@ -1,0 +1,138 @@
+//! What goes wrong, in random order from a seed.
+
+use std::{
+    fs::File,
+    io::Write,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use crate::{
+    common::{RedisServer, proxy::Proxy},
+    history::{Event, now},
+    worker::KEYS,
+};
+
+/// The worker processes.
+pub struct Workers {
+    processes: Vec<Child>,
+    url: String,
+    record: PathBuf,
+    started: u64,
+    seed: u64,
+}
+
+impl Workers {
+    pub fn start(number: usize, url: String, record: PathBuf, seed: u64) -> std::io::Result<Self> {
+        let mut workers = Self { processes: Vec::new(), url, record, started: 0, seed };
+        for _ in 0..number {
+            let worker = workers.spawn()?;
+            workers.processes.push(worker);
+        }
+        Ok(workers)
+    }
+
+    fn spawn(&mut self) -> std::io::Result<Child> {
+        self.started += 1;
+        Command::new(std::env::current_exe()?)
+            .arg("worker")
+            .arg(&self.url)
+            .arg(&self.record)
+            .arg((self.seed + self.started * 1000).to_string())
+            .stdin(Stdio::piped())
+            .spawn()
+    }
+
+    fn signal(&self, worker: usize, signal: &str) {
+        let kill = format!("kill -{signal} {}", self.processes[worker].id());
+        let _ = Command::new("sh").args(["-c", &kill]).status();
+    }
+
+    fn kill(&mut self, worker: usize) -> std::io::Result<()> {
+        self.processes[worker].kill()?;
+        self.processes[worker].wait()?;
+        self.processes[worker] = self.spawn()?;
+        Ok(())
+    }
+
+    /// Lets all finish; whether each ended well.
+    pub fn finish(self) -> bool {
+        let finish = |mut worker: Child| {
+            drop(worker.stdin.take());
+            worker.wait().is_ok_and(|status| status.success())
+        };
+        self.processes.into_iter().map(finish).fold(true, |all, one| all && one)
+    }
+}
+
+/// Does one thing, and sees it to its end.
+pub async fn strike(
+    random: &mut fastrand::Rng,
+    server: &mut RedisServer,
+    proxy: &Proxy,
+    workers: &mut Workers,
+    record: &Path,
+) -> std::io::Result<&'static str> {
+    let a_while = Duration::from_millis(random.u64(30..1200));
+    let worker = random.usize(0..workers.processes.len());
+    Ok(match random.u8(0..10) {
+        0 => {
+            server.pause();
+            tokio::time::sleep(a_while).await;
+            server.resume();
+            "server paused"
+        }
+        1 => {
+            server.stop();
+            tokio::time::sleep(a_while).await;
+            server.restart();
+            "server killed and restarted"
+        }
+        2 => {
+            proxy.cut();
+            "connections cut"
+        }
+        3 => {
+            proxy.let_requests_flow(false);
+            tokio::time::sleep(a_while).await;
+            proxy.let_requests_flow(true);
+            "requests delayed"
+        }
+        4 => {
+            proxy.let_replies_flow(false);
+            tokio::time::sleep(a_while).await;
+            proxy.cut();
+            proxy.let_replies_flow(true);
+            "replies lost"
+        }
+        5 => {
+            proxy.let_replies_flow(false);
+            tokio::time::sleep(a_while).await;
+            proxy.let_replies_flow(true);
+            "replies delayed"
+        }
+        6 => {
+            server.command::<()>(&["SCRIPT", "FLUSH"]).await;
+            "scripts flushed"
+        }
+        7 => {
+            let key = random.u32(0..KEYS);
+            let start = now();
+            server.command::<u8>(&["DEL", &format!("lock:soak:{key}")]).await;
+            let deleted = Event::Deleted { key, start, end: now() };
+            File::options().append(true).open(record)?.write_all(format!("{deleted}\n").as_bytes())?;
+            "key deleted"
+        }
+        8 => {
+            workers.signal(worker, "STOP");
+            tokio::time::sleep(a_while).await;
+            workers.signal(worker, "CONT");
+            "worker paused"
+        }
+        _ => {
+            workers.kill(worker)?;
+            "worker killed"
+        }
+    })
+}

@@ -1,0 +1,76 @@
+//! One process of the soak: tasks that take locks, work under them, and write down what happened.
+
+use std::{
+    error::Error,
+    fs::{File, OpenOptions},
+    io::{Read, Write},
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use distlock::{LockError, LockManager, distributed_lock};
+
+use crate::history::{Event, Nanos, now};
+
+pub const KEYS: u32 = 4;
+pub const TTL: Duration = Duration::from_millis(600);
+const TASKS: u64 = 6;
+
+/// The body: when it began and ended, taken inside.
+#[distributed_lock(key = "soak:{key}", ttl = TTL, wait = "400ms", locks = locks)]
+async fn section(locks: &LockManager, key: u32, work: Duration) -> Result<(Nanos, Nanos), LockError> {
+    let start = now();
+    // In steps, so that there are awaits to be stopped at.
+    for _ in 0..4 {
+        tokio::time::sleep(work / 4).await;
+    }
+    Ok((start, now()))
+}
+
+/// Works until its standard input ends, then finishes what it has begun.
+pub async fn work(url: &str, record: &Path, seed: u64) -> Result<(), Box<dyn Error + Send + Sync>> {
+    let locks = LockManager::builder().url(url).response_timeout(Duration::from_millis(300)).build()?;
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut tasks = tokio::task::JoinSet::new();
+    for task in 0..TASKS {
+        let (locks, stop) = (locks.clone(), Arc::clone(&stop));
+        let record = OpenOptions::new().create(true).append(true).open(record)?;
+        tasks.spawn(async move { run(&locks, &stop, &record, fastrand::Rng::with_seed(seed + task)).await });
+    }
+    tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new())).await??;
+    stop.store(true, Ordering::Relaxed);
+    for result in tasks.join_all().await {
+        result?;
+    }
+    locks.shutdown().await;
+    Ok(())
+}
+
+async fn run(
+    locks: &LockManager,
+    stop: &AtomicBool,
+    mut record: &File,
+    mut random: fastrand::Rng,
+) -> std::io::Result<()> {
+    while !stop.load(Ordering::Relaxed) {
+        let key = random.u32(0..KEYS);
+        // Some outlast several renewals.
+        let longest = if random.u8(0..20) == 0 { 1500 } else { 20 };
+        let work = Duration::from_micros(random.u64(100..longest * 1000));
+        let asked = now();
+        let event = match section(locks, key, work).await {
+            Ok((start, end)) => Event::Ran { key, start, end, waited: start - asked },
+            Err(LockError::Busy { .. }) => Event::Busy,
+            Err(LockError::Lost { .. }) => Event::Lost { key },
+            Err(_) => Event::Failed,
+        };
+        // One write a line: lines of several tasks and processes stay whole.
+        record.write_all(format!("{event}\n").as_bytes())?;
+        tokio::time::sleep(Duration::from_millis(random.u64(0..4))).await;
+    }
+    Ok(())
+}

@@ -1,0 +1,73 @@
+//! Bodies that ran to their end in a valid lease never overlap, whatever happens to servers, networks and workers.
+
+use std::{path::PathBuf, process::Command};
+
+#[path = "../examples/soak/history.rs"]
+#[allow(unreachable_pub, dead_code, reason = "shared with the soak")]
+mod history;
+
+use history::{Event, Nanos, Overlap, overlaps};
+
+const MS: Nanos = 1_000_000;
+const NOTICE: Nanos = 400 * MS;
+
+fn ran(key: u32, start: Nanos, end: Nanos) -> Event {
+    Event::Ran { key, start: start * MS, end: end * MS, waited: 0 }
+}
+
+fn deleted(key: u32, at: Nanos) -> Event {
+    Event::Deleted { key, start: at * MS, end: at * MS }
+}
+
+#[test]
+fn the_checker_finds_a_planted_overlap() {
+    let fine = [ran(0, 0, 10), ran(1, 5, 15), ran(0, 10, 20), ran(0, 30, 40), Event::Busy];
+    assert_eq!(overlaps(&fine, NOTICE), []);
+    let mut planted = fine.to_vec();
+    planted.push(ran(0, 19, 25));
+    let overlap = Overlap { key: 0, first: (10 * MS, 20 * MS), second: (19 * MS, 25 * MS) };
+    assert_eq!(overlaps(&planted, NOTICE), [overlap]);
+}
+
+#[test]
+fn the_checker_finds_all_that_a_long_body_overlaps_with() {
+    let long = [ran(0, 0, 100), ran(0, 10, 20), ran(0, 30, 40), ran(0, 100, 110)];
+    assert_eq!(overlaps(&long, NOTICE).len(), 2);
+}
+
+#[test]
+fn a_deletion_excuses_only_who_cannot_know_of_it_yet() {
+    let unknowing = [ran(0, 0, 300), deleted(0, 100), ran(0, 110, 120)];
+    assert_eq!(overlaps(&unknowing, NOTICE), []);
+    let knowing = [ran(0, 0, 600), deleted(0, 100), ran(0, 110, 120), ran(0, 590, 610)];
+    assert_eq!(overlaps(&knowing, NOTICE).len(), 2);
+    let of_another_key = [ran(0, 0, 300), deleted(1, 100), ran(0, 110, 120)];
+    assert_eq!(overlaps(&of_another_key, NOTICE).len(), 1);
+}
+
+#[test]
+fn a_record_is_read_as_it_was_written() {
+    let events = [ran(3, 1, 2), Event::Lost { key: 1 }, Event::Busy, Event::Failed, deleted(2, 9)];
+    for event in events {
+        assert_eq!(event.to_string().parse(), Ok(event));
+    }
+    assert!("ran 1 2".parse::<Event>().is_err());
+}
+
+/// A quarter of a minute of the soak; `cargo run --release --example soak -- --minutes N --seed S` for more.
+#[test]
+fn a_short_soak_finds_no_overlap_and_leaves_nothing() {
+    let mut soak: PathBuf = std::env::current_exe().unwrap();
+    soak.pop();
+    soak.pop();
+    soak.push("examples/soak");
+    assert!(
+        soak.exists(),
+        "no {}: `cargo test` builds the examples, `cargo test --test` does not",
+        soak.display()
+    );
+    let output = Command::new(soak).args(["--seconds", "15", "--seed", "20261123"]).output().unwrap();
+    let (text, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    println!("{text}{errors}");
+    assert!(output.status.success(), "{text}{errors}");
+}
