@@ -5,6 +5,7 @@ use std::{
     future::Future,
     io::{BufRead, BufReader},
     net::TcpListener,
+    os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::atomic::{AtomicU32, Ordering},
@@ -24,9 +25,8 @@ pub struct RedisServer {
     settings: Vec<String>,
 }
 
-/// Tells the server's process id, then what the server says, then waits for its input to end. It outlives a Ctrl-C, to clean up after it.
+/// Tells the server's process id, then what the server says, then waits for its input to end.
 const KEEP: &str = r#"
-    trap '' HUP INT TERM
     directory=$1; shift
     "$@" 2>&1 & pid=$!
     echo $pid
@@ -82,6 +82,8 @@ impl RedisServer {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
+            // Not in our group: what ends the tests, a Ctrl-C or a time limit, is to leave it to clean up.
+            .process_group(0)
             .spawn()
             .expect("a shell");
         let mut output = BufReader::new(keeper.stdout.take().expect("the shell's output"));
@@ -199,4 +201,9 @@ pub async fn eventually<F: Future<Output = bool>>(within: Duration, mut conditio
         assert!(Instant::now() < end, "it did not happen within {within:?}");
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
+}
+
+/// The future's value, which must come within a time: a test is to fail, not to hang.
+pub async fn in_time<F: Future>(within: Duration, future: F) -> F::Output {
+    tokio::time::timeout(within, future).await.unwrap_or_else(|_| panic!("it did not end within {within:?}"))
 }
