@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use common::{RedisServer, eventually, free_port};
+use common::{RedisServer, eventually, free_port, proxy::Proxy};
 use distlock::{LockError, LockManager, LostReason, StoreErrorKind};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -165,6 +165,39 @@ async fn a_server_that_comes_back_empty_under_the_body() {
     });
     assert!(matches!(body.await, Err(LockError::Lost { reason: LostReason::NotOwner, .. })));
     assert_eq!(server.keys().await, [""; 0], "a renewal never makes the key anew");
+}
+
+#[tokio::test]
+async fn a_ttl_below_a_round_trip_is_no_grant() {
+    let server = RedisServer::start();
+    let proxy = Proxy::to(server.port()).await;
+    let locks = LockManager::connect(proxy.url()).await.unwrap();
+    works(&locks).await;
+    proxy.let_replies_flow(false);
+    let call = tokio::spawn(locks.lock("order:42").ttl(Duration::from_millis(50)).acquire());
+    tokio::time::sleep(Duration::from_millis(80)).await;
+    proxy.let_replies_flow(true);
+    let error = call.await.unwrap().unwrap_err();
+    assert!(
+        matches!(&error, LockError::Store { source, .. } if source.kind() == StoreErrorKind::TooLate),
+        "{error}"
+    );
+    assert!(error.to_string().contains("raise the ttl"), "{error}");
+}
+
+#[tokio::test]
+async fn a_user_who_may_not_run_scripts_is_told_so() {
+    let server = RedisServer::start();
+    server.command::<()>(&["ACL", "SETUSER", "app", "on", ">pw", "~*", "+@all", "-eval", "-evalsha"]).await;
+    let locks = LockManager::connect(format!("redis://app:pw@127.0.0.1:{}/", server.port())).await.unwrap();
+    let guard = locks.lock("order:42").ttl(Duration::from_millis(200)).acquire().await.unwrap();
+    let error = guard.release().await.unwrap_err();
+    assert!(
+        matches!(&error, LockError::Store { source, .. } if source.kind() == StoreErrorKind::Refused),
+        "{error}"
+    );
+    assert!(error.to_string().contains("NOPERM") && error.to_string().contains("evalsha"), "{error}");
+    eventually(SOON, || async { locks.failed_releases() == 1 }).await;
 }
 
 #[tokio::test]

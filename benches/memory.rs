@@ -1,0 +1,108 @@
+//! What a held lease and a waiting task take of this process's memory, and what renewal costs the server.
+//!
+//! `cargo bench --bench memory`. Resident memory, read from the system: each figure comes from a process of its own, so that none
+//! is flattered by pages that another one left.
+
+use std::{
+    env, fs,
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use distlock::{LockGuard, LockManager};
+use tokio::{runtime::Runtime, task::JoinSet};
+
+#[path = "../tests/common/mod.rs"]
+mod common;
+
+const NUMBERS: [usize; 2] = [10_000, 100_000];
+
+fn main() {
+    let args: Vec<String> = env::args().collect();
+    if let [_, what, number, url] = args.as_slice() {
+        let number = number.parse().expect("a number");
+        let figure = Runtime::new().expect("a runtime").block_on(async {
+            let locks = LockManager::connect(url).await.expect("a manager");
+            match what.as_str() {
+                "held" => held(&locks, number).await,
+                "waiting" => waiting(&locks, number).await,
+                _ => panic!("no figure {what}"),
+            }
+        });
+        return println!("{figure}");
+    }
+    let server = common::RedisServer::start();
+    println!("{:<10} {:>9}  resident bytes each", "", "number");
+    for what in ["held", "waiting"] {
+        for number in NUMBERS {
+            let mut measure = Command::new(env::current_exe().expect("this program"));
+            let output =
+                measure.args([what, &number.to_string(), &server.url()]).output().expect("a process");
+            println!("{what:<10} {number:>9}  {}", String::from_utf8_lossy(&output.stdout).trim());
+        }
+    }
+    Runtime::new().expect("a runtime").block_on(renewals(&server));
+}
+
+/// Resident bytes, by Linux's account.
+fn resident() -> usize {
+    let statm = fs::read_to_string("/proc/self/statm").expect("Linux");
+    statm.split(' ').nth(1).and_then(|pages| pages.parse::<usize>().ok()).expect("pages") * 4096
+}
+
+async fn acquire(locks: &LockManager, number: usize, ttl: Duration) -> Vec<LockGuard> {
+    let mut guards = Vec::with_capacity(number);
+    for first in (0..number).step_by(500) {
+        let mut some = JoinSet::new();
+        for key in first..first + 500 {
+            some.spawn(locks.lock(format!("key:{key:06}")).ttl(ttl).acquire());
+        }
+        guards.extend(some.join_all().await.into_iter().map(|guard| guard.expect("a free key")));
+    }
+    guards
+}
+
+async fn held(locks: &LockManager, number: usize) -> String {
+    drop(acquire(locks, 500, Duration::from_secs(60)).await);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let before = resident();
+    let guards = acquire(locks, number, Duration::from_secs(60)).await;
+    let each = (resident() - before) / guards.len();
+    locks.shutdown().await;
+    format!("{each}, the guard and the key's text of 10 bytes included")
+}
+
+async fn waiting(locks: &LockManager, number: usize) -> String {
+    let _held = locks.lock("one").acquire().await.expect("a free key");
+    let before = resident();
+    let mut tasks = JoinSet::new();
+    for _ in 0..number {
+        tasks.spawn(locks.lock("one").wait_forever().acquire());
+    }
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let each = (resident() - before) / number;
+    locks.shutdown().await;
+    format!("{each}, the task included")
+}
+
+/// Commands per lease and third of a ttl, as the server counted them.
+async fn renewals(server: &common::RedisServer) {
+    const NUMBER: usize = 100_000;
+    let locks = LockManager::connect(server.url()).await.expect("a manager");
+    let ttl = Duration::from_secs(12);
+    let start = Instant::now();
+    let guards = acquire(&locks, NUMBER, ttl).await;
+    let before = server.calls(&["evalsha", "eval"]).await;
+    let from = Instant::now();
+    tokio::time::sleep(ttl * 2).await;
+    let calls = server.calls(&["evalsha", "eval"]).await - before;
+    let thirds = from.elapsed().as_secs_f64() / (ttl.as_secs_f64() / 3.0);
+    let held = guards.iter().filter(|guard| guard.is_held()).count();
+    #[allow(clippy::cast_precision_loss, reason = "far below 2^52")]
+    let each = calls as f64 / NUMBER as f64 / thirds;
+    println!("\nrenewal of {NUMBER} leases of {ttl:?}, {:?} after the first:", start.elapsed());
+    println!("  {held} held, {each:.2} commands per lease and ttl/3");
+    let start = Instant::now();
+    locks.shutdown().await;
+    println!("  shutdown, which releases them all: {:?}", start.elapsed());
+}
