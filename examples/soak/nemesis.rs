@@ -58,11 +58,12 @@ impl Workers {
 
     /// Lets all finish; whether each ended well.
     pub fn finish(self) -> bool {
-        let finish = |mut worker: Child| {
+        let mut all = true;
+        for mut worker in self.processes {
             drop(worker.stdin.take());
-            worker.wait().is_ok_and(|status| status.success())
-        };
-        self.processes.into_iter().map(finish).fold(true, |all, one| all && one)
+            all &= worker.wait().is_ok_and(|status| status.success());
+        }
+        all
     }
 }
 
