@@ -81,7 +81,8 @@ impl KeyBuilder {
     }
 
     /// A value, in which `%`, braces and the character that follows it in the template are percent-encoded, so that values never run into
-    /// each other.
+    /// each other. Where that character is `%` itself, `~` stands for it: else the template's `%` in front of a value `25` would read as
+    /// a value's `%`.
     pub fn hole(&mut self, value: fmt::Arguments<'_>, follower: Option<char>) {
         // Writing into a string fails only where a `Display` of the caller's does, which then has printed what it has printed.
         let _ = Encode { key: &mut self.0, follower }.write_fmt(value);
@@ -100,14 +101,15 @@ struct Encode<'a> {
 
 impl Write for Encode<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        let special = |c: char| matches!(c, '%' | '{' | '}') || Some(c) == self.follower;
+        let sign = if self.follower == Some('%') { '~' } else { '%' };
+        let special = |c: char| c == sign || matches!(c, '%' | '{' | '}') || Some(c) == self.follower;
         let mut rest = text;
         while let Some(at) = rest.find(special) {
             let (plain, from) = rest.split_at(at);
             self.key.push_str(plain);
             let len = from.chars().next().map_or(0, char::len_utf8);
             for byte in &from.as_bytes()[..len] {
-                write!(self.key, "%{byte:02X}")?;
+                write!(self.key, "{sign}{byte:02X}")?;
             }
             rest = &from[len..];
         }
