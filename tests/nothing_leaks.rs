@@ -10,6 +10,7 @@ use std::{
 
 use common::{RedisServer, eventually, proxy::Proxy};
 use distlock::{LockError, LockManager, distributed_lock};
+use tokio::{io::AsyncWriteExt, net::TcpStream};
 
 mod common;
 
@@ -231,6 +232,27 @@ async fn an_acquire_that_executes_after_the_client_gave_up() {
     server.resume();
     // The late SET and the clean-up are both on their way: what counts is what is left.
     eventually(SOON, || async { server.calls(&["set"]).await > 0 }).await;
+    is_freed(&server).await;
+}
+
+/// The worst order: an acquire that was given up on stands in a broken connection's buffers; its release, sent again over a new connection,
+/// finds nothing to release; then the server executes the acquire.
+#[tokio::test]
+async fn an_acquire_that_executes_after_its_releases_did() {
+    let server = RedisServer::start();
+    let proxy = Proxy::to(server.port()).await;
+    let builder =
+        LockManager::builder().url(proxy.url()).ttl(TTL).response_timeout(Duration::from_millis(100));
+    let locks = builder.connect().await.unwrap();
+    proxy.let_requests_flow(false);
+    locks.lock("k").acquire().await.unwrap_err();
+    let acquire = proxy.requests_held_back();
+    proxy.cut();
+    proxy.let_requests_flow(true);
+    eventually(SOON, || async { server.calls(&["get"]).await > 0 }).await;
+    let mut late = TcpStream::connect(("127.0.0.1", server.port())).await.unwrap();
+    late.write_all(&acquire).await.unwrap();
+    eventually(SOON, || async { server.calls(&["set"]).await == 1 }).await;
     is_freed(&server).await;
 }
 

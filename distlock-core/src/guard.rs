@@ -144,8 +144,8 @@ impl LockGuard {
         }
         match (answer, status) {
             (Ok(_), Err(reason)) => Err(held.lost_error(reason)),
-            (Ok(true), Ok(_)) => Ok(()),
-            (Ok(false), Ok(_)) => Err(held.lost_error(LostReason::NotOwner)),
+            (Ok(Some(true) | None), Ok(_)) => Ok(()),
+            (Ok(Some(false)), Ok(_)) => Err(held.lost_error(LostReason::NotOwner)),
             (Err(error), _) => Err(error.for_key(held.key.name())),
         }
     }

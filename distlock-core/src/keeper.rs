@@ -411,7 +411,7 @@ impl Core {
                 permit = None;
             }
             let error = match answer {
-                Ok(released) if released || !lease.unsettled => return,
+                Ok(released) if released == Some(true) || !lease.unsettled => return,
                 Ok(_) => None,
                 Err(error) => Some(error),
             };
@@ -438,20 +438,23 @@ impl Core {
 
     /// One release; with something left of `at_least`, the lease is shortened to it instead.
     ///
-    /// Sent again when the connection broke under it, as an idle one does at its first use; "not the owner" then may be the first one's doing.
+    /// Sent again when the connection broke under it, as an idle one does at its first use; "not the owner" then may be the first one's doing,
+    /// and is `None`: not known.
     pub(crate) async fn release_once(
         &self,
         key: &Key,
         owner: &OwnerToken,
         keep: Option<Duration>,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<Option<bool>, StoreError> {
         let send = || match keep {
             Some(rest) => self.store.renew(key, owner, rest),
             None => self.store.release(key, owner),
         };
         match send().await {
-            Err(error) if error.kind() == StoreErrorKind::Disconnected => send().await.map(|_| true),
-            answer => answer,
+            Err(error) if error.kind() == StoreErrorKind::Disconnected => {
+                send().await.map(|released| released.then_some(true))
+            }
+            answer => answer.map(Some),
         }
     }
 
