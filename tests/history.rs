@@ -6,13 +6,17 @@ use std::{path::PathBuf, process::Command};
 #[allow(unreachable_pub, dead_code, reason = "shared with the soak")]
 mod history;
 
-use history::{Event, Nanos, Overlap, overlaps};
+use history::{Event, Nanos, Overlap, overlaps, stuck};
 
 const MS: Nanos = 1_000_000;
 const NOTICE: Nanos = 400 * MS;
 
 fn ran(key: u32, start: Nanos, end: Nanos) -> Event {
-    Event::Ran { key, start: start * MS, end: end * MS, waited: 0 }
+    ran_by(0, key, start, end)
+}
+
+fn ran_by(worker: u64, key: u32, start: Nanos, end: Nanos) -> Event {
+    Event::Ran { key, start: start * MS, end: end * MS, waited: 0, worker }
 }
 
 fn deleted(key: u32, at: Nanos) -> Event {
@@ -43,6 +47,13 @@ fn a_deletion_excuses_only_who_cannot_know_of_it_yet() {
     assert_eq!(overlaps(&knowing, NOTICE).len(), 2);
     let of_another_key = [ran(0, 0, 300), deleted(1, 100), ran(0, 110, 120)];
     assert_eq!(overlaps(&of_another_key, NOTICE).len(), 1);
+}
+
+#[test]
+fn the_checker_finds_a_worker_that_is_stuck() {
+    let events =
+        [ran_by(1, 0, 50, 150), ran_by(1, 0, 150, 160), ran_by(2, 0, 240, 260), ran_by(3, 0, 251, 260)];
+    assert_eq!(stuck(&events, &[1, 2, 3, 4], 100 * MS, 100 * MS), [3, 4]);
 }
 
 #[test]

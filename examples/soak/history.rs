@@ -17,8 +17,8 @@ pub fn now() -> Nanos {
 /// One line of a worker's or the nemesis's record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
-    /// A body ran from `start` to `end`, and its call came back with its value.
-    Ran { key: u32, start: Nanos, end: Nanos, waited: Nanos },
+    /// A body of a worker process ran from `start` to `end`, and its call came back with its value.
+    Ran { key: u32, start: Nanos, end: Nanos, waited: Nanos, worker: u64 },
     /// A body was stopped, or its value refused, because its lease was lost.
     Lost { key: u32 },
     /// The key was held by somebody else.
@@ -32,7 +32,9 @@ pub enum Event {
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Ran { key, start, end, waited } => write!(f, "ran {key} {start} {end} {waited}"),
+            Self::Ran { key, start, end, waited, worker } => {
+                write!(f, "ran {key} {start} {end} {waited} {worker}")
+            }
             Self::Lost { key } => write!(f, "lost {key}"),
             Self::Busy => f.write_str("busy"),
             Self::Failed => f.write_str("failed"),
@@ -52,7 +54,13 @@ impl FromStr for Event {
         };
         let key = |number: u64| u32::try_from(number).map_err(|error| error.to_string());
         Ok(match what {
-            "ran" => Self::Ran { key: key(number()?)?, start: number()?, end: number()?, waited: number()? },
+            "ran" => Self::Ran {
+                key: key(number()?)?,
+                start: number()?,
+                end: number()?,
+                waited: number()?,
+                worker: number()?,
+            },
             "lost" => Self::Lost { key: key(number()?)? },
             "busy" => Self::Busy,
             "failed" => Self::Failed,
@@ -112,4 +120,18 @@ pub fn overlaps(events: &[Event], notice: Nanos) -> Vec<Overlap> {
         }
     }
     found
+}
+
+/// The workers that have not begun a body within `limit` of peace, or of the end of the last body that was under way then.
+pub fn stuck(events: &[Event], workers: &[u64], peace: Nanos, limit: Nanos) -> Vec<u64> {
+    let bodies = || {
+        events.iter().filter_map(|event| match *event {
+            Event::Ran { start, end, worker, .. } => Some((start, end, worker)),
+            _ => None,
+        })
+    };
+    let under_way = bodies().filter(|&(start, ..)| start < peace).map(|(_, end, _)| end);
+    let until = under_way.fold(peace, Nanos::max) + limit;
+    let gets_on = |worker| bodies().any(|(start, _, by)| by == worker && (peace..until).contains(&start));
+    workers.iter().copied().filter(|&worker| !gets_on(worker)).collect()
 }

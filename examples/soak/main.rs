@@ -26,18 +26,20 @@ mod nemesis;
 mod worker;
 
 use common::{RedisServer, proxy::Proxy};
-use history::{Event, Nanos, now, overlaps};
+use history::{Event, Nanos, now, overlaps, stuck};
 use nemesis::{Workers, strike};
 
 const WORKERS: usize = 3;
+/// Longer than a body that began before it, and a ttl after that.
+const PEACE: Duration = Duration::from_millis(2500);
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let args: Vec<String> = env::args().skip(1).collect();
     let result = match args.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-        ["worker", url, record, seed] => match seed.parse() {
-            Ok(seed) => worker::work(url, Path::new(record), seed).await.map(|()| true),
-            Err(_) => Err("the worker's seed is a number".into()),
+        ["worker", url, record, worker, seed] => match (worker.parse(), seed.parse()) {
+            (Ok(worker), Ok(seed)) => worker::work(url, Path::new(record), worker, seed).await.map(|()| true),
+            _ => Err("a worker's number and seed are numbers".into()),
         },
         words => match options(words) {
             Ok((duration, seed)) => soak(duration, seed).await,
@@ -110,12 +112,18 @@ async fn under_fire(
 
     // Peace: within a ttl every process must get on again, and what a dead one held has lapsed.
     let peace = now();
-    tokio::time::sleep(worker::TTL * 3).await;
+    let numbers = workers.calm()?;
+    tokio::time::sleep(PEACE).await;
     let ended_well = workers.finish();
     let events = read(&record)?;
     tokio::time::sleep(worker::TTL).await;
     let left = server.keys().await;
-    Ok(report(&events, &faults, peace, ended_well, &left))
+    let stuck = stuck(&events, &numbers, peace, nanos(worker::TTL));
+    Ok(report(&events, &faults, &stuck, ended_well, &left))
+}
+
+fn nanos(duration: Duration) -> Nanos {
+    Nanos::try_from(duration.as_nanos()).unwrap_or(Nanos::MAX)
 }
 
 fn read(record: &Path) -> Result<Vec<Event>, String> {
@@ -128,21 +136,18 @@ fn read(record: &Path) -> Result<Vec<Event>, String> {
 fn report(
     events: &[Event],
     faults: &BTreeMap<&str, u32>,
-    peace: Nanos,
+    stuck: &[u64],
     ended_well: bool,
     left: &[String],
 ) -> bool {
     let count = |is: fn(&Event) -> bool| events.iter().filter(|event| is(event)).count();
-    let ran = |event: &Event| match *event {
-        Event::Ran { start, waited, .. } => Some((start, waited)),
+    let waited = |event: &Event| match *event {
+        Event::Ran { waited, .. } => Some(waited),
         _ => None,
     };
-    let longest = events.iter().filter_map(ran).map(|(_, waited)| waited).max().unwrap_or_default();
-    let ttl = u64::try_from(worker::TTL.as_nanos()).unwrap_or_default();
+    let longest = events.iter().filter_map(waited).max().unwrap_or_default();
     // Renewals are a third of the ttl apart, and each may take until the next.
-    let overlaps = overlaps(events, ttl * 2 / 3);
-    let resumed =
-        events.iter().filter_map(ran).filter(|(start, _)| (peace..peace + ttl * 2).contains(start)).count();
+    let overlaps = overlaps(events, nanos(worker::TTL) * 2 / 3);
     println!("\nfaults");
     for (fault, times) in faults {
         println!("  {fault:<28} {times:6}");
@@ -154,7 +159,7 @@ fn report(
     println!("  {:<28} {:6}", "store errors", count(|event| matches!(event, Event::Failed)));
     println!("  {:<28} {:6} ms", "longest wait", longest / 1_000_000);
     println!("afterwards");
-    println!("  {:<28} {:6}", "bodies run in peace", resumed);
+    println!("  {:<28} {:6}", "workers stuck", stuck.len());
     println!("  {:<28} {:6}", "keys left", left.len());
     println!("  {:<28} {:6}", "overlaps", overlaps.len());
     for overlap in overlaps.iter().take(5) {
@@ -163,5 +168,5 @@ fn report(
     if !ended_well {
         println!("  a worker ended badly");
     }
-    overlaps.is_empty() && ended_well && left.is_empty() && resumed > 0
+    overlaps.is_empty() && ended_well && left.is_empty() && stuck.is_empty()
 }

@@ -16,7 +16,8 @@ use crate::{
 
 /// The worker processes.
 pub struct Workers {
-    processes: Vec<Child>,
+    /// Each with its number, which no other has had.
+    processes: Vec<(u64, Child)>,
     url: String,
     record: PathBuf,
     started: u64,
@@ -33,33 +34,43 @@ impl Workers {
         Ok(workers)
     }
 
-    fn spawn(&mut self) -> std::io::Result<Child> {
+    fn spawn(&mut self) -> std::io::Result<(u64, Child)> {
         self.started += 1;
-        Command::new(std::env::current_exe()?)
+        let worker = Command::new(std::env::current_exe()?)
             .arg("worker")
             .arg(&self.url)
             .arg(&self.record)
-            .arg((self.seed + self.started * 1000).to_string())
+            .args([self.started.to_string(), self.seed.to_string()])
             .stdin(Stdio::piped())
-            .spawn()
+            .spawn()?;
+        Ok((self.started, worker))
     }
 
     fn signal(&self, worker: usize, signal: &str) {
-        let kill = format!("kill -{signal} {}", self.processes[worker].id());
+        let kill = format!("kill -{signal} {}", self.processes[worker].1.id());
         let _ = Command::new("sh").args(["-c", &kill]).status();
     }
 
     fn kill(&mut self, worker: usize) -> std::io::Result<()> {
-        self.processes[worker].kill()?;
-        self.processes[worker].wait()?;
+        let (_, process) = &mut self.processes[worker];
+        process.kill()?;
+        process.wait()?;
         self.processes[worker] = self.spawn()?;
         Ok(())
+    }
+
+    /// Tells all that the faults have stopped; their numbers.
+    pub fn calm(&mut self) -> std::io::Result<Vec<u64>> {
+        for (_, worker) in &mut self.processes {
+            worker.stdin.as_mut().map_or(Ok(()), |input| writeln!(input, "peace"))?;
+        }
+        Ok(self.processes.iter().map(|(number, _)| *number).collect())
     }
 
     /// Lets all finish; whether each ended well.
     pub fn finish(self) -> bool {
         let mut all = true;
-        for mut worker in self.processes {
+        for (_, mut worker) in self.processes {
             drop(worker.stdin.take());
             all &= worker.wait().is_ok_and(|status| status.success());
         }
@@ -77,7 +88,7 @@ pub async fn strike(
 ) -> std::io::Result<&'static str> {
     let a_while = Duration::from_millis(random.u64(30..1200));
     let worker = random.usize(0..workers.processes.len());
-    Ok(match random.u8(0..10) {
+    Ok(match random.u8(0..12) {
         0 => {
             server.pause();
             tokio::time::sleep(a_while).await;
@@ -114,10 +125,23 @@ pub async fn strike(
             "replies delayed"
         }
         6 => {
+            proxy.lose_requests();
+            tokio::time::sleep(a_while).await;
+            proxy.cut();
+            proxy.let_requests_flow(true);
+            "requests lost"
+        }
+        7 => {
+            proxy.half_close();
+            tokio::time::sleep(a_while).await;
+            proxy.let_replies_flow(true);
+            "connections half closed"
+        }
+        8 => {
             server.command::<()>(&["SCRIPT", "FLUSH"]).await;
             "scripts flushed"
         }
-        7 => {
+        9 => {
             let key = random.u32(0..KEYS);
             let start = now();
             server.command::<u8>(&["DEL", &format!("lock:soak:{key}")]).await;
@@ -125,7 +149,7 @@ pub async fn strike(
             File::options().append(true).open(record)?.write_all(format!("{deleted}\n").as_bytes())?;
             "key deleted"
         }
-        8 => {
+        10 => {
             workers.signal(worker, "STOP");
             tokio::time::sleep(a_while).await;
             workers.signal(worker, "CONT");

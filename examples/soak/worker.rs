@@ -3,11 +3,11 @@
 use std::{
     error::Error,
     fs::{File, OpenOptions},
-    io::{Read, Write},
+    io::{BufRead, Read, Write},
     path::Path,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicU8, Ordering},
     },
     time::Duration,
 };
@@ -31,18 +31,38 @@ async fn section(locks: &LockManager, key: u32, work: Duration) -> Result<(Nanos
     Ok((start, now()))
 }
 
+/// What a worker is told on its standard input.
+const AT_WAR: u8 = 0;
+/// A line has come: from now on only short bodies.
+const AT_PEACE: u8 = 1;
+/// It has ended.
+const AT_REST: u8 = 2;
+
 /// Works until its standard input ends, then finishes what it has begun.
-pub async fn work(url: &str, record: &Path, seed: u64) -> Result<(), Box<dyn Error + Send + Sync>> {
+pub async fn work(
+    url: &str,
+    record: &Path,
+    worker: u64,
+    seed: u64,
+) -> Result<(), Box<dyn Error + Send + Sync>> {
     let locks = LockManager::builder().url(url).response_timeout(Duration::from_millis(300)).build()?;
-    let stop = Arc::new(AtomicBool::new(false));
+    let told = Arc::new(AtomicU8::new(AT_WAR));
+    let mut random = fastrand::Rng::with_seed(seed + worker);
     let mut tasks = tokio::task::JoinSet::new();
-    for task in 0..TASKS {
-        let (locks, stop) = (locks.clone(), Arc::clone(&stop));
+    for _ in 0..TASKS {
+        let (locks, told, random) = (locks.clone(), Arc::clone(&told), random.fork());
         let record = OpenOptions::new().create(true).append(true).open(record)?;
-        tasks.spawn(async move { run(&locks, &stop, &record, fastrand::Rng::with_seed(seed + task)).await });
+        tasks.spawn(async move { run(&locks, &told, &record, worker, random).await });
     }
-    tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new())).await??;
-    stop.store(true, Ordering::Relaxed);
+    let orders = Arc::clone(&told);
+    tokio::task::spawn_blocking(move || {
+        let mut input = std::io::stdin().lock();
+        input.read_line(&mut String::new())?;
+        orders.store(AT_PEACE, Ordering::Relaxed);
+        input.read_to_end(&mut Vec::new())
+    })
+    .await??;
+    told.store(AT_REST, Ordering::Relaxed);
     for result in tasks.join_all().await {
         result?;
     }
@@ -52,18 +72,23 @@ pub async fn work(url: &str, record: &Path, seed: u64) -> Result<(), Box<dyn Err
 
 async fn run(
     locks: &LockManager,
-    stop: &AtomicBool,
+    told: &AtomicU8,
     mut record: &File,
+    worker: u64,
     mut random: fastrand::Rng,
 ) -> std::io::Result<()> {
-    while !stop.load(Ordering::Relaxed) {
+    loop {
+        let told = told.load(Ordering::Relaxed);
+        if told == AT_REST {
+            return Ok(());
+        }
         let key = random.u32(0..KEYS);
         // Some outlast several renewals.
-        let longest = if random.u8(0..20) == 0 { 1500 } else { 20 };
+        let longest = if told == AT_WAR && random.u8(0..20) == 0 { 1500 } else { 20 };
         let work = Duration::from_micros(random.u64(100..longest * 1000));
         let asked = now();
         let event = match section(locks, key, work).await {
-            Ok((start, end)) => Event::Ran { key, start, end, waited: start - asked },
+            Ok((start, end)) => Event::Ran { key, start, end, waited: start - asked, worker },
             Err(LockError::Busy { .. }) => Event::Busy,
             Err(LockError::Lost { .. }) => Event::Lost { key },
             Err(_) => Event::Failed,
@@ -72,5 +97,4 @@ async fn run(
         record.write_all(format!("{event}\n").as_bytes())?;
         tokio::time::sleep(Duration::from_millis(random.u64(0..4))).await;
     }
-    Ok(())
 }

@@ -2,6 +2,7 @@
 
 use std::{
     net::SocketAddr,
+    pin::pin,
     sync::{Arc, Mutex},
 };
 
@@ -12,11 +13,23 @@ use tokio::{
     task::JoinSet,
 };
 
+/// What happens to bytes on their way.
+#[derive(Clone, Copy, PartialEq)]
+enum Flow {
+    On,
+    /// Kept, until they flow again or the connection is cut.
+    Held,
+    /// Thrown away.
+    Lost,
+    /// Thrown away, and their receiver is told that no more will come.
+    Closed,
+}
+
 /// Stands between a client and a server on this host.
 pub struct Proxy {
     address: SocketAddr,
-    requests_flow: watch::Sender<bool>,
-    replies_flow: watch::Sender<bool>,
+    requests: watch::Sender<Flow>,
+    replies: watch::Sender<Flow>,
     held_back: Arc<Mutex<Vec<u8>>>,
     connections: Arc<Mutex<JoinSet<()>>>,
     _accepting: JoinSet<()>,
@@ -27,8 +40,8 @@ impl Proxy {
     pub async fn to(server: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("its address");
-        let (requests_flow, requests) = watch::channel(true);
-        let (replies_flow, replies) = watch::channel(true);
+        let (requests, replies) = (watch::Sender::new(Flow::On), watch::Sender::new(Flow::On));
+        let (request_flow, reply_flow) = (requests.subscribe(), replies.subscribe());
         let connections: Arc<Mutex<JoinSet<()>>> = Arc::default();
         let mut accepting = JoinSet::new();
         let held_back: Arc<Mutex<Vec<u8>>> = Arc::default();
@@ -40,7 +53,7 @@ impl Proxy {
                 let _ = (client.set_nodelay(true), server.set_nodelay(true));
                 let (from_client, to_client) = client.into_split();
                 let (from_server, to_server) = server.into_split();
-                let (requests, replies, held) = (requests.clone(), replies.clone(), Arc::clone(&held));
+                let (requests, replies, held) = (request_flow.clone(), reply_flow.clone(), Arc::clone(&held));
                 all.lock().expect("the list").spawn(async move {
                     let nowhere = Mutex::default();
                     tokio::select! {
@@ -50,7 +63,7 @@ impl Proxy {
                 });
             }
         });
-        Self { address, requests_flow, replies_flow, held_back, connections, _accepting: accepting }
+        Self { address, requests, replies, held_back, connections, _accepting: accepting }
     }
 
     /// `redis://127.0.0.1:port/`
@@ -60,12 +73,23 @@ impl Proxy {
 
     /// Holds back what the client sends, or lets it go on.
     pub fn let_requests_flow(&self, flow: bool) {
-        self.requests_flow.send_replace(flow);
+        self.requests.send_replace(if flow { Flow::On } else { Flow::Held });
     }
 
     /// Holds back what the server answers, or lets it go on.
     pub fn let_replies_flow(&self, flow: bool) {
-        self.replies_flow.send_replace(flow);
+        self.replies.send_replace(if flow { Flow::On } else { Flow::Held });
+    }
+
+    /// Loses what the client sends, without a word to anybody, until it [flows](Self::let_requests_flow) again.
+    pub fn lose_requests(&self) {
+        self.requests.send_replace(Flow::Lost);
+    }
+
+    /// Tells the client that the server has closed its side, while the server still gets what the client sends, until replies
+    /// [flow](Self::let_replies_flow) again over new connections.
+    pub fn half_close(&self) {
+        self.replies.send_replace(Flow::Closed);
     }
 
     /// The requests that are being held back, as a server may yet get them from a broken connection; those that came first, at least.
@@ -82,16 +106,30 @@ impl Proxy {
 async fn pass(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
-    mut flow: watch::Receiver<bool>,
+    mut flow: watch::Receiver<Flow>,
     held_back: &Mutex<Vec<u8>>,
 ) {
     let mut buffer = vec![0; 64 * 1024];
+    let mut half_closed = flow.clone();
+    let mut half_closed =
+        pin!(async move { half_closed.wait_for(|flow| *flow == Flow::Closed).await.is_ok() });
     loop {
-        let Ok(read @ 1..) = from.read(&mut buffer).await else { return };
-        if !*flow.borrow() {
-            held_back.lock().expect("the bytes").extend_from_slice(&buffer[..read]);
+        let bytes = tokio::select! {
+            read = from.read(&mut buffer) => match read {
+                Ok(read @ 1..) => &buffer[..read],
+                _ => return,
+            },
+            _ = half_closed.as_mut() => {
+                let _ = to.shutdown().await;
+                while matches!(from.read(&mut buffer).await, Ok(1..)) {}
+                return;
+            }
+        };
+        if *flow.borrow() == Flow::Held {
+            held_back.lock().expect("the bytes").extend_from_slice(bytes);
         }
-        if flow.wait_for(|flow| *flow).await.is_err() || to.write_all(&buffer[..read]).await.is_err() {
+        let Ok(flow) = flow.wait_for(|flow| *flow != Flow::Held).await.map(|flow| *flow) else { return };
+        if flow == Flow::On && to.write_all(bytes).await.is_err() {
             return;
         }
     }
