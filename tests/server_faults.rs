@@ -246,9 +246,53 @@ async fn a_read_only_replica() {
     let server = RedisServer::start();
     let locks = LockManager::connect(server.url()).await.unwrap();
     server.command::<()>(&["REPLICAOF", "127.0.0.1", "1"]).await;
-    assert_eq!(fault(&locks).await, StoreErrorKind::Unavailable);
+    assert_eq!(fault(&locks).await, StoreErrorKind::ReadOnly);
     server.command::<()>(&["REPLICAOF", "NO", "ONE"]).await;
     works(&locks).await;
+}
+
+/// A failover has demoted the server behind an open connection before the key was replicated: that the replica lacks it says nothing.
+#[tokio::test]
+async fn a_replica_that_lacks_the_key_is_not_taken_for_a_lost_lease() {
+    let server = RedisServer::start();
+    let locks = LockManager::connect(server.url()).await.unwrap();
+    let guard = locks.lock("k").acquire().await.unwrap();
+    server.command::<u8>(&["DEL", "lock:k"]).await;
+    server.command::<()>(&["REPLICAOF", "127.0.0.1", "1"]).await;
+    for error in [guard.renew().await.unwrap_err(), guard.release().await.unwrap_err()] {
+        let LockError::Store { source, .. } = &error else { panic!("{error}") };
+        assert_eq!(source.kind(), StoreErrorKind::ReadOnly, "{error}");
+    }
+}
+
+/// The host's name means another server after a failover, and the connection to the old one is as good as ever.
+#[tokio::test]
+async fn a_failover_behind_a_name_is_followed() {
+    let (old, new) = (RedisServer::start(), RedisServer::start());
+    let name = Proxy::to(old.port()).await;
+    let timeout = Duration::from_millis(200);
+    let locks = LockManager::builder().url(name.url()).response_timeout(timeout).connect().await.unwrap();
+    let guard = locks.lock("held").acquire().await.unwrap();
+    tokio::time::sleep(timeout).await;
+    old.command::<()>(&["REPLICAOF", "127.0.0.1", "1"]).await;
+    name.redirect(new.port());
+    locks.lock("k").wait(SOON).run(async { assert!(new.has("lock:k").await) }).await.unwrap();
+    drop(guard);
+}
+
+/// A firewall forgets a connection: what is sent over it goes nowhere, and nobody closes it.
+#[tokio::test]
+async fn a_connection_that_was_dropped_without_a_word_is_replaced() {
+    let server = RedisServer::start();
+    let proxy = Proxy::to(server.port()).await;
+    let timeout = Duration::from_millis(200);
+    let locks = LockManager::builder().url(proxy.url()).response_timeout(timeout).connect().await.unwrap();
+    let guard = locks.lock("held").acquire().await.unwrap();
+    tokio::time::sleep(timeout).await;
+    proxy.strand();
+    assert_eq!(fault(&locks).await, StoreErrorKind::TimedOut);
+    works(&locks).await;
+    guard.release().await.unwrap();
 }
 
 #[tokio::test]

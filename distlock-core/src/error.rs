@@ -179,8 +179,11 @@ pub enum StoreErrorKind {
     Disconnected,
     /// No answer came within the response timeout: the command may or may not have run, or may yet run.
     TimedOut,
-    /// The server cannot serve just now (loading, read-only replica, failover under way, out of memory).
+    /// The server cannot serve just now (loading, failover under way, out of memory).
     Unavailable,
+    /// The server is a replica: a failover has demoted it, or the URL names the wrong server. The next command goes over a new connection,
+    /// made to what the host's name means by then.
+    ReadOnly,
     /// The server refused for a reason that waiting does not mend (credentials, permissions, a command it lacks).
     Refused,
     /// The key holds something that is no lock, of another Redis type.
@@ -238,6 +241,7 @@ impl StoreError {
                 | StoreErrorKind::Disconnected
                 | StoreErrorKind::TimedOut
                 | StoreErrorKind::Unavailable
+                | StoreErrorKind::ReadOnly
         )
     }
 

@@ -59,6 +59,26 @@ impl<T: Clone + Send + 'static> PerRuntime<T> {
         Ok(value)
     }
 
+    /// Makes the current runtime's value anew if it has one that `is_stale`.
+    #[cfg(feature = "redis")]
+    pub(crate) fn replace_if(
+        &self,
+        is_stale: impl Fn(&T) -> bool,
+        make: impl FnOnce() -> Result<T, StoreError>,
+    ) {
+        let Ok(runtime) = Handle::try_current() else { return };
+        let mut values = self.values();
+        let slot = values.iter_mut().find(|slot| slot.of == runtime.id() && is_stale(&slot.value));
+        if let Some(slot) = slot
+            && let Ok(value) = make()
+        {
+            let stale = std::mem::replace(&mut slot.value, value);
+            drop(values);
+            // Outside the lock, as all that runs foreign code.
+            drop(stale);
+        }
+    }
+
     /// The values of all runtimes.
     pub(crate) fn all(&self) -> Vec<T> {
         self.values().iter().map(|slot| slot.value.clone()).collect()

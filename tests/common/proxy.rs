@@ -3,13 +3,16 @@
 use std::{
     net::SocketAddr,
     pin::pin,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU16, Ordering},
+    },
 };
 
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream},
-    sync::watch,
+    sync::{Notify, watch},
     task::JoinSet,
 };
 
@@ -31,6 +34,8 @@ pub struct Proxy {
     requests: watch::Sender<Flow>,
     replies: watch::Sender<Flow>,
     held_back: Arc<Mutex<Vec<u8>>>,
+    server: Arc<AtomicU16>,
+    stranded: Arc<Notify>,
     connections: Arc<Mutex<JoinSet<()>>>,
     _accepting: JoinSet<()>,
 }
@@ -46,24 +51,32 @@ impl Proxy {
         let mut accepting = JoinSet::new();
         let held_back: Arc<Mutex<Vec<u8>>> = Arc::default();
         let held = Arc::clone(&held_back);
+        let server = Arc::new(AtomicU16::new(server));
+        let stranded = Arc::new(Notify::new());
+        let (to, strand) = (Arc::clone(&server), Arc::clone(&stranded));
         let all = Arc::clone(&connections);
         accepting.spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                let Ok(server) = TcpStream::connect(("127.0.0.1", server)).await else { continue };
+                let port = to.load(Ordering::Relaxed);
+                let Ok(server) = TcpStream::connect(("127.0.0.1", port)).await else { continue };
                 let _ = (client.set_nodelay(true), server.set_nodelay(true));
                 let (from_client, to_client) = client.into_split();
                 let (from_server, to_server) = server.into_split();
                 let (requests, replies, held) = (request_flow.clone(), reply_flow.clone(), Arc::clone(&held));
+                let strand = Arc::clone(&strand).notified_owned();
                 all.lock().expect("the list").spawn(async move {
                     let nowhere = Mutex::default();
+                    let mut up = pin!(pass(from_client, to_server, requests, &held));
+                    let mut down = pin!(pass(from_server, to_client, replies, &nowhere));
                     tokio::select! {
-                        () = pass(from_client, to_server, requests, &held) => {}
-                        () = pass(from_server, to_client, replies, &nowhere) => {}
+                        () = &mut up => {}
+                        () = &mut down => {}
+                        () = strand => std::future::pending().await,
                     }
                 });
             }
         });
-        Self { address, requests, replies, held_back, connections, _accepting: accepting }
+        Self { address, requests, replies, held_back, server, stranded, connections, _accepting: accepting }
     }
 
     /// `redis://127.0.0.1:port/`
@@ -95,6 +108,16 @@ impl Proxy {
     /// The requests that are being held back, as a server may yet get them from a broken connection; those that came first, at least.
     pub fn requests_held_back(&self) -> Vec<u8> {
         self.held_back.lock().expect("the bytes").clone()
+    }
+
+    /// Passes new connections on to another port; those that there are stay.
+    pub fn redirect(&self, server: u16) {
+        self.server.store(server, Ordering::Relaxed);
+    }
+
+    /// Passes nothing on any more over the connections that there are, and does not close them; new ones are as usual.
+    pub fn strand(&self) {
+        self.stranded.notify_waiters();
     }
 
     /// Breaks every connection; what was held back is lost.

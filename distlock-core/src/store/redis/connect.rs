@@ -1,6 +1,9 @@
 //! Where connections come from: one per runtime that asks, or the one that the caller gave.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use redis::{
     Client,
@@ -8,13 +11,19 @@ use redis::{
 };
 
 use super::failure::classify;
-use crate::{error::StoreError, per_runtime::PerRuntime};
+use crate::{
+    error::{StoreError, StoreErrorKind},
+    per_runtime::PerRuntime,
+};
 
 /// Gives connections. A clone of one shares its socket.
 pub trait Connect: Send + Sync + 'static {
     type Connection: ConnectionLike + Send + 'static;
 
     fn connection(&self) -> Result<Self::Connection, StoreError>;
+
+    /// Hears of each failure: a connection may have to be given up although nobody has closed it.
+    fn failed(&self, _error: &StoreError) {}
 }
 
 /// One multiplexed connection per tokio runtime, made on first use, made again when it breaks.
@@ -24,7 +33,14 @@ pub trait Connect: Send + Sync + 'static {
 pub struct PerRuntimeConnection {
     client: Client,
     config: ConnectionManagerConfig,
-    connections: Arc<PerRuntime<ConnectionManager>>,
+    response_timeout: Duration,
+    connections: Arc<PerRuntime<Connection>>,
+}
+
+#[derive(Clone)]
+struct Connection {
+    manager: ConnectionManager,
+    made: Instant,
 }
 
 impl PerRuntimeConnection {
@@ -34,12 +50,17 @@ impl PerRuntimeConnection {
             .set_connection_timeout(Some(connect_timeout))
             // Whether to try again is decided where the caller's deadline is known.
             .set_number_of_retries(0);
-        Self { client, config, connections: Arc::default() }
+        Self { client, config, response_timeout, connections: Arc::default() }
     }
 
     /// Host and port, for messages: no user name, no password.
     pub(super) fn address(&self) -> String {
         self.client.get_connection_info().addr().to_string()
+    }
+
+    fn make(&self) -> Result<Connection, StoreError> {
+        let manager = ConnectionManager::new_lazy_with_config(self.client.clone(), self.config.clone());
+        Ok(Connection { manager: manager.map_err(classify)?, made: Instant::now() })
     }
 }
 
@@ -47,10 +68,17 @@ impl Connect for PerRuntimeConnection {
     type Connection = ConnectionManager;
 
     fn connection(&self) -> Result<ConnectionManager, StoreError> {
-        self.connections.get_or_make(|| {
-            ConnectionManager::new_lazy_with_config(self.client.clone(), self.config.clone())
-                .map_err(classify)
-        })
+        Ok(self.connections.get_or_make(|| self.make())?.manager)
+    }
+
+    /// redis-rs keeps a connection that is open, also when nothing comes over it any more (a firewall has dropped it without a word), and when
+    /// its server was demoted to a replica. No oftener than once in a response timeout: of all the commands that failed with a
+    /// connection, one replaces it.
+    fn failed(&self, error: &StoreError) {
+        if matches!(error.kind(), StoreErrorKind::TimedOut | StoreErrorKind::ReadOnly) {
+            let is_old = |connection: &Connection| connection.made.elapsed() >= self.response_timeout;
+            self.connections.replace_if(is_old, || self.make());
+        }
     }
 }
 

@@ -59,18 +59,23 @@ fn from_reply(known: Option<ServerErrorKind>, error: RedisError) -> StoreError {
     let kind = if is("WRONGTYPE") {
         let detail = "the key holds a value that is no lock, of another Redis type; choose another key or namespace, or delete it";
         return StoreError::new(StoreErrorKind::WrongType, detail);
+    } else if is("READONLY") {
+        let detail =
+            "the server is a read-only replica: a failover has demoted it, or the URL names the wrong server";
+        return StoreError::new(StoreErrorKind::ReadOnly, detail);
+    } else if is("MOVED") {
+        let detail = "the server is a node of a Redis Cluster, and the key belongs to another node; name a server that is no cluster";
+        return StoreError::new(StoreErrorKind::Refused, detail);
     } else if is("OOM") || is("MISCONF") || is("NOREPLICAS") || is("BUSY") || is("UNKILLABLE") {
         StoreErrorKind::Unavailable
     } else {
         match known {
             Some(
                 ServerErrorKind::BusyLoading
-                | ServerErrorKind::ReadOnly
                 | ServerErrorKind::MasterDown
                 | ServerErrorKind::ClusterDown
                 | ServerErrorKind::TryAgain,
             ) => StoreErrorKind::Unavailable,
-            _ if is("READONLY") => StoreErrorKind::Unavailable,
             _ => StoreErrorKind::Refused,
         }
     };

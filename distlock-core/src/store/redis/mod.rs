@@ -97,7 +97,13 @@ impl<C: Connect> RedisStore<C> {
     {
         let connect = Arc::clone(&self.connect);
         // The connection is looked up at the first poll: it belongs to the runtime that polls.
-        Box::pin(async move { operation(connect.connection()?).await })
+        Box::pin(async move {
+            let answer = operation(connect.connection()?).await;
+            if let Err(error) = &answer {
+                connect.failed(error);
+            }
+            answer
+        })
     }
 }
 
@@ -169,7 +175,7 @@ async fn acquire_fenced(
     ttl: Duration,
 ) -> Result<Acquired, StoreError> {
     let mut text = [0; 36];
-    let args = (owner.encode(&mut text), millis(ttl), millis(FENCE_TTL));
+    let args = (owner.encode(&mut text), millis(ttl), millis(FENCE_TTL.max(ttl)));
     let keys = [key.as_str(), &fence_key(key.as_str())];
     match ACQUIRE_FENCED.run(connection, &keys, args).await.map_err(classify)? {
         (1, Some(fence)) if fence > 0 => {
