@@ -1,7 +1,7 @@
 //! However a locked call ends, its key is free on the server right after, long before its ttl.
 
 use std::{
-    future::Future,
+    future::{Future, pending},
     pin::pin,
     sync::atomic::{AtomicBool, Ordering},
     task::{Context, Poll, Waker},
@@ -9,7 +9,10 @@ use std::{
 };
 
 use common::{RedisServer, eventually, proxy::Proxy};
-use distlock::{LockError, LockManager, distributed_lock};
+use distlock::{
+    Acquired, Holder, Key, LockError, LockManager, MemoryStore, OwnerToken, Store, StoreFuture,
+    distributed_lock,
+};
 use tokio::{io::AsyncWriteExt, net::TcpStream};
 
 mod common;
@@ -54,7 +57,7 @@ async fn body(locks: &LockManager, id: u8, way: Way) -> Result<u8, Refused> {
         Way::EarlyReturn => return Ok(id),
         Way::QuestionMark => Err(Refused)?,
         Way::Panic => panic!("the body panics on purpose"),
-        Way::Forever => std::future::pending().await,
+        Way::Forever => pending().await,
     }
     Ok(0)
 }
@@ -298,6 +301,42 @@ async fn a_release_that_failed_is_tried_again_and_takes_nothing_from_the_value()
     assert_eq!(value.await.unwrap(), 42);
     assert_eq!(locks.failed_releases(), 0, "it is still being tried");
     eventually(SOON, || async { locks.failed_releases() == 1 }).await;
+}
+
+/// A store that never answers a release of some keys.
+struct HangsOn(MemoryStore, &'static str);
+
+impl Store for HangsOn {
+    fn acquire(&self, key: &Key, owner: &OwnerToken, ttl: Duration, fenced: bool) -> StoreFuture<Acquired> {
+        self.0.acquire(key, owner, ttl, fenced)
+    }
+
+    fn renew(&self, key: &Key, owner: &OwnerToken, ttl: Duration) -> StoreFuture<bool> {
+        self.0.renew(key, owner, ttl)
+    }
+
+    fn release(&self, key: &Key, owner: &OwnerToken) -> StoreFuture<bool> {
+        if key.name().starts_with(self.1) { Box::pin(pending()) } else { self.0.release(key, owner) }
+    }
+
+    fn inspect(&self, key: &Key) -> StoreFuture<Option<Holder>> {
+        self.0.inspect(key)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn releases_without_an_answer_delay_no_other_and_are_given_up_with_their_ttl() {
+    const HUNG: u64 = 2000;
+    let locks = LockManager::builder().store(HangsOn(MemoryStore::new(), "hung")).build().unwrap();
+    let start = tokio::time::Instant::now();
+    for number in 0..HUNG {
+        drop(locks.lock(format!("hung:{number}")).acquire().await.unwrap());
+    }
+    drop(locks.lock("free").acquire().await.unwrap());
+    drop(locks.lock("free").wait(SOON).acquire().await.unwrap());
+    assert!(start.elapsed() < Duration::from_millis(10), "{:?}", start.elapsed());
+    tokio::time::sleep(TTL).await;
+    assert_eq!(locks.failed_releases(), HUNG);
 }
 
 async fn poll_once<F: Future>(mut future: std::pin::Pin<&mut F>) -> Poll<F::Output> {

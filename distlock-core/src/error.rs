@@ -202,6 +202,10 @@ impl StoreError {
         Self { kind, detail: detail.into(), source: None }
     }
 
+    pub(crate) fn timed_out() -> Self {
+        Self::new(StoreErrorKind::TimedOut, "the server did not answer in time")
+    }
+
     pub(crate) fn shut_down() -> Self {
         Self::new(StoreErrorKind::ShutDown, "the lock manager was shut down")
     }

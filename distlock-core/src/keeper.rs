@@ -312,9 +312,7 @@ impl Lists {
             desk.work.push(Box::pin(async move {
                 // A hung answer must leave time for another try.
                 let renewal = timeout(held.renewal_interval(), core.renew_once(&held));
-                let answer = renewal.await.unwrap_or_else(|_| {
-                    Err(StoreError::new(StoreErrorKind::TimedOut, "the server did not answer in time"))
-                });
+                let answer = renewal.await.unwrap_or_else(|_| Err(StoreError::timed_out()));
                 Done::Renewed { held, sent, answer }
             }));
         }
@@ -405,7 +403,8 @@ impl Core {
         // After a failure: few try at a time, however many wait to be released.
         let mut permit = None;
         loop {
-            let answer = self.release_once(&lease.key, &lease.owner, lease.keep).await;
+            let release = timeout_at(lease.until, self.release_once(&lease.key, &lease.owner, lease.keep));
+            let answer = release.await.unwrap_or_else(|_| Err(StoreError::timed_out()));
             if answer.is_ok() {
                 self.waiting.released(&lease.key);
                 permit = None;

@@ -28,10 +28,11 @@ pub(super) fn nonsense(detail: &str) -> StoreError {
 
 fn from_io(error: RedisError) -> StoreError {
     let refused = error.is_connection_refusal();
+    if !refused && error.is_timeout() {
+        return StoreError::timed_out().with_source(error);
+    }
     let (kind, detail) = if refused {
         (StoreErrorKind::Unreachable, "the server refuses connections".to_owned())
-    } else if error.is_timeout() {
-        (StoreErrorKind::TimedOut, "the server did not answer in time".to_owned())
     } else if is_lookup(&error) {
         (StoreErrorKind::Unreachable, format!("the server's address cannot be found: {error}"))
     } else {
