@@ -154,6 +154,8 @@ async fn a_renewal_that_is_answered_too_late_revives_nothing() {
     let guard = locks.lock("job").ttl(ttl).renew(false).acquire().await.unwrap();
     // The server knows the script after it.
     guard.renew().await.unwrap();
+    // Sent now, it would be good for a while after the lease has ended.
+    tokio::time::sleep(ttl / 2).await;
     proxy.let_replies_flow(false);
     let answer = async {
         eventually(SOON, || async { server.calls(&["pexpire"]).await == 2 }).await;

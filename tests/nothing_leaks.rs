@@ -205,19 +205,22 @@ async fn an_acquire_whose_reply_was_cut_off() {
     is_freed(&server).await;
 }
 
-/// The caller is there, the reply is lost: the acquire is sent again and recognises its own token.
+/// The caller is there, the reply is lost: the acquire is sent again and recognises its own token, whose time has run since the first.
 #[tokio::test]
 async fn an_acquire_sent_again_recognises_itself() {
     let server = RedisServer::start();
     let proxy = Proxy::to(server.port()).await;
-    let locks = LockManager::builder().url(proxy.url()).ttl(TTL).connect().await.unwrap();
+    let locks = LockManager::builder().url(proxy.url()).ttl(Duration::from_secs(3)).connect().await.unwrap();
     proxy.let_replies_flow(false);
     let call = tokio::spawn(locks.lock("k").acquire());
     eventually(SOON, || async { server.has("lock:k").await }).await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
     proxy.let_replies_flow(true);
     proxy.cut();
     let guard = call.await.unwrap().expect("its own token is no stranger's");
-    assert!(guard.is_held());
+    let believed = guard.remaining();
+    let left = Duration::from_millis(server.command(&["PTTL", "lock:k"]).await);
+    assert!(guard.is_held() && believed < left, "believed in for {believed:?}, and it lasts {left:?}");
     guard.release().await.unwrap();
     is_freed(&server).await;
 }
@@ -238,25 +241,35 @@ async fn an_acquire_that_executes_after_the_client_gave_up() {
     is_freed(&server).await;
 }
 
-/// The worst order: an acquire that was given up on stands in a broken connection's buffers; its release, sent again over a new connection,
-/// finds nothing to release; then the server executes the acquire.
+/// The worst order: an acquire stands in a broken connection's buffers when its caller goes, or gives up; its release, sent again over a new
+/// connection, finds nothing to release; then the server executes the acquire.
 #[tokio::test]
 async fn an_acquire_that_executes_after_its_releases_did() {
-    let server = RedisServer::start();
-    let proxy = Proxy::to(server.port()).await;
-    let builder =
-        LockManager::builder().url(proxy.url()).ttl(TTL).response_timeout(Duration::from_millis(100));
-    let locks = builder.connect().await.unwrap();
-    proxy.let_requests_flow(false);
-    locks.lock("k").acquire().await.unwrap_err();
-    let acquire = proxy.requests_held_back();
-    proxy.cut();
-    proxy.let_requests_flow(true);
-    eventually(SOON, || async { server.calls(&["get"]).await > 0 }).await;
-    let mut late = TcpStream::connect(("127.0.0.1", server.port())).await.unwrap();
-    late.write_all(&acquire).await.unwrap();
-    eventually(SOON, || async { server.calls(&["set"]).await == 1 }).await;
-    is_freed(&server).await;
+    for gives_up in [true, false] {
+        let server = RedisServer::start();
+        let proxy = Proxy::to(server.port()).await;
+        let timeout = if gives_up { Duration::from_millis(100) } else { SOON };
+        let builder = LockManager::builder().url(proxy.url()).ttl(TTL).response_timeout(timeout);
+        let locks = builder.connect().await.unwrap();
+        proxy.let_requests_flow(false);
+        {
+            let mut call = pin!(locks.lock("k").acquire());
+            if gives_up {
+                call.await.unwrap_err();
+            } else {
+                assert!(poll_once(call.as_mut()).await.is_pending());
+                eventually(SOON, || async { !proxy.requests_held_back().is_empty() }).await;
+            }
+        }
+        let acquire = proxy.requests_held_back();
+        proxy.cut();
+        proxy.let_requests_flow(true);
+        eventually(SOON, || async { server.calls(&["get"]).await > 0 }).await;
+        let mut late = TcpStream::connect(("127.0.0.1", server.port())).await.unwrap();
+        late.write_all(&acquire).await.unwrap();
+        eventually(SOON, || async { server.calls(&["set"]).await == 1 }).await;
+        is_freed(&server).await;
+    }
 }
 
 #[tokio::test]
