@@ -1,0 +1,21 @@
+//! Functions as service developers write them, under strict lints: that they compile is the test; `tests/` looks at what they do.
+#![deny(
+    warnings,
+    clippy::all,
+    clippy::pedantic,
+    clippy::nursery,
+    rust_2018_idioms,
+    rust_2021_compatibility,
+    rust_2024_compatibility,
+    unused_qualifications
+)]
+#![forbid(unsafe_code)]
+
+pub mod attributes;
+pub mod errors;
+pub mod handlers_actix;
+pub mod handlers_axum;
+pub mod jobs;
+pub mod repositories;
+pub mod services;
+pub mod signatures;

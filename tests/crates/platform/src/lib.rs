@@ -1,0 +1,3 @@
+//! What services of one company share.
+
+pub use distlock as locks;
