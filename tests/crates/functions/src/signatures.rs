@@ -195,7 +195,7 @@ pub(crate) async fn visible(user: &User) -> Answer {
     Ok(())
 }
 
-/// What [`visible`] is locked by.
+/// What `visible` is locked by.
 #[must_use]
 pub fn key_of(user: &User) -> String {
     format!("visible:{}", user.id)
