@@ -14,6 +14,8 @@ mod function;
 mod model;
 mod suggest;
 mod template;
+#[cfg(test)]
+mod tests;
 
 #[doc = include_str!("../attribute.md")]
 #[proc_macro_attribute]
