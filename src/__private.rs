@@ -6,20 +6,68 @@ use std::{
     time::Duration,
 };
 
-use distlock_core::{__private::current_manager, LockError, LockManager, LockRequest};
+use distlock_core::{__private::current_manager, LockError, LockGuard, LockManager, LockRequest, OnLost};
 
 pub use core::{
     option::Option::{self, None, Some},
     result::Result::{self, Err, Ok},
 };
 
-/// A request of the named manager, or of the current one.
-pub fn request(manager: Option<LockManager>, key: String) -> Result<LockRequest, LockError> {
-    let manager = match manager {
-        Some(manager) => manager,
-        None => current_manager(&key)?,
-    };
-    Ok(manager.lock(key))
+/// A request of the named manager, or of the current one, where there is one.
+pub struct Call(Result<LockRequest, LockError>);
+
+impl Call {
+    #[must_use]
+    pub fn new(manager: Option<LockManager>, key: String) -> Self {
+        Self(match manager {
+            Some(manager) => Ok(manager.lock(key)),
+            None => current_manager(&key).map(|manager| manager.lock(key)),
+        })
+    }
+
+    #[must_use]
+    pub fn ttl(self, ttl: Duration) -> Self {
+        Self(self.0.map(|request| request.ttl(ttl)))
+    }
+
+    #[must_use]
+    pub fn wait(self, wait: Duration) -> Self {
+        Self(self.0.map(|request| request.wait(wait)))
+    }
+
+    #[must_use]
+    pub fn wait_forever(self) -> Self {
+        Self(self.0.map(LockRequest::wait_forever))
+    }
+
+    #[must_use]
+    pub fn renew(self, renew: bool) -> Self {
+        Self(self.0.map(|request| request.renew(renew)))
+    }
+
+    #[must_use]
+    pub fn max_hold(self, max_hold: Duration) -> Self {
+        Self(self.0.map(|request| request.max_hold(max_hold)))
+    }
+
+    #[must_use]
+    pub fn at_least(self, at_least: Duration) -> Self {
+        Self(self.0.map(|request| request.at_least(at_least)))
+    }
+
+    #[must_use]
+    pub fn fenced(self) -> Self {
+        Self(self.0.map(LockRequest::fenced))
+    }
+
+    #[must_use]
+    pub fn on_lost(self, on_lost: OnLost) -> Self {
+        Self(self.0.map(|request| request.on_lost(on_lost)))
+    }
+
+    pub async fn acquire(self) -> Result<LockGuard, LockError> {
+        self.0?.acquire().await
+    }
 }
 
 /// The manager that `locks = ..` names.

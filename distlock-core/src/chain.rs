@@ -1,30 +1,42 @@
 //! Which keys the running call chain holds, so that a nested call for one of them is refused instead of waiting for itself.
 
-use std::sync::Arc;
-
-use tokio::task::{LocalKey, futures::TaskLocalFuture};
+use std::{cell::Cell, sync::Arc};
 
 use crate::{held::Held, key::Key, lease::Moment, manager::Core};
 
-tokio::task_local! {
-    static INNERMOST: Arc<Link>;
+thread_local! {
+    /// The innermost locked body that this thread is polling just now. Not tokio's task-local: that is generic over the body, and was
+    /// two thirds of the code that a locked function came to.
+    static INNERMOST: Cell<Option<Arc<Link>>> = const { Cell::new(None) };
 }
 
-/// A locked body that is being polled, and the one around it.
+/// A locked body, and the one around it.
 pub(crate) struct Link {
     core: Arc<Core>,
     held: Arc<Held>,
     outer: Option<Arc<Link>>,
 }
 
-/// A body inside its link.
-pub(crate) type Linked<F> = TaskLocalFuture<Arc<Link>, F>;
+impl Link {
+    /// A body under a lease, inside of what is being polled now.
+    pub(crate) fn new(core: &Arc<Core>, held: &Arc<Held>) -> Arc<Self> {
+        Arc::new(Self { core: Arc::clone(core), held: Arc::clone(held), outer: innermost() })
+    }
 
-/// Puts `body` inside a link: while it is polled, and only then, the chain has it. Two calls side by side in one task
-/// are polled one after the other, and see only what is around both.
-pub(crate) fn link<F: Future>(core: &Arc<Core>, held: &Arc<Held>, body: F) -> Linked<F> {
-    let link = Link { core: Arc::clone(core), held: Arc::clone(held), outer: innermost() };
-    LocalKey::scope(&INNERMOST, Arc::new(link), body)
+    /// The chain has the body until the value is dropped: for one poll. Two calls side by side in one task are polled one after
+    /// the other, and see only what is around both.
+    pub(crate) fn enter(self: &Arc<Self>) -> Entered {
+        Entered(replace(Some(Arc::clone(self))))
+    }
+}
+
+/// What was innermost before.
+pub(crate) struct Entered(Option<Arc<Link>>);
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        replace(self.0.take());
+    }
 }
 
 /// Whether the running call chain holds the key of this manager.
@@ -35,5 +47,12 @@ pub(crate) fn holds(core: &Arc<Core>, key: &Key, now: Moment) -> bool {
 }
 
 fn innermost() -> Option<Arc<Link>> {
-    INNERMOST.try_with(Arc::clone).ok()
+    let link = replace(None);
+    replace(link.clone());
+    link
+}
+
+/// A thread that ends has no chain.
+fn replace(link: Option<Arc<Link>>) -> Option<Arc<Link>> {
+    INNERMOST.try_with(|innermost| innermost.replace(link)).ok().flatten()
 }

@@ -12,7 +12,7 @@ use pin_project_lite::pin_project;
 use tokio::sync::futures::Notified;
 
 use crate::{
-    chain::{self, Linked},
+    chain::{Entered, Link},
     error::{LockError, LostReason},
     held::{Held, Inside},
     keeper::{Errand, Keeper},
@@ -87,12 +87,12 @@ impl LockGuard {
     pub async fn renew(&self) -> Result<(), LockError> {
         let held = &self.held;
         let sent = Moment::now();
-        held.status(sent).map_err(|reason| held.lost_error(reason))?;
+        held.check()?;
         let renewed = self.keeper.core().renew_once(held).await;
         match renewed {
             Ok(true) => {
                 held.confirm(sent, Moment::now());
-                held.status(Moment::now()).map_err(|reason| held.lost_error(reason))?;
+                held.check()?;
                 self.keeper.keep(held, sent);
                 Ok(())
             }
@@ -114,12 +114,13 @@ impl LockGuard {
     /// # Cancel safety
     /// Dropping it drops the body; the lock stays with the guard.
     pub fn run<F: Future>(&self, body: F) -> impl Future<Output = Result<F::Output, LockError>> {
-        Run {
-            body: chain::link(self.keeper.core(), &self.held, body),
+        let turns = Turns {
             ended: self.held.ended(),
-            inside: self.held.enter(),
+            link: Link::new(self.keeper.core(), &self.held),
+            _inside: self.held.enter(),
             held: &self.held,
-        }
+        };
+        Run { body, turns }
     }
 
     /// Releases the lock, and waits until the store has confirmed it.
@@ -193,15 +194,14 @@ impl fmt::Debug for LockGuard {
 }
 
 pin_project! {
-    /// A body that is polled only while its lease is valid.
-    struct Run<'a, F: Future> {
+    /// A body that is polled only while its lease is valid. What is generic over the body is compiled for every locked function: all else
+    /// is in its turns.
+    struct Run<'a, F> {
         #[pin]
-        body: Linked<F>,
-        #[pin]
-        ended: Notified<'a>,
+        body: F,
         // After the body, so that it is dropped after it.
-        inside: Inside<'a>,
-        held: &'a Held,
+        #[pin]
+        turns: Turns<'a>,
     }
 }
 
@@ -209,22 +209,42 @@ impl<F: Future> Future for Run<'_, F> {
     type Output = Result<F::Output, LockError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        let turn = this.turns.as_mut().begin(cx)?;
+        let polled = this.body.poll(cx);
+        drop(turn);
+        let value = ready!(polled);
+        this.turns.end()?;
+        Poll::Ready(Ok(value))
+    }
+}
+
+pin_project! {
+    /// The polls of a body.
+    struct Turns<'a> {
+        #[pin]
+        ended: Notified<'a>,
+        link: Arc<Link>,
+        _inside: Inside<'a>,
+        held: &'a Held,
+    }
+}
+
+impl Turns<'_> {
+    /// Before a poll, which the chain is told of until the value is dropped.
+    fn begin(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Result<Entered, LockError> {
         let this = self.project();
-        let held = *this.held;
-        if held.on_lost == OnLost::Finish {
-            return this.body.poll(cx).map(Ok);
+        if this.held.on_lost == OnLost::Cancel {
+            // Only its waker matters, the status says the rest: read after, so that a loss is either seen here or wakes us.
+            let _ = this.ended.poll(cx);
+            // The deadline is read before each poll: a process that was stopped past it must not go on.
+            this.held.check()?;
         }
-        // Only its waker matters, the status says the rest: read after, so that a loss is either seen here or wakes us.
-        let _ = this.ended.poll(cx);
-        // The deadline is read before each poll: a process that was stopped past it must not go on.
-        if let Err(reason) = held.status(Moment::now()) {
-            return Poll::Ready(Err(held.lost_error(reason)));
-        }
-        let value = ready!(this.body.poll(cx));
-        // And after it: a body that blocked its thread past the lease did not run alone.
-        match held.status(Moment::now()) {
-            Ok(_) => Poll::Ready(Ok(value)),
-            Err(reason) => Poll::Ready(Err(held.lost_error(reason))),
-        }
+        Ok(this.link.enter())
+    }
+
+    /// After the last poll: a body that blocked its thread past the lease did not run alone.
+    fn end(&self) -> Result<(), LockError> {
+        if self.held.on_lost == OnLost::Cancel { self.held.check() } else { Ok(()) }
     }
 }

@@ -103,6 +103,11 @@ impl Held {
         self.status_of(&mut self.state(), now)
     }
 
+    /// That it is valid now.
+    pub(crate) fn check(&self) -> Result<(), LockError> {
+        self.status(Moment::now()).map(drop).map_err(|reason| self.lost_error(reason))
+    }
+
     fn status_of(&self, state: &mut State, now: Moment) -> Result<Duration, LostReason> {
         if let Some(reason) = state.lost {
             return Err(reason);

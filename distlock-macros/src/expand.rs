@@ -8,8 +8,7 @@
 //! // Output, shortened:
 //! async fn fulfil(id: u64) -> Result<(), Error> {
 //!     let key = { let mut key = KeyBuilder::new(); key.text("order:"); key.hole(format_args!("{}", id), None); key.finish() };
-//!     let acquired = match request(None, key) { Ok(r) => r.ttl(30s).acquire().await, Err(e) => Err(e) };
-//!     let guard = match acquired { Ok(guard) => guard, Err(error) => return from_lock_error(error) };
+//!     let guard = match Call::new(None, key).ttl(30s).acquire().await { Ok(guard) => guard, Err(error) => return from_lock_error(error) };
 //!     let outcome = guard.run(async move { if false { return fake(); } let id = id; body }).await;
 //!     guard.finish().await;
 //!     match outcome { Ok(value) => value, Err(error) => from_lock_error(error) }
@@ -78,7 +77,7 @@ fn locked(model: &Model, function: &mut Function) -> TokenStream {
     } else {
         own!(#private::Option::None)
     };
-    let settings = settings(model);
+    let (evaluated, settings) = settings(model);
     let at_output = placed(&private, output_span);
     let (handler, failed) = match &model.on_error {
         None => (own!(), quote_spanned!(at(output_span)=> #at_output::FromLockError::from_lock_error(error))),
@@ -110,13 +109,10 @@ fn locked(model: &Model, function: &mut Function) -> TokenStream {
     // Everything but the user's tokens is resolved where the macro is defined: no name of ours meets one of theirs.
     own! {
         let manager = #manager;
-        #settings
+        #evaluated
         #handler
         let key = #key;
-        let acquired = match #private::request(manager, key) {
-            #private::Ok(request) => configure(request).acquire().await,
-            #private::Err(error) => #private::Err(error),
-        };
+        let acquired = #private::Call::new(manager, key)#settings.acquire().await;
         let guard = match acquired {
             #private::Ok(guard) => guard,
             #private::Err(error) => { #refused; }
@@ -131,8 +127,8 @@ fn locked(model: &Model, function: &mut Function) -> TokenStream {
     }
 }
 
-/// `let configure = ..`, which puts the settings into a request. Their expressions are evaluated here, once.
-fn settings(model: &Model) -> TokenStream {
+/// The settings' expressions, each evaluated once, and the calls that put them into a request.
+fn settings(model: &Model) -> (TokenStream, TokenStream) {
     let d = &model.distlock;
     let length = |length: &Length| length.tokens(d);
     let mut evaluated = TokenStream::new();
@@ -166,10 +162,7 @@ fn settings(model: &Model) -> TokenStream {
     if model.finish_when_lost {
         calls.extend(own!(.on_lost(#d::OnLost::Finish)));
     }
-    own! {
-        #evaluated
-        let configure = |request: #d::LockRequest| request #calls;
-    }
+    (evaluated, calls)
 }
 
 fn key(key: &Key, private: &TokenStream) -> TokenStream {
