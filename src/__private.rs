@@ -1,7 +1,7 @@
 //! What the attribute's expansion calls. Not part of the interface: it may change in any version.
 
 use std::{
-    fmt::{self, Display, Write},
+    fmt::{self, Write},
     sync::Arc,
     time::Duration,
 };
@@ -70,48 +70,41 @@ impl Call {
     }
 }
 
-/// The manager that `locks = ..` names.
-pub fn manager<M: AsManager + ?Sized>(manager: &M) -> LockManager {
-    manager.as_manager().clone()
-}
-
 /// What `locks = ..` takes.
 #[diagnostic::on_unimplemented(
     message = "`locks` takes a `LockManager`, a reference to one, or an `Arc` of one",
     label = "this is a `{Self}`"
 )]
-pub trait AsManager {
-    fn as_manager(&self) -> &LockManager;
+pub trait HasManager {
+    /// The manager that `locks = ..` names.
+    fn manager(&self) -> LockManager;
 }
 
-impl AsManager for LockManager {
-    fn as_manager(&self) -> &LockManager {
-        self
+#[diagnostic::do_not_recommend]
+impl HasManager for LockManager {
+    fn manager(&self) -> LockManager {
+        self.clone()
     }
 }
 
 #[diagnostic::do_not_recommend]
-impl<M: AsManager + ?Sized> AsManager for &M {
-    fn as_manager(&self) -> &LockManager {
-        (**self).as_manager()
+impl<M: HasManager + ?Sized> HasManager for &M {
+    fn manager(&self) -> LockManager {
+        (**self).manager()
     }
 }
 
 #[diagnostic::do_not_recommend]
-impl<M: AsManager + ?Sized> AsManager for Arc<M> {
-    fn as_manager(&self) -> &LockManager {
-        (**self).as_manager()
+impl<M: HasManager + ?Sized> HasManager for Arc<M> {
+    fn manager(&self) -> LockManager {
+        (**self).manager()
     }
-}
-
-/// Gives a duration expression its type.
-pub fn duration(duration: Duration) -> Duration {
-    duration
 }
 
 /// The key that an expression gives, as it is.
-pub fn key<K: Display + ?Sized>(key: &K) -> String {
-    key.to_string()
+#[must_use]
+pub fn key(key: fmt::Arguments<'_>) -> String {
+    fmt::format(key)
 }
 
 /// Puts a key together from a template's text and values.

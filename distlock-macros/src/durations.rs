@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use proc_macro2::{Literal, Span, TokenStream};
-use quote::{quote, quote_spanned};
+use quote::quote;
 use syn::{Error, Expr, ExprLit, ExprUnary, Lit, Result, UnOp, spanned::Spanned};
 
 /// A duration that is known now, or an expression that gives one.
@@ -43,17 +43,14 @@ pub(crate) fn parse(name: &str, value: Expr) -> Result<Length> {
 
 impl Length {
     /// An expression of type `Duration`.
-    pub(crate) fn tokens(&self, distlock: &TokenStream) -> TokenStream {
+    pub(crate) fn tokens(&self) -> TokenStream {
         match self {
             Self::Known(length, _) => {
                 let (secs, nanos) =
                     (Literal::u64_suffixed(length.as_secs()), Literal::u32_suffixed(length.subsec_nanos()));
                 quote!(::core::time::Duration::new(#secs, #nanos))
             }
-            // The function's parameter type makes a mistake here an error at the expression, in rustc's words.
-            Self::Computed(expr) => {
-                quote_spanned!(expr.span().resolved_at(Span::mixed_site())=> #distlock::__private::duration(#expr))
-            }
+            Self::Computed(expr) => quote!(#expr),
         }
     }
 

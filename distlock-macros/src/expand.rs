@@ -73,7 +73,7 @@ fn locked(model: &Model, function: &mut Function) -> TokenStream {
 
     let manager = if let Some(locks) = &model.locks {
         let private = placed(&private, locks.span());
-        quote_spanned!(at(locks.span())=> #private::Option::Some(#private::manager(&#locks)))
+        quote_spanned!(at(locks.span())=> #private::Option::Some(#private::HasManager::manager(&#locks)))
     } else {
         own!(#private::Option::None)
     };
@@ -130,25 +130,24 @@ fn locked(model: &Model, function: &mut Function) -> TokenStream {
 /// The settings' expressions, each evaluated once, and the calls that put them into a request.
 fn settings(model: &Model) -> (TokenStream, TokenStream) {
     let d = &model.distlock;
-    let length = |length: &Length| length.tokens(d);
     let mut evaluated = TokenStream::new();
     let mut calls = TokenStream::new();
-    let mut set = |name: &str, value: TokenStream| {
-        let name = Ident::new(name, Span::mixed_site());
-        evaluated.extend(own!(let #name = #value;));
+    let mut set = |name: &str, length: &Length| {
+        let (name, value) = (Ident::new(name, Span::mixed_site()), length.tokens());
+        evaluated.extend(own!(let #name: ::core::time::Duration = #value;));
         calls.extend(own!(.#name(#name)));
     };
     if let Some(ttl) = &model.ttl {
-        set("ttl", length(ttl));
+        set("ttl", ttl);
     }
     if let Some(Wait::For(wait)) = &model.wait {
-        set("wait", length(wait));
+        set("wait", wait);
     }
     if let Some(max_hold) = &model.max_hold {
-        set("max_hold", length(max_hold));
+        set("max_hold", max_hold);
     }
     if let Some(at_least) = &model.at_least {
-        set("at_least", length(at_least));
+        set("at_least", at_least);
     }
     if let Some(renew) = &model.renew {
         calls.extend(own!(.renew(#renew)));
@@ -169,7 +168,7 @@ fn key(key: &Key, private: &TokenStream) -> TokenStream {
     match key {
         Key::Computed(expr) => {
             let private = placed(private, expr.span());
-            quote_spanned!(at(expr.span())=> #private::key(&#expr))
+            quote_spanned!(at(expr.span())=> #private::key(::core::format_args!("{}", #expr)))
         }
         Key::Template(pieces, span) => {
             let pieces = pieces.iter().map(|piece| match piece {
