@@ -36,6 +36,20 @@ pub async fn two_locks(id: u64) -> Result<(String, String), LockError> {
     Ok((outer.key().to_owned(), inner.key().to_owned()))
 }
 
+/// Its caller has something to promise.
+///
+/// # Safety
+/// `text` is UTF-8.
+///
+/// # Errors
+/// The lock's.
+#[distributed_lock(key = "unsafe:{name}")]
+pub async unsafe fn trusting<'a>(name: &str, text: &'a [u8]) -> Result<&'a str, LockError> {
+    tokio::task::yield_now().await;
+    // SAFETY: the caller's promise.
+    Ok(unsafe { std::str::from_utf8_unchecked(text) })
+}
+
 /// Where a condition says so.
 ///
 /// # Errors

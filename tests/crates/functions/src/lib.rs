@@ -9,7 +9,6 @@
     rust_2024_compatibility,
     unused_qualifications
 )]
-#![forbid(unsafe_code)]
 
 pub mod attributes;
 pub mod errors;

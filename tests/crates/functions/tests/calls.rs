@@ -81,6 +81,8 @@ async fn under_and_over_other_attributes() {
     is_locked(&locks, "span-over:7", || attributes::instrument_over(7, "secret")).await;
     is_locked(&locks, "span-under:7", || attributes::instrument_under(7)).await;
     is_locked(&locks, "cfg:7", || attributes::conditional(7)).await;
+    // SAFETY: it is UTF-8.
+    is_locked(&locks, "unsafe:n", || unsafe { attributes::trusting("n", b"text") }).await;
     for key in ["outer:7", "inner:7"] {
         is_locked(&locks, key, || attributes::two_locks(7)).await;
     }
