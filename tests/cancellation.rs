@@ -56,11 +56,13 @@ type Operation<'a> = Pin<Box<dyn Future<Output = Option<LockGuard>> + 'a>>;
 async fn operation<'a>(name: &str, sides: &'a Sides) -> (Operation<'a>, Vec<LockGuard>) {
     let locks = &sides.locks;
     let nothing = Vec::new();
+    // What the operation before has left on its way may still take the key, for a round trip.
+    let held = async |locks: &LockManager| locks.lock("k").wait(SOON).acquire().await.unwrap();
     match name {
         "acquire" => (Box::pin(async { locks.lock("k").acquire().await.ok() }), nothing),
         "fenced" => (Box::pin(async { locks.lock("k").fenced().acquire().await.ok() }), nothing),
         "wait" => {
-            let held = sides.rival.lock("k").acquire().await.unwrap();
+            let held = held(&sides.rival).await;
             (Box::pin(async { locks.lock("k").wait_forever().acquire().await.ok() }), vec![held])
         }
         "wrapper" => (
@@ -71,7 +73,7 @@ async fn operation<'a>(name: &str, sides: &'a Sides) -> (Operation<'a>, Vec<Lock
             nothing,
         ),
         "renew" => {
-            let guard = locks.lock("k").acquire().await.unwrap();
+            let guard = held(locks).await;
             (
                 Box::pin(async move {
                     guard.renew().await.ok();
@@ -81,7 +83,7 @@ async fn operation<'a>(name: &str, sides: &'a Sides) -> (Operation<'a>, Vec<Lock
             )
         }
         "release" => {
-            let guard = locks.lock("k").acquire().await.unwrap();
+            let guard = held(locks).await;
             (
                 Box::pin(async move {
                     guard.release().await.ok();

@@ -119,10 +119,10 @@ async fn a_memory_store_hints_when_a_key_is_released() {
     let store = MemoryStore::new();
     let owner = Owner::of(&store);
     owner.acquire("a", TTL).await;
-    let hint = store.freed(&key("a"));
+    let hint = store.hint(&key("a"), &OwnerToken::random());
     owner.release("a").await;
     hint.await;
-    store.freed(&key("a")).await;
+    store.hint(&key("a"), &OwnerToken::random()).await;
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! One acquisition under way, that is seen to its end whatever becomes of its caller.
 
-use std::{future::poll_fn, sync::Arc};
+use std::{future::poll_fn, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
@@ -9,9 +9,9 @@ use crate::{
     held::Held,
     keeper::{Errand, Keeper, Leftover},
     key::Key,
-    lease::{Moment, OwnerToken},
+    lease::{FencingToken, Moment, OwnerToken},
     options::Options,
-    store::{Acquired, StoreFuture},
+    store::{Acquired, HandOver, HintFuture, StoreFuture},
 };
 
 /// One acquisition: an owner token, and what is known of the attempts made with it.
@@ -28,12 +28,23 @@ pub(crate) struct Bid<'a> {
     unsettled: bool,
     /// A grant that nobody has taken over yet.
     granted: bool,
+    /// The owner stands in the store's line.
+    in_line: bool,
+}
+
+/// How a key is asked for.
+#[derive(Clone, Copy)]
+pub(crate) enum Ask {
+    /// Once.
+    Once,
+    /// By somebody who is going to wait, and may have seen that others have the key.
+    Waiting { contended: bool },
 }
 
 /// What one attempt came to.
 pub(crate) enum Attempt {
     Granted(Arc<Held>),
-    Held { remaining: Option<std::time::Duration> },
+    Held { remaining: Option<Duration> },
 }
 
 impl<'a> Bid<'a> {
@@ -46,29 +57,39 @@ impl<'a> Bid<'a> {
             pending: None,
             unsettled: false,
             granted: false,
+            in_line: false,
         }
     }
 
     /// Asks once; once more when the connection broke under the question, which an idle connection does at its first use.
-    pub(crate) async fn attempt(&mut self) -> Result<Attempt, StoreError> {
-        match self.ask().await {
-            Err(error) if error.kind() == StoreErrorKind::Disconnected => self.ask().await,
+    pub(crate) async fn attempt(&mut self, how: Ask) -> Result<Attempt, StoreError> {
+        match self.ask(how).await {
+            Err(error) if error.kind() == StoreErrorKind::Disconnected => self.ask(how).await,
             answer => answer,
         }
     }
 
-    async fn ask(&mut self) -> Result<Attempt, StoreError> {
+    async fn ask(&mut self, how: Ask) -> Result<Attempt, StoreError> {
         self.keeper.core().open()?;
         let mut sent = Moment::now();
-        let keeper = self.keeper;
-        let store = &keeper.core().store;
-        let pending =
-            self.pending.insert(store.acquire(self.key, &self.owner, self.options.ttl, self.options.fenced));
+        let store = &self.keeper.core().store;
+        let Options { ttl, fenced, .. } = *self.options;
+        let pending = self.pending.insert(match how {
+            Ask::Once => store.acquire(self.key, &self.owner, ttl, fenced),
+            Ask::Waiting { contended } => {
+                // Until we know better.
+                self.in_line = true;
+                store.stand_in_line(self.key, &self.owner, ttl, fenced, contended)
+            }
+        });
         let answer = poll_fn(|cx| pending.as_mut().poll(cx)).await;
         self.pending = None;
         let fence = match answer {
             Ok(Acquired::Granted { fence }) => fence,
-            Ok(Acquired::Held { remaining }) => return Ok(Attempt::Held { remaining }),
+            Ok(Acquired::Held { remaining }) => {
+                self.in_line = store.is_in_line(&self.owner);
+                return Ok(Attempt::Held { remaining });
+            }
             Err(error) => {
                 self.unsettled |= error.outcome_unknown();
                 return Err(error);
@@ -78,30 +99,55 @@ impl<'a> Bid<'a> {
         if self.unsettled {
             // The grant may be an earlier attempt's, whose ttl runs since then. A renewal starts it anew.
             sent = Moment::now();
-            if !store.renew(self.key, &self.owner, self.options.ttl).await? {
+            if !store.renew(self.key, &self.owner, ttl).await? {
                 self.granted = false;
                 return Ok(Attempt::Held { remaining: None });
             }
         }
-        let now = Moment::now();
-        let held = Held::new(self.key.clone(), self.owner, fence, self.options, sent, now, self.unsettled);
-        if held.status(now).is_err() {
-            let detail = format!(
-                "the grant took {:?} to arrive, and a ttl of {:?} leaves nothing of that; raise the ttl",
-                now.since(sent),
-                self.options.ttl
-            );
-            return Err(StoreError::new(StoreErrorKind::TooLate, detail));
+        if let Some(held) = self.take(fence, (sent, ttl))? {
+            return Ok(Attempt::Granted(held));
+        }
+        let late = Moment::now().since(sent);
+        let detail = format!(
+            "the grant took {late:?} to arrive, and a ttl of {ttl:?} leaves nothing of that; raise the ttl"
+        );
+        Err(StoreError::new(StoreErrorKind::TooLate, detail))
+    }
+
+    pub(crate) fn is_in_line(&self) -> bool {
+        self.in_line
+    }
+
+    /// What the store tells a waiter of its own accord.
+    pub(crate) fn hint(&self) -> HintFuture {
+        self.keeper.core().store.hint(self.key, &self.owner)
+    }
+
+    /// A lease that was handed over; `None` when the news is so old that nothing of it may be left, and the store has to be asked.
+    pub(crate) fn accept(&mut self, lease: HandOver) -> Result<Option<Arc<Held>>, StoreError> {
+        self.granted = true;
+        self.take(lease.fence, (lease.since, lease.lasts))
+    }
+
+    /// Gives a grant to the keeper, if it is still good for something.
+    fn take(
+        &mut self,
+        fence: Option<FencingToken>,
+        term: (Moment, Duration),
+    ) -> Result<Option<Arc<Held>>, StoreError> {
+        let held = Held::new(self.key.clone(), self.owner, fence, self.options, term, self.unsettled);
+        if held.status(Moment::now()).is_err() {
+            return Ok(None);
         }
         let held = Arc::new(held);
-        keeper.keep(&held, sent);
+        self.keeper.keep(&held, term.0);
         // A shutdown that began meanwhile has not seen this lease.
-        if let Err(error) = keeper.core().open() {
-            keeper.forget(&held);
+        if let Err(error) = self.keeper.core().open() {
+            self.keeper.forget(&held);
             return Err(error);
         }
-        (self.granted, self.unsettled) = (false, false);
-        Ok(Attempt::Granted(held))
+        (self.granted, self.unsettled, self.in_line) = (false, false, false);
+        Ok(Some(held))
     }
 }
 
@@ -115,8 +161,8 @@ impl Drop for Bid<'_> {
             keep: None,
         };
         let errand = match self.pending.take() {
-            Some(pending) => Errand::Acquire { pending, lease },
-            None if self.granted || self.unsettled => Errand::Release(lease),
+            Some(pending) => Errand::Acquire { pending, lease, in_line: self.in_line },
+            None if self.granted || self.unsettled || self.in_line => Errand::Release(lease),
             None => return,
         };
         self.keeper.run(errand);

@@ -60,6 +60,8 @@ impl Drop for Inside<'_> {
 struct State {
     /// When the acquire or renewal was sent that was last confirmed.
     sent: Moment,
+    /// How long the lease lasts from then: the ttl, but less when it was handed over and has not been renewed since.
+    lasts: Duration,
     lost: Option<LostReason>,
     /// Where the keeper's schedule has it.
     alarm: Option<Alarm>,
@@ -69,16 +71,16 @@ struct State {
 pub(crate) type Alarm = (Instant, u64);
 
 impl Held {
-    /// A lease that was granted to an acquire sent at `sent`.
+    /// A lease that was granted at some time after `sent`, for so long.
     pub(crate) fn new(
         key: Key,
         owner: OwnerToken,
         fence: Option<FencingToken>,
         options: &Options,
-        sent: Moment,
-        granted: Moment,
+        (sent, lasts): (Moment, Duration),
         unsettled: bool,
     ) -> Self {
+        let granted = Moment::now();
         Self {
             key,
             owner,
@@ -90,7 +92,7 @@ impl Held {
             granted,
             max_hold: options.max_hold,
             at_least: options.at_least,
-            state: Mutex::new(State { sent, lost: None, alarm: None }),
+            state: Mutex::new(State { sent, lasts, lost: None, alarm: None }),
             ended: Notify::new(),
             released: AtomicBool::new(false),
             bodies: AtomicUsize::new(0),
@@ -112,7 +114,7 @@ impl Held {
         if let Some(reason) = state.lost {
             return Err(reason);
         }
-        let valid = validity(self.ttl).saturating_sub(now.since(state.sent));
+        let valid = validity(state.lasts).saturating_sub(now.since(state.sent));
         let hold = self.max_hold.map_or(Duration::MAX, |hold| hold.saturating_sub(now.since(self.granted)));
         let reason = if hold.is_zero() {
             LostReason::MaxHold
@@ -137,7 +139,7 @@ impl Held {
         if self.status_of(&mut state, now).is_ok() {
             // Answers may overtake each other.
             if sent.at > state.sent.at {
-                state.sent = sent;
+                (state.sent, state.lasts) = (sent, self.ttl);
             }
         }
     }
@@ -161,7 +163,14 @@ impl Held {
     /// When the keeper next has something to do for a lease renewed (or acquired) at `sent`.
     pub(crate) fn next_alarm(&self, sent: Moment) -> Instant {
         let last = self.deadline();
-        if self.renewed { last.min(sent.at + self.renewal_interval()) } else { last }
+        let lasts = self.state().lasts;
+        // Also one that is not to be renewed is claimed for its whole ttl.
+        if self.renewed || lasts < self.ttl { last.min(sent.at + lasts / RENEWALS_PER_TTL) } else { last }
+    }
+
+    /// Whether the keeper is to renew it: always, or once, because it lasts less than its ttl.
+    pub(crate) fn is_due(&self) -> bool {
+        self.renewed || self.state().lasts < self.ttl
     }
 
     pub(crate) fn renewal_interval(&self) -> Duration {
@@ -170,7 +179,10 @@ impl Held {
 
     /// The instant at which it is lost if nothing happens.
     pub(crate) fn deadline(&self) -> Instant {
-        let valid_until = self.state().sent.at + validity(self.ttl);
+        let valid_until = {
+            let state = self.state();
+            state.sent.at + validity(state.lasts)
+        };
         // One that is too far to be told is none.
         let hold_until = self.max_hold.and_then(|hold| self.granted.at.checked_add(hold));
         hold_until.map_or(valid_until, |until| until.min(valid_until))

@@ -67,7 +67,12 @@ struct State {
 /// Something that must be seen to its end without its caller.
 pub(crate) enum Errand {
     /// An acquire whose caller has gone; if it is granted it is to be released.
-    Acquire { pending: StoreFuture<Acquired>, lease: Leftover },
+    Acquire {
+        pending: StoreFuture<Acquired>,
+        lease: Leftover,
+        /// Its owner stands in the store's line, or will when it is not granted.
+        in_line: bool,
+    },
     /// A lease to be released.
     Release(Leftover),
 }
@@ -288,7 +293,7 @@ impl Lists {
             } else {
                 // Until the renewal answers, only the lease's last moment is left to watch for.
                 state.set_alarm(&held, held.deadline());
-                if held.renewed {
+                if held.is_due() {
                     desk.due.push_back(held);
                 }
             }
@@ -361,12 +366,13 @@ impl Lists {
 
 /// What is left to release when an errand's acquire, if it is one, has come to its end.
 async fn outcome(errand: Errand) -> Option<Leftover> {
-    let (pending, mut lease) = match errand {
+    let (pending, mut lease, in_line) = match errand {
         Errand::Release(lease) => return Some(lease),
-        Errand::Acquire { pending, lease } => (pending, lease),
+        Errand::Acquire { pending, lease, in_line } => (pending, lease, in_line),
     };
     let nothing_of_ours = match pending.await {
         Ok(Acquired::Granted { .. }) => return Some(lease),
+        Ok(Acquired::Held { .. }) if in_line => return Some(lease),
         Ok(Acquired::Held { .. }) => true,
         Err(error) => !error.outcome_unknown(),
     };

@@ -8,7 +8,7 @@ use uuid::Uuid;
 /// Proves whose lease it is: a fresh UUID v4 for each acquisition, from the system's random source.
 ///
 /// It never appears in `Debug` output, errors or logs: who knows it can release the lease.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct OwnerToken(Uuid);
 
 impl OwnerToken {
@@ -20,6 +20,12 @@ impl OwnerToken {
     /// Its text, as the store keeps it: 36 characters, written into `buffer`.
     pub fn encode<'a>(&self, buffer: &'a mut [u8; 36]) -> &'a str {
         self.0.hyphenated().encode_lower(buffer)
+    }
+
+    /// The token of a text that [`encode`](Self::encode) wrote.
+    #[cfg(feature = "redis")]
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        Uuid::try_parse(text).ok().map(Self)
     }
 }
 

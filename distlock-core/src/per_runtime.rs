@@ -79,6 +79,12 @@ impl<T: Clone + Send + 'static> PerRuntime<T> {
         }
     }
 
+    /// Shows the values of all runtimes.
+    #[cfg(feature = "redis")]
+    pub(crate) fn for_each(&self, see: impl Fn(&T)) {
+        self.values().iter().for_each(|slot| see(&slot.value));
+    }
+
     /// The values of all runtimes.
     pub(crate) fn all(&self) -> Vec<T> {
         self.values().iter().map(|slot| slot.value.clone()).collect()

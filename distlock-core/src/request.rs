@@ -5,7 +5,7 @@ use std::{future::Future, sync::Arc, time::Duration};
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
-    bid::{Attempt, Bid},
+    bid::{Ask, Attempt, Bid},
     chain,
     error::{LockError, StoreError, StoreErrorKind},
     guard::LockGuard,
@@ -14,6 +14,8 @@ use crate::{
     lease::Moment,
     manager::LockManager,
     options::{OnLost, Options, Wait},
+    store::Hint,
+    waiting::Backoff,
 };
 
 /// A lock that is about to be asked for: made by [`LockManager::lock`], ended by [`acquire`](Self::acquire),
@@ -173,7 +175,7 @@ impl Acquisition<'_> {
             let holder = core.store.inspect(self.key).await.map_err(|error| self.store(error))?;
             return Err(self.busy(holder.and_then(|holder| holder.remaining)));
         }
-        match Bid::new(self.keeper, self.key, self.options).attempt().await {
+        match Bid::new(self.keeper, self.key, self.options).attempt(Ask::Once).await {
             Ok(Attempt::Granted(held)) => Ok(held),
             Ok(Attempt::Held { remaining }) => Err(self.busy(remaining)),
             Err(error) => Err(self.store(error)),
@@ -184,22 +186,37 @@ impl Acquisition<'_> {
     async fn until(&self, deadline: Option<Instant>) -> Result<Granted, LockError> {
         let core = self.keeper.core();
         let place = core.waiting.join(self.key);
-        let Some(_turn) = before(deadline, place.turn()).await else {
+        let turn = before(deadline, place.turn()).await;
+        if turn.is_none() || deadline.is_some_and(|deadline| deadline <= Instant::now()) {
             return Err(self.busy(place.remaining(Instant::now())));
-        };
+        }
         let mut bid = Bid::new(self.keeper, self.key, self.options);
         let mut failing: Option<(Instant, StoreError)> = None;
+        // In the store's line: when to ask again.
+        let mut checks = Backoff::of_line();
+        let mut check = None;
         loop {
-            if let Some(retry) = place.planned()
-                && before(deadline, place.worth_a_try(&*core.store, retry)).await.is_none()
-            {
-                return Err(match failing {
-                    Some((_, error)) => self.store(error),
-                    None => self.busy(place.remaining(Instant::now())),
-                });
+            if let Some(retry) = check.take().or_else(|| place.planned()) {
+                let hint = place.worth_a_try(bid.hint(), bid.is_in_line(), retry);
+                match before(deadline, hint).await {
+                    Some(Hint::MayBeFree) => {}
+                    Some(Hint::HandedOver(lease)) => {
+                        if let Some(held) = bid.accept(lease).map_err(|error| self.store(error))? {
+                            place.granted(Instant::now());
+                            return Ok(held);
+                        }
+                    }
+                    None => {
+                        return Err(match failing {
+                            Some((_, error)) => self.store(error),
+                            None => self.busy(place.remaining(Instant::now())),
+                        });
+                    }
+                }
             }
             place.plan(Instant::now());
-            let answer = before(deadline, bid.attempt()).await;
+            let how = Ask::Waiting { contended: place.is_contended() };
+            let answer = before(deadline, bid.attempt(how)).await;
             let now = Instant::now();
             match answer {
                 Some(Ok(Attempt::Granted(held))) => {
@@ -209,6 +226,7 @@ impl Acquisition<'_> {
                 Some(Ok(Attempt::Held { remaining })) => {
                     failing = None;
                     place.saw(remaining, now);
+                    check = bid.is_in_line().then(|| place.in_line(now, &mut checks));
                 }
                 Some(Err(error)) => {
                     let since = failing.take().map_or(now, |(since, _)| since);

@@ -15,7 +15,10 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use crate::{key::Key, store::Store};
+use crate::{
+    key::Key,
+    store::{Hint, HintFuture},
+};
 
 /// The queues of all keys that somebody in this process waits for.
 #[derive(Default)]
@@ -40,6 +43,8 @@ struct Seen {
     /// When the next attempt is due.
     retry: Option<Instant>,
     backoff: Backoff,
+    /// The store keeps a line for the key.
+    in_line: bool,
 }
 
 impl Waiting {
@@ -98,10 +103,30 @@ impl Place<'_> {
         seen.retry = seen.retry.map(|retry| lapsed.map_or(retry, |lapsed| lapsed.min(retry)));
     }
 
+    /// The store has us in its line, and tells us when the key is ours. When to ask again all the same: its word may get lost, and a holder
+    /// that knows nothing of lines gives none.
+    pub(crate) fn in_line(&self, now: Instant, checks: &mut Backoff) -> Instant {
+        let mut seen = self.seen();
+        seen.in_line = true;
+        let lapsed = seen.held_until.map(|until| until + ROUNDING);
+        let again = now + checks.next();
+        lapsed.map_or(again, |lapsed| lapsed.min(again))
+    }
+
+    /// Whether somebody else was seen to have the key since this line began.
+    pub(crate) fn is_contended(&self) -> bool {
+        self.seen().in_line
+    }
+
     /// The key is ours: those behind wait for our release, and look now and then in case it does not come.
     pub(crate) fn granted(&self, now: Instant) {
-        self.seen().backoff = Backoff::default();
+        self.seen().backoff = Backoff::of_polling();
         self.plan(now);
+        let mut seen = self.seen();
+        if seen.in_line {
+            // The next is to stand in the store's line while we hold the key.
+            seen.retry = None;
+        }
     }
 
     /// When the next attempt is due; `None` for now.
@@ -115,13 +140,14 @@ impl Place<'_> {
     }
 
     /// Sleeps until the key is worth another attempt: released in this process, free by the store's hint, or, since a hint may never
-    /// come, at `retry`. The seam between polling and whatever a store can do better.
-    pub(crate) async fn worth_a_try(&self, store: &dyn Store, retry: Instant) {
+    /// come, at `retry`; or until the store has handed it over. The seam between polling and whatever a store can do better.
+    pub(crate) async fn worth_a_try(&self, hint: HintFuture, in_line: bool, retry: Instant) -> Hint {
         tokio::select! {
             biased;
-            () = self.queue.released.notified() => {}
-            () = store.freed(&self.key) => {}
-            () = sleep_until(retry) => {}
+            hint = hint => hint,
+            // In the store's line a release of ours is heard of as any other.
+            () = self.queue.released.notified(), if !in_line => Hint::MayBeFree,
+            () = sleep_until(retry) => Hint::MayBeFree,
         }
     }
 
@@ -141,28 +167,41 @@ impl Drop for Place<'_> {
 }
 
 /// How long a head sleeps between attempts when nothing wakes it: doubling, with jitter so that processes do not march in step.
-struct Backoff {
+pub(crate) struct Backoff {
     next: Duration,
+    longest: Duration,
     jitter: RandomState,
     step: u32,
 }
 
-const FIRST_RETRY: Duration = Duration::from_millis(4);
-const LONGEST_RETRY: Duration = Duration::from_millis(64);
 /// Servers round what is left down to whole milliseconds.
 const ROUNDING: Duration = Duration::from_millis(1);
 
 impl Default for Backoff {
     fn default() -> Self {
-        Self { next: FIRST_RETRY, jitter: RandomState::new(), step: 0 }
+        Self::of_polling()
     }
 }
 
 impl Backoff {
+    /// Where nobody tells us anything.
+    fn of_polling() -> Self {
+        Self::new(Duration::from_millis(4), Duration::from_millis(64))
+    }
+
+    /// Where the store tells us when the key is ours.
+    pub(crate) fn of_line() -> Self {
+        Self::new(Duration::from_millis(64), Duration::from_secs(1))
+    }
+
+    fn new(first: Duration, longest: Duration) -> Self {
+        Self { next: first, longest, jitter: RandomState::new(), step: 0 }
+    }
+
     /// Between half of the current delay and all of it.
     fn next(&mut self) -> Duration {
         let full = self.next;
-        self.next = (full * 2).min(LONGEST_RETRY);
+        self.next = (full * 2).min(self.longest);
         self.step += 1;
         let half = full / 2;
         let span = u64::try_from(half.as_nanos()).unwrap_or(u64::MAX).max(1);

@@ -2,14 +2,13 @@
 
 use std::{
     collections::HashMap,
-    future::ready,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use tokio::{sync::Notify, time::Instant};
 
-use super::{Acquired, HintFuture, Holder, Store, StoreFuture};
+use super::{Acquired, Hint, HintFuture, Holder, Store, StoreFuture};
 use crate::{
     key::Key,
     lease::{FencingToken, OwnerToken},
@@ -137,11 +136,14 @@ impl Store for MemoryStore {
         })
     }
 
-    fn freed(&self, key: &Key) -> HintFuture {
-        match self.state().leases.get(key) {
-            // The notification is asked for under the lock, so a release between now and the first poll is not missed.
-            Some(lease) => Box::pin(Arc::clone(&lease.freed).notified_owned()),
-            None => Box::pin(ready(())),
-        }
+    fn hint(&self, key: &Key, _owner: &OwnerToken) -> HintFuture {
+        // The notification is asked for under the lock, so a release between now and the first poll is not missed.
+        let freed = self.state().leases.get(key).map(|lease| Arc::clone(&lease.freed).notified_owned());
+        Box::pin(async move {
+            if let Some(freed) = freed {
+                freed.await;
+            }
+            Hint::MayBeFree
+        })
     }
 }

@@ -5,7 +5,7 @@ use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 use crate::{
     error::StoreError,
     key::Key,
-    lease::{FencingToken, OwnerToken},
+    lease::{FencingToken, Moment, OwnerToken},
 };
 
 mod memory;
@@ -22,8 +22,29 @@ pub use redis::RedisStore;
 /// before its first poll.
 pub type StoreFuture<T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send>>;
 
-/// A hint under way: see [`Store::freed`].
-pub type HintFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
+/// A hint under way: see [`Store::hint`].
+pub type HintFuture = Pin<Box<dyn Future<Output = Hint> + Send>>;
+
+/// What a store tells a waiter of its own accord.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Hint {
+    /// The key may be free.
+    MayBeFree,
+    /// The key has been handed over to the waiter.
+    HandedOver(HandOver),
+}
+
+/// A lease that its holder's release has passed on.
+#[derive(Debug, Clone, Copy)]
+pub struct HandOver {
+    /// The fencing token, where one was asked for.
+    pub(crate) fence: Option<FencingToken>,
+    /// Not later than the server's clock for it began to run.
+    pub(crate) since: Moment,
+    /// How long it lasts unless it is renewed.
+    pub(crate) lasts: Duration,
+}
 
 /// What a store answers to an acquire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,9 +95,28 @@ pub trait Store: Send + Sync + 'static {
     /// Who holds the key, `None` for nobody.
     fn inspect(&self, key: &Key) -> StoreFuture<Option<Holder>>;
 
-    /// Ends when the key may be free. A hint may be late, lost or spurious: waiters also look by themselves. A store that
-    /// cannot tell leaves the default, which never ends.
-    fn freed(&self, _key: &Key) -> HintFuture {
+    /// As [`acquire`](Self::acquire) for an owner that is going to wait, and is `contended` when somebody was seen to have the key just now. A store
+    /// that keeps a line for each key, and hands the key over on release, puts the owner into it; that lapses by itself
+    /// unless it is asked again every second, and [`release`](Self::release) leaves it. The default keeps no line.
+    fn stand_in_line(
+        &self,
+        key: &Key,
+        owner: &OwnerToken,
+        ttl: Duration,
+        fenced: bool,
+        _contended: bool,
+    ) -> StoreFuture<Acquired> {
+        self.acquire(key, owner, ttl, fenced)
+    }
+
+    /// Whether an owner that was told [`Held`](Acquired::Held) stands in a line.
+    fn is_in_line(&self, _owner: &OwnerToken) -> bool {
+        false
+    }
+
+    /// Ends when the key has been handed over to the owner, or may be free. A hint may be late, lost or spurious: waiters also look
+    /// by themselves. A store that cannot tell leaves the default, which never ends.
+    fn hint(&self, _key: &Key, _owner: &OwnerToken) -> HintFuture {
         Box::pin(std::future::pending())
     }
 }
@@ -98,7 +138,22 @@ impl<S: Store + ?Sized> Store for Arc<S> {
         (**self).inspect(key)
     }
 
-    fn freed(&self, key: &Key) -> HintFuture {
-        (**self).freed(key)
+    fn stand_in_line(
+        &self,
+        key: &Key,
+        owner: &OwnerToken,
+        ttl: Duration,
+        fenced: bool,
+        contended: bool,
+    ) -> StoreFuture<Acquired> {
+        (**self).stand_in_line(key, owner, ttl, fenced, contended)
+    }
+
+    fn is_in_line(&self, owner: &OwnerToken) -> bool {
+        (**self).is_in_line(owner)
+    }
+
+    fn hint(&self, key: &Key, owner: &OwnerToken) -> HintFuture {
+        (**self).hint(key, owner)
     }
 }

@@ -1,18 +1,22 @@
 //! Where connections come from: one per runtime that asks, or the one that the caller gave.
 
 use std::{
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use redis::{
-    Client,
+    AsyncConnectionConfig, Client, ProtocolVersion,
     aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig},
 };
 
-use super::failure::classify;
+use super::{failure::classify, line::Line};
 use crate::{
     error::{StoreError, StoreErrorKind},
+    lease::OwnerToken,
     per_runtime::PerRuntime,
 };
 
@@ -21,6 +25,17 @@ pub trait Connect: Send + Sync + 'static {
     type Connection: ConnectionLike + Send + 'static;
 
     fn connection(&self) -> Result<Self::Connection, StoreError>;
+
+    /// Where this runtime's waiters stand in line; `None` where that is not possible.
+    fn line(&self) -> Option<Arc<Line>> {
+        None
+    }
+
+    /// Hears that an owner waits no more.
+    fn left(&self, _owner: &OwnerToken) {}
+
+    /// Hears that the server has no lines.
+    fn lacks_lines(&self, _error: &StoreError) {}
 
     /// Hears of each failure: a connection may have to be given up although nobody has closed it.
     fn failed(&self, _error: &StoreError) {}
@@ -35,6 +50,10 @@ pub struct PerRuntimeConnection {
     config: ConnectionManagerConfig,
     response_timeout: Duration,
     connections: Arc<PerRuntime<Connection>>,
+    lines: Arc<PerRuntime<Arc<Line>>>,
+    /// Whether the server was found to have no lines.
+    lacks_lines: AtomicBool,
+    connect_timeout: Duration,
 }
 
 #[derive(Clone)]
@@ -50,7 +69,15 @@ impl PerRuntimeConnection {
             .set_connection_timeout(Some(connect_timeout))
             // Whether to try again is decided where the caller's deadline is known.
             .set_number_of_retries(0);
-        Self { client, config, response_timeout, connections: Arc::default() }
+        Self {
+            client,
+            config,
+            response_timeout,
+            connections: Arc::default(),
+            lines: Arc::default(),
+            lacks_lines: AtomicBool::new(false),
+            connect_timeout,
+        }
     }
 
     /// Host and port, for messages: no user name, no password.
@@ -69,6 +96,33 @@ impl Connect for PerRuntimeConnection {
 
     fn connection(&self) -> Result<ConnectionManager, StoreError> {
         Ok(self.connections.get_or_make(|| self.make())?.manager)
+    }
+
+    fn line(&self) -> Option<Arc<Line>> {
+        if self.lacks_lines.load(Ordering::Relaxed) {
+            return None;
+        }
+        let make = || {
+            // Messages beside answers are RESP3.
+            let info = self.client.get_connection_info().clone();
+            let resp3 = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
+            let client = Client::open(info.set_redis_settings(resp3)).map_err(classify)?;
+            let config = AsyncConnectionConfig::new()
+                .set_response_timeout(Some(self.response_timeout))
+                .set_connection_timeout(Some(self.connect_timeout));
+            Ok(Line::new(client, config))
+        };
+        self.lines.get_or_make(make).ok()
+    }
+
+    fn left(&self, owner: &OwnerToken) {
+        self.lines.for_each(|line| line.leave(owner));
+    }
+
+    fn lacks_lines(&self, error: &StoreError) {
+        if !self.lacks_lines.swap(true, Ordering::Relaxed) {
+            tracing::warn!(%error, "no lines on this server: waiting for a lock is polling");
+        }
     }
 
     /// redis-rs keeps a connection that is open, also when nothing comes over it any more (a firewall has dropped it without a word), and when

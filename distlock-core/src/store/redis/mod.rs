@@ -4,31 +4,38 @@ use std::{sync::Arc, time::Duration};
 
 use redis::{Cmd, FromRedisValue, RedisResult, Value, aio::ConnectionLike};
 
-use super::{Acquired, Holder, Store, StoreFuture};
+use super::{Acquired, HintFuture, Holder, Store, StoreFuture};
 use crate::{
     error::{LockError, StoreError, StoreErrorKind},
     key::Key,
-    lease::{FencingToken, OwnerToken},
+    lease::{FencingToken, Moment, OwnerToken},
     options::{DEFAULT_CONNECT_TIMEOUT, DEFAULT_RESPONSE_TIMEOUT},
 };
 
 mod connect;
 mod failure;
+mod line;
 mod script;
 
 pub(crate) use connect::{Connect, Given, PerRuntimeConnection};
 use failure::{classify, nonsense};
+use line::Line;
 use script::Script;
 
 const RENEW_LUA: &str = include_str!("renew.lua");
-const RELEASE_LUA: &str = include_str!("release.lua");
+const RELEASE_LUA: &str = concat!(include_str!("hand_over.lua"), include_str!("release.lua"));
+const STAND_IN_LINE_LUA: &str = concat!(include_str!("hand_over.lua"), include_str!("stand_in_line.lua"));
 const ACQUIRE_FENCED_LUA: &str = include_str!("acquire_fenced.lua");
 static RENEW: Script = Script::new(RENEW_LUA, || Script::sha1(RENEW_LUA));
 static RELEASE: Script = Script::new(RELEASE_LUA, || Script::sha1(RELEASE_LUA));
+static STAND_IN_LINE: Script = Script::new(STAND_IN_LINE_LUA, || Script::sha1(STAND_IN_LINE_LUA));
 static ACQUIRE_FENCED: Script = Script::new(ACQUIRE_FENCED_LUA, || Script::sha1(ACQUIRE_FENCED_LUA));
 
 /// How long a key's fence outlives its last grant; after that the server's clock keeps tokens rising.
 const FENCE_TTL: Duration = Duration::from_secs(2 * 24 * 60 * 60);
+
+/// How long a line lasts in which nobody asks again: all who stood there are gone.
+const LINE_TTL: Duration = Duration::from_secs(10);
 
 /// Keeps leases on one Redis or Valkey server, over one connection per tokio runtime that uses it.
 ///
@@ -129,11 +136,53 @@ impl<C: Connect> Store for RedisStore<C> {
     }
 
     fn release(&self, key: &Key, owner: &OwnerToken) -> StoreFuture<bool> {
+        self.connect.left(owner);
         let (key, owner) = (key.clone(), *owner);
         self.with_connection(move |mut connection| async move {
             let mut text = [0; 36];
-            owned(RELEASE.run(&mut connection, &[key.as_str()], owner.encode(&mut text)).await)
+            let args = (owner.encode(&mut text), line_key(key.as_str()), millis(FENCE_TTL));
+            owned(RELEASE.run(&mut connection, &[key.as_str()], args).await)
         })
+    }
+
+    fn stand_in_line(
+        &self,
+        key: &Key,
+        owner: &OwnerToken,
+        ttl: Duration,
+        fenced: bool,
+        contended: bool,
+    ) -> StoreFuture<Acquired> {
+        let (connect, key, owner) = (Arc::clone(&self.connect), key.clone(), *owner);
+        let acquire = Store::acquire(self, &key, &owner, ttl, fenced);
+        Box::pin(async move {
+            let Some(line) = connect.line() else { return acquire.await };
+            // A free key costs what it costs without lines.
+            if !contended && !fenced {
+                let mut connection = connect.connection()?;
+                if set(&mut connection, &key, &owner, ttl).await.inspect_err(|error| connect.failed(error))? {
+                    return Ok(Acquired::Granted { fence: None });
+                }
+            }
+            match in_line(&line, &key, &owner, ttl, fenced).await {
+                Err(error) if error.kind() == StoreErrorKind::Refused => {
+                    connect.lacks_lines(&error);
+                    acquire.await
+                }
+                answer => answer,
+            }
+        })
+    }
+
+    fn is_in_line(&self, owner: &OwnerToken) -> bool {
+        self.connect.line().is_some_and(|line| line.has(owner))
+    }
+
+    fn hint(&self, _key: &Key, owner: &OwnerToken) -> HintFuture {
+        match self.connect.line() {
+            Some(line) => Box::pin(line.hint(*owner)),
+            None => Box::pin(std::future::pending()),
+        }
     }
 
     fn inspect(&self, key: &Key) -> StoreFuture<Option<Holder>> {
@@ -151,20 +200,71 @@ async fn acquire(
     owner: &OwnerToken,
     ttl: Duration,
 ) -> Result<Acquired, StoreError> {
+    if set(connection, key, owner, ttl).await? {
+        return Ok(Acquired::Granted { fence: None });
+    }
     let mut text = [0; 36];
-    let owner = owner.encode(&mut text);
+    Ok(match look(connection, key).await? {
+        // NX refuses our own token too: the acquire was sent twice, and the first one was granted.
+        Some((holder, _)) if holder == owner.encode(&mut text).as_bytes() => {
+            Acquired::Granted { fence: None }
+        }
+        Some((_, holder)) => Acquired::Held { remaining: holder.remaining },
+        // It lapsed or was released between the two commands.
+        None => Acquired::Held { remaining: Some(Duration::ZERO) },
+    })
+}
+
+/// `SET NX`: whether nobody had the key.
+async fn set(
+    connection: &mut (impl ConnectionLike + Send),
+    key: &Key,
+    owner: &OwnerToken,
+    ttl: Duration,
+) -> Result<bool, StoreError> {
+    let mut text = [0; 36];
     let mut set = Cmd::with_capacity(6, 64 + key.as_str().len());
-    set.arg("SET").arg(key.as_str()).arg(owner).arg("NX").arg("PX").arg(millis(ttl));
+    set.arg("SET").arg(key.as_str()).arg(owner.encode(&mut text)).arg("NX").arg("PX").arg(millis(ttl));
     match send(connection, &set).await.map_err(classify)? {
-        Value::Okay => Ok(Acquired::Granted { fence: None }),
-        Value::Nil => match look(connection, key).await? {
-            // NX refuses our own token too: the acquire was sent twice, and the first one was granted.
-            Some((holder, _)) if holder == owner.as_bytes() => Ok(Acquired::Granted { fence: None }),
-            Some((_, holder)) => Ok(Acquired::Held { remaining: holder.remaining }),
-            // It lapsed or was released between the two commands.
-            None => Ok(Acquired::Held { remaining: Some(Duration::ZERO) }),
-        },
+        Value::Okay => Ok(true),
+        Value::Nil => Ok(false),
         _ => Err(nonsense("SET answers OK or nil")),
+    }
+}
+
+/// Takes the key, or stands in its line.
+async fn in_line(
+    line: &Arc<Line>,
+    key: &Key,
+    owner: &OwnerToken,
+    ttl: Duration,
+    fenced: bool,
+) -> Result<Acquired, StoreError> {
+    let mut connection = line.connection().await.map_err(classify)?;
+    let mut text = [0; 36];
+    let text = owner.encode(&mut text);
+    let args = (
+        text,
+        millis(ttl),
+        line_key(key.as_str()),
+        line.entry(text, ttl, fenced),
+        millis(LINE_TTL),
+        millis(FENCE_TTL.max(ttl)),
+        u8::from(fenced),
+    );
+    // Listens before the server can have anything to tell.
+    line.enter(owner);
+    let sent = Moment::now();
+    let answer = STAND_IN_LINE.run(&mut connection.commands, &[key.as_str()], args).await.map_err(classify);
+    let answer = answer.inspect_err(|error| line.failed(&connection, error))?;
+    connection.answered(sent);
+    match answer {
+        (1, fence) => {
+            line.leave(owner);
+            granted(fence, fenced)
+        }
+        (0, Some(pttl)) => Ok(Acquired::Held { remaining: remaining(pttl) }),
+        _ => Err(nonsense("a line answers a pair of numbers")),
     }
 }
 
@@ -178,17 +278,21 @@ async fn acquire_fenced(
     let args = (owner.encode(&mut text), millis(ttl), millis(FENCE_TTL.max(ttl)));
     let keys = [key.as_str(), &fence_key(key.as_str())];
     match ACQUIRE_FENCED.run(connection, &keys, args).await.map_err(classify)? {
-        (1, Some(fence)) if fence > 0 => {
-            let fence = Some(FencingToken::new(u64::try_from(fence).unwrap_or(0)));
-            Ok(Acquired::Granted { fence })
-        }
+        (1, fence) => granted(fence, true),
         (0, Some(pttl)) => Ok(Acquired::Held { remaining: remaining(pttl) }),
-        (1, None::<i64>) => {
-            let detail = "the key's fencing counter is gone while its lock is held";
-            Err(StoreError::new(StoreErrorKind::Nonsense, detail))
-        }
         _ => Err(nonsense("the fenced acquire answers a pair of numbers")),
     }
+}
+
+/// A grant, with the fencing token that the script drew.
+fn granted(fence: Option<i64>, fenced: bool) -> Result<Acquired, StoreError> {
+    let fence =
+        fence.and_then(|fence| u64::try_from(fence).ok()).filter(|fence| *fence > 0).map(FencingToken::new);
+    if fenced && fence.is_none() {
+        let detail = "the key's fencing counter is gone while its lock is held";
+        return Err(StoreError::new(StoreErrorKind::Nonsense, detail));
+    }
+    Ok(Acquired::Granted { fence })
 }
 
 /// The lock key's value and its holder.
@@ -236,12 +340,21 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Where the key's fencing counter lives: in the lock key's hash slot on a cluster, and outside the locks' namespace, so that no lock key
-/// can be taken for one.
+/// Where the key's fencing counter lives, outside the locks' namespace so that no lock key can be taken for one.
 fn fence_key(key: &str) -> String {
+    companion("distlock-fence:", key)
+}
+
+/// Where the key's waiters stand in line.
+fn line_key(key: &str) -> String {
+    companion("distlock-line:", key)
+}
+
+/// A key in the lock key's hash slot on a cluster.
+fn companion(prefix: &str, key: &str) -> String {
     let tagged = key
         .split_once('{')
         .and_then(|(_, rest)| rest.split_once('}'))
         .is_some_and(|(tag, _)| !tag.is_empty());
-    if tagged { format!("distlock-fence:{key}") } else { format!("distlock-fence:{{{key}}}") }
+    if tagged { format!("{prefix}{key}") } else { format!("{prefix}{{{key}}}") }
 }

@@ -1,0 +1,167 @@
+//! Standing in line on the server: a connection of its own, over which the line's commands go out and its messages come in.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    time::Duration,
+};
+
+use redis::{
+    AsyncConnectionConfig, Client, PushInfo, PushKind, RedisError, Value, aio::MultiplexedConnection,
+};
+use tokio::sync::{Notify, OnceCell};
+use uuid::Uuid;
+
+use crate::{
+    error::{StoreError, StoreErrorKind},
+    lease::{FencingToken, Moment, OwnerToken},
+    store::{HandOver, Hint},
+};
+
+/// How long a lease lasts that is handed over, unless its ttl is shorter: who does not claim it, because it hangs, holds the others up for so long. At
+/// least twice the time after which a waiter asks again, which is what its validity is counted from.
+pub(super) const HANDED_OVER: Duration = Duration::from_secs(2);
+
+/// The waiters of one runtime.
+pub struct Line {
+    client: Client,
+    config: AsyncConnectionConfig,
+    /// Where the server tells this runtime's waiters that a key is theirs.
+    channel: String,
+    connection: Mutex<Arc<OnceCell<Connection>>>,
+    waiters: Mutex<HashMap<OwnerToken, Waiter>>,
+}
+
+#[derive(Clone)]
+pub(super) struct Connection {
+    pub(super) commands: MultiplexedConnection,
+    /// When the latest command was sent over it that has been answered. The server answers and tells in order: whatever it tells later,
+    /// it did later than this.
+    answered: Arc<Mutex<Option<Moment>>>,
+}
+
+#[derive(Default)]
+struct Waiter {
+    told: Arc<Notify>,
+    handed_over: Option<HandOver>,
+}
+
+impl Line {
+    pub(super) fn new(client: Client, config: AsyncConnectionConfig) -> Arc<Self> {
+        Arc::new(Self {
+            client,
+            config,
+            channel: format!("distlock-line:{}", Uuid::new_v4()),
+            connection: Mutex::default(),
+            waiters: Mutex::default(),
+        })
+    }
+
+    /// The connection, made and subscribed on first use and after a break.
+    pub(super) async fn connection(self: &Arc<Self>) -> Result<Connection, RedisError> {
+        let connection = Arc::clone(&lock(&self.connection));
+        connection.get_or_try_init(|| self.connect()).await.cloned()
+    }
+
+    async fn connect(self: &Arc<Self>) -> Result<Connection, RedisError> {
+        let answered = Arc::<Mutex<Option<Moment>>>::default();
+        let (line, seen) = (Arc::downgrade(self), Arc::clone(&answered));
+        let config = self.config.clone().set_push_sender(move |push| Self::told(&line, &seen, &push));
+        let mut commands = self.client.get_multiplexed_async_connection_with_config(&config).await?;
+        commands.subscribe(&self.channel).await?;
+        Ok(Connection { commands, answered })
+    }
+
+    /// Called by the connection for each message, in the order of the wire.
+    fn told(line: &Weak<Self>, answered: &Mutex<Option<Moment>>, push: &PushInfo) -> Result<(), ()> {
+        let line = line.upgrade().ok_or(())?;
+        if push.kind == PushKind::Disconnection {
+            line.reset(answered);
+        } else if push.kind == PushKind::Message
+            && let Some((owner, lasts, fence)) = message(&push.data)
+            && let Some(waiter) = lock(&line.waiters).get_mut(&owner)
+        {
+            waiter.handed_over = lock(answered).map(|since| HandOver { fence, since, lasts });
+            waiter.told.notify_one();
+        }
+        Ok(())
+    }
+
+    /// Gives a connection up, if it has not been yet; every waiter is to ask again, over a new one.
+    fn reset(&self, answered: &Mutex<Option<Moment>>) {
+        let mut current = lock(&self.connection);
+        if current.get().is_some_and(|connection| std::ptr::eq(&raw const *connection.answered, answered)) {
+            *current = Arc::default();
+            drop(current);
+            for waiter in lock(&self.waiters).values() {
+                waiter.told.notify_one();
+            }
+        }
+    }
+
+    /// Hears of each failure over a connection.
+    pub(super) fn failed(&self, connection: &Connection, error: &StoreError) {
+        if matches!(
+            error.kind(),
+            StoreErrorKind::TimedOut | StoreErrorKind::Disconnected | StoreErrorKind::ReadOnly
+        ) {
+            self.reset(&connection.answered);
+        }
+    }
+
+    /// An owner's entry in a line, which the release script takes apart.
+    pub(super) fn entry(&self, owner: &str, ttl: Duration, fenced: bool) -> String {
+        let lease = ttl.min(HANDED_OVER).as_millis();
+        format!("{owner} {lease} {} {}", u8::from(fenced), self.channel)
+    }
+
+    /// Listens for an owner, if nobody does yet.
+    pub(super) fn enter(&self, owner: &OwnerToken) {
+        lock(&self.waiters).entry(*owner).or_default();
+    }
+
+    pub(super) fn has(&self, owner: &OwnerToken) -> bool {
+        lock(&self.waiters).contains_key(owner)
+    }
+
+    /// Listens for an owner no more.
+    pub(super) fn leave(&self, owner: &OwnerToken) {
+        lock(&self.waiters).remove(owner);
+    }
+
+    /// What the server tells an owner next.
+    pub(super) async fn hint(self: Arc<Self>, owner: OwnerToken) -> Hint {
+        let told = lock(&self.waiters).get(&owner).map(|waiter| Arc::clone(&waiter.told));
+        match told {
+            Some(told) => told.notified().await,
+            None => std::future::pending().await,
+        }
+        let handed_over = lock(&self.waiters).get_mut(&owner).and_then(|waiter| waiter.handed_over.take());
+        let Some(handed_over) = handed_over else { return Hint::MayBeFree };
+        self.leave(&owner);
+        Hint::HandedOver(handed_over)
+    }
+}
+
+impl Connection {
+    /// A command sent at `sent` was answered.
+    pub(super) fn answered(&self, sent: Moment) {
+        let mut answered = lock(&self.answered);
+        if answered.is_none_or(|before| sent.at > before.at) {
+            *answered = Some(sent);
+        }
+    }
+}
+
+/// A message of `hand_over.lua`: owner token, ms of the lease, fencing token or nothing.
+fn message(data: &[Value]) -> Option<(OwnerToken, Duration, Option<FencingToken>)> {
+    let [_channel, Value::BulkString(text)] = data else { return None };
+    let mut words = std::str::from_utf8(text).ok()?.split(' ');
+    let owner = OwnerToken::parse(words.next()?)?;
+    let lasts = Duration::from_millis(words.next()?.parse().ok()?);
+    Some((owner, lasts, words.next()?.parse().ok().map(FencingToken::new)))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
