@@ -1,6 +1,11 @@
 //! A release hands the key to whoever is first in line, in whatever process; and nobody in the line can hold the others up.
 
-use std::{future::Future, time::Duration};
+use std::{
+    future::Future,
+    sync::mpsc,
+    thread,
+    time::{Duration, Instant},
+};
 
 use common::{RedisServer, eventually, in_time, proxy::Proxy};
 use distlock::{LockError, LockGuard, LockManager};
@@ -106,37 +111,55 @@ async fn a_waiter_that_leaves_is_skipped_and_leaves_nothing() {
 #[tokio::test]
 async fn a_waiter_whose_process_died_is_skipped() {
     let server = RedisServer::start();
+    let proxy = Proxy::to(server.port()).await;
     let held = manager(server.url()).await.lock("k").acquire().await.unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let url = server.url();
     runtime.spawn(async { manager(url).await.lock("k").wait_forever().acquire().await });
     eventually(SOON, || async { in_line(&server).await == 1 }).await;
-    let waiter = stands(&server, &manager(server.url()).await, 2).await;
+    let waiter = stands(&server, &manager(proxy.url()).await, 2).await;
     runtime.shutdown_background();
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert_eq!(in_line(&server).await, 2, "nobody has taken the dead one's entry away");
+    // It can only listen.
+    proxy.let_requests_flow(false);
     held.release().await.unwrap();
     drop(gets(waiter).await);
 }
 
-/// The first in line hears nothing any more: others get in, and when the news comes, it is too old to be believed.
-#[tokio::test]
+/// The first in line stands still: others get in, and the news, when it comes to read it, is too old to be believed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_waiter_that_hangs_holds_the_others_up_for_a_moment_only() {
     let server = RedisServer::start();
-    let proxy = Proxy::to(server.port()).await;
     let held = manager(server.url()).await.lock("k").acquire().await.unwrap();
-    let mut hanging = stands(&server, &manager(proxy.url()).await, 1).await;
+    let (stop, stopped) = mpsc::channel::<()>();
+    let url = server.url();
+    let hanging = thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let waiter = tokio::spawn(manager(url).await.lock("k").wait_forever().acquire());
+            // It stands in line, and asks no more for a while.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            let (its_own, is_over) = (Instant::now(), || stopped.recv().is_err());
+            assert!(
+                is_over() && its_own.elapsed() > Duration::from_secs(2),
+                "it stood still for long enough"
+            );
+            waiter.await.unwrap().unwrap().release().await.unwrap();
+            Instant::now()
+        })
+    });
+    eventually(SOON, || async { in_line(&server).await == 1 }).await;
     let waiter = stands(&server, &manager(server.url()).await, 2).await;
-    proxy.let_requests_flow(false);
-    proxy.let_replies_flow(false);
     held.release().await.unwrap();
     let guard = gets(waiter).await;
-    proxy.let_replies_flow(true);
-    proxy.let_requests_flow(true);
-    let news = tokio::time::timeout(Duration::from_millis(500), &mut hanging).await;
-    assert!(news.is_err() && guard.is_held(), "two have the key");
+    drop(stop);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(guard.is_held());
+    let ended = Instant::now();
     guard.release().await.unwrap();
-    drop(gets(hanging).await);
+    let other = tokio::task::spawn_blocking(move || hanging.join().unwrap());
+    assert!(gets(other).await > ended, "two had the key");
 }
 
 #[tokio::test]
