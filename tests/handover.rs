@@ -2,14 +2,14 @@
 
 use std::{
     future::Future,
-    sync::mpsc,
+    sync::{Arc, mpsc},
     thread,
     time::{Duration, Instant},
 };
 
 use common::{RedisServer, eventually, in_time, proxy::Proxy};
 use distlock::{LockError, LockGuard, LockManager};
-use tokio::task::JoinHandle;
+use tokio::{sync::oneshot, task::JoinHandle};
 
 mod common;
 
@@ -130,26 +130,24 @@ async fn a_waiter_whose_process_died_is_skipped() {
 /// The first in line stands still: others get in, and the news, when it comes to read it, is too old to be believed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_waiter_that_hangs_holds_the_others_up_for_a_moment_only() {
-    let server = RedisServer::start();
+    let server = Arc::new(RedisServer::start());
     let held = manager(server.url()).await.lock("k").acquire().await.unwrap();
     let (stop, stopped) = mpsc::channel::<()>();
-    let url = server.url();
+    let (hang, hangs) = oneshot::channel();
+    let its_server = Arc::clone(&server);
     let hanging = thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let waiter = tokio::spawn(manager(url).await.lock("k").wait_forever().acquire());
-            // It stands in line, and asks no more for a while.
-            tokio::time::sleep(Duration::from_millis(20)).await;
-            let (its_own, is_over) = (Instant::now(), || stopped.recv().is_err());
-            assert!(
-                is_over() && its_own.elapsed() > Duration::from_secs(2),
-                "it stood still for long enough"
-            );
+            let waiter = tokio::spawn(manager(its_server.url()).await.lock("k").wait_forever().acquire());
+            eventually(SOON, || async { in_line(&its_server).await == 1 }).await;
+            // The whole runtime stands still.
+            hang.send(()).unwrap();
+            let _ = stopped.recv();
             waiter.await.unwrap().unwrap().release().await.unwrap();
             Instant::now()
         })
     });
-    eventually(SOON, || async { in_line(&server).await == 1 }).await;
+    hangs.await.unwrap();
     let waiter = stands(&server, &manager(server.url()).await, 2).await;
     held.release().await.unwrap();
     let guard = gets(waiter).await;
