@@ -29,7 +29,7 @@ async fn stands(server: &RedisServer, locks: &LockManager, number: usize) -> Joi
 }
 
 async fn in_line(server: &RedisServer) -> usize {
-    server.command(&["LLEN", LINE]).await
+    server.command::<Option<String>>(&["GET", LINE]).await.map_or(0, |line| line.lines().count())
 }
 
 async fn gets<T>(waiter: impl Future<Output = Result<T, tokio::task::JoinError>>) -> T {
@@ -209,7 +209,7 @@ async fn without_lines_waiting_is_polling() {
     let no_messages = RedisServer::start();
     no_messages.command::<()>(&["ACL", "SETUSER", "default", "-subscribe"]).await;
     let no_lists = RedisServer::start();
-    no_lists.command::<()>(&["ACL", "SETUSER", "default", "-@list"]).await;
+    no_lists.command::<()>(&["ACL", "SETUSER", "default", "-mget"]).await;
     for server in [no_hello, no_messages, no_lists] {
         let (holder, waiting) = (manager(server.url()).await, manager(server.url()).await);
         let held = holder.lock("k").acquire().await.unwrap();
@@ -228,7 +228,7 @@ async fn nobody_pays_for_lines_who_does_not_wait() {
     for _ in 0..10 {
         locks.lock("k").wait(SOON).acquire().await.unwrap().release().await.unwrap();
     }
-    assert_eq!(server.calls(&["publish", "subscribe", "rpush", "hello"]).await, 0);
+    assert_eq!(server.calls(&["publish", "subscribe", "hello"]).await, 0);
 }
 
 /// Four processes' worth of tasks that all want one key.
@@ -251,10 +251,9 @@ async fn a_contended_acquisition_takes_three_commands_at_the_most() {
         }
     }
     in_time(SOON * 4, tasks.join_all()).await;
-    // A script's own SETs are counted too, one for each acquisition; and now and then somebody looks in vain.
-    let sent = server.calls(&["evalsha", "eval", "set"]).await - 16 * EACH;
-    println!("{sent} commands for {} acquisitions", 16 * EACH);
-    assert!(sent <= 16 * EACH * 3, "{sent} commands for {} acquisitions", 16 * EACH);
+    // Two scripts, after a plain SET where the process saw nobody else; and now and then somebody looks in vain.
+    let scripts = server.calls(&["evalsha", "eval"]).await;
+    assert!(scripts <= 16 * EACH * 21 / 10, "{scripts} scripts for {} acquisitions", 16 * EACH);
     assert!(server.keys().await.is_empty());
 }
 

@@ -13,9 +13,16 @@ use crate::{
 /// one reference count.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Key {
-    full: Arc<str>,
+    /// Where its waiters stand in line: the key with something around it, so that every command has both at hand.
+    line: Arc<str>,
+    /// The key has a hash tag, or else became one in `line`.
+    tagged: bool,
+    /// Where the name begins.
     name_at: usize,
 }
+
+/// In front of a key, what its line is called on a store that has one. Outside of every usual namespace.
+const LINE: &str = "distlock-line:";
 
 impl Key {
     /// Puts `name` into `namespace`, with a colon between unless the namespace is empty.
@@ -26,10 +33,13 @@ impl Key {
         let fault = match name.len() {
             0 => KeyFault::Empty,
             1..=MAX_KEY_BYTES => {
-                let full: Arc<str> =
-                    if namespace.is_empty() { name.into() } else { [namespace, ":", name].concat().into() };
-                let name_at = full.len() - name.len();
-                return Ok(Self { full, name_at });
+                let colon = if namespace.is_empty() { "" } else { ":" };
+                // In the key's own hash slot, on a cluster.
+                let tagged = has_tag(namespace, name);
+                let (open, close) = if tagged { ("", "") } else { ("{", "}") };
+                let line: Arc<str> = [LINE, open, namespace, colon, name, close].concat().into();
+                let name_at = line.len() - close.len() - name.len();
+                return Ok(Self { line, tagged, name_at });
             }
             bytes => KeyFault::TooLong(bytes),
         };
@@ -38,13 +48,30 @@ impl Key {
 
     /// What the store calls it: the namespace and the name.
     pub fn as_str(&self) -> &str {
-        &self.full
+        &self.line[LINE.len() + usize::from(!self.tagged)..self.end()]
     }
 
     /// What the caller calls it.
     pub fn name(&self) -> &str {
-        &self.full[self.name_at..]
+        &self.line[self.name_at..self.end()]
     }
+
+    /// Where its waiters stand in line on a server.
+    #[cfg(feature = "redis")]
+    pub(crate) fn line(&self) -> &str {
+        &self.line
+    }
+
+    fn end(&self) -> usize {
+        self.line.len() - usize::from(!self.tagged)
+    }
+}
+
+/// Whether Redis Cluster places a key by what stands in its first braces.
+fn has_tag(namespace: &str, name: &str) -> bool {
+    let mut chars =
+        namespace.chars().chain([':']).chain(name.chars()).skip_while(|c| *c != '{').skip(1).peekable();
+    chars.peek().is_some_and(|first| *first != '}') && chars.any(|c| c == '}')
 }
 
 impl fmt::Debug for Key {
@@ -63,6 +90,17 @@ mod tests {
         assert_eq!((key.as_str(), key.name()), ("lock:order:42", "order:42"));
         let bare = Key::new("", "order:42").unwrap();
         assert_eq!((bare.as_str(), bare.name()), ("order:42", "order:42"));
+        let tagged = Key::new("lock", "{shop}:42").unwrap();
+        assert_eq!((tagged.as_str(), tagged.name()), ("lock:{shop}:42", "{shop}:42"));
+    }
+
+    #[cfg(feature = "redis")]
+    #[test]
+    fn a_line_is_in_its_keys_hash_slot() {
+        let line = |name| Key::new("lock", name).unwrap().line().to_owned();
+        assert_eq!(line("k"), "distlock-line:{lock:k}");
+        assert_eq!(line("{shop}:k"), "distlock-line:lock:{shop}:k");
+        assert_eq!(line("a}b{"), "distlock-line:{lock:a}b{}");
     }
 
     #[test]

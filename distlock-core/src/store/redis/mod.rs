@@ -23,7 +23,9 @@ use line::Line;
 use script::Script;
 
 const RENEW_LUA: &str = include_str!("renew.lua");
-const RELEASE_LUA: &str = concat!(include_str!("hand_over.lua"), include_str!("release.lua"));
+/// A free line is done with before Lua so much as defines a function.
+const RELEASE_LUA: &str =
+    concat!(include_str!("release.lua"), include_str!("hand_over.lua"), include_str!("release_in_line.lua"));
 const STAND_IN_LINE_LUA: &str = concat!(include_str!("hand_over.lua"), include_str!("stand_in_line.lua"));
 const ACQUIRE_FENCED_LUA: &str = include_str!("acquire_fenced.lua");
 static RENEW: Script = Script::new(RENEW_LUA, || Script::sha1(RENEW_LUA));
@@ -140,7 +142,7 @@ impl<C: Connect> Store for RedisStore<C> {
         let (key, owner) = (key.clone(), *owner);
         self.with_connection(move |mut connection| async move {
             let mut text = [0; 36];
-            let args = (owner.encode(&mut text), line_key(key.as_str()), millis(FENCE_TTL));
+            let args = (owner.encode(&mut text), key.line());
             owned(RELEASE.run(&mut connection, &[key.as_str()], args).await)
         })
     }
@@ -243,15 +245,8 @@ async fn in_line(
     let mut connection = line.connection().await.map_err(classify)?;
     let mut text = [0; 36];
     let text = owner.encode(&mut text);
-    let args = (
-        text,
-        millis(ttl),
-        line_key(key.as_str()),
-        line.entry(text, ttl, fenced),
-        millis(LINE_TTL),
-        millis(FENCE_TTL.max(ttl)),
-        u8::from(fenced),
-    );
+    let args =
+        (text, millis(ttl), key.line(), line.entry(text, ttl, fenced), millis(LINE_TTL), u8::from(fenced));
     // Listens before the server can have anything to tell.
     line.enter(owner);
     let sent = Moment::now();
@@ -276,7 +271,7 @@ async fn acquire_fenced(
 ) -> Result<Acquired, StoreError> {
     let mut text = [0; 36];
     let args = (owner.encode(&mut text), millis(ttl), millis(FENCE_TTL.max(ttl)));
-    let keys = [key.as_str(), &fence_key(key.as_str())];
+    let keys = [key.as_str(), &fence_key(key)];
     match ACQUIRE_FENCED.run(connection, &keys, args).await.map_err(classify)? {
         (1, fence) => granted(fence, true),
         (0, Some(pttl)) => Ok(Acquired::Held { remaining: remaining(pttl) }),
@@ -340,21 +335,7 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Where the key's fencing counter lives, outside the locks' namespace so that no lock key can be taken for one.
-fn fence_key(key: &str) -> String {
-    companion("distlock-fence:", key)
-}
-
-/// Where the key's waiters stand in line.
-fn line_key(key: &str) -> String {
-    companion("distlock-line:", key)
-}
-
-/// A key in the lock key's hash slot on a cluster.
-fn companion(prefix: &str, key: &str) -> String {
-    let tagged = key
-        .split_once('{')
-        .and_then(|(_, rest)| rest.split_once('}'))
-        .is_some_and(|(tag, _)| !tag.is_empty());
-    if tagged { format!("{prefix}{key}") } else { format!("{prefix}{{{key}}}") }
+/// Where the key's fencing counter lives: beside its line.
+fn fence_key(key: &Key) -> String {
+    key.line().replacen("distlock-line:", "distlock-fence:", 1)
 }
