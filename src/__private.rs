@@ -6,7 +6,9 @@ use std::{
     time::Duration,
 };
 
-use distlock_core::{__private::current_manager, LockError, LockGuard, LockManager, LockRequest, OnLost};
+use distlock_core::{
+    __private::current_manager, LockError, LockGuard, LockManager, LockRequest, OnLost, Release,
+};
 
 pub use core::{
     option::Option::{self, None, Some},
@@ -63,6 +65,11 @@ impl Call {
     #[must_use]
     pub fn on_lost(self, on_lost: OnLost) -> Self {
         Self(self.0.map(|request| request.on_lost(on_lost)))
+    }
+
+    #[must_use]
+    pub fn release(self, release: Release) -> Self {
+        Self(self.0.map(|request| request.release(release)))
     }
 
     pub async fn acquire(self) -> Result<LockGuard, LockError> {

@@ -10,7 +10,7 @@ use std::{
 
 use common::{RedisServer, eventually, proxy::Proxy};
 use distlock::{
-    Acquired, Holder, Key, LockError, LockManager, MemoryStore, OwnerToken, Store, StoreFuture,
+    Acquired, Holder, Key, LockError, LockManager, MemoryStore, OwnerToken, Release, Store, StoreFuture,
     distributed_lock,
 };
 use tokio::{io::AsyncWriteExt, net::TcpStream};
@@ -313,6 +313,45 @@ async fn a_release_that_failed_is_tried_again_and_takes_nothing_from_the_value()
     });
     assert_eq!(value.await.unwrap(), 42);
     assert_eq!(locks.failed_releases(), 0, "it is still being tried");
+    eventually(SOON, || async { locks.failed_releases() == 1 }).await;
+}
+
+#[distributed_lock(key = "in-background", release = "background", locks = locks)]
+async fn in_background(locks: &LockManager) -> Result<(), LockError> {
+    tokio::task::yield_now().await;
+    Ok(())
+}
+
+/// It returns while the answer is still out, and a later acquire comes after it.
+#[tokio::test]
+async fn a_release_in_the_background_is_on_its_way() {
+    let server = RedisServer::start();
+    let proxy = Proxy::to(server.port()).await;
+    let locks = LockManager::builder().url(proxy.url()).ttl(TTL).connect().await.unwrap();
+    for _ in 0..100 {
+        // Without a wait: the key is free for whoever asks later.
+        in_background(&locks).await.unwrap();
+    }
+    locks
+        .lock("k")
+        .release(Release::Background)
+        .run(async {
+            proxy.let_replies_flow(false);
+        })
+        .await
+        .unwrap();
+    proxy.let_replies_flow(true);
+    is_freed(&server).await;
+    assert_eq!(locks.failed_releases(), 0);
+}
+
+#[tokio::test]
+async fn a_release_in_the_background_that_failed_is_tried_again() {
+    let mut server = RedisServer::start();
+    let locks = LockManager::builder().url(server.url()).ttl(Duration::from_secs(1)).connect().await.unwrap();
+    let server_ref = &mut server;
+    let body = async { server_ref.stop() };
+    locks.lock("k").release(Release::Background).run(body).await.unwrap();
     eventually(SOON, || async { locks.failed_releases() == 1 }).await;
 }
 

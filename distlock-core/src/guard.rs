@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    future::{poll_fn, ready},
     pin::Pin,
     sync::{Arc, atomic::Ordering},
     task::{Context, Poll, ready},
@@ -17,7 +18,7 @@ use crate::{
     held::{Held, Inside},
     keeper::{Errand, Keeper},
     lease::{FencingToken, Moment},
-    options::OnLost,
+    options::{OnLost, Release},
 };
 
 /// A held lock: a lease that its manager's keeper renews every third of its ttl, until it is released, dropped or lost.
@@ -158,6 +159,9 @@ impl LockGuard {
         if !matches!(self.held.status(Moment::now()), Ok(_) | Err(LostReason::MaxHold)) {
             return;
         }
+        if self.held.release == Release::Background {
+            return self.release_in_background().await;
+        }
         let key = self.held.key.clone();
         let core = Arc::clone(self.keeper.core());
         match self.release().await {
@@ -168,6 +172,25 @@ impl LockGuard {
             }
             Err(error) => core.count_failed_release(&key, &error),
         }
+    }
+}
+
+impl LockGuard {
+    /// Sends the release, and leaves its answer to the keeper.
+    async fn release_in_background(self) {
+        let held = &self.held;
+        self.keeper.forget(held);
+        let lease = held.leftover(Moment::now());
+        let core = self.keeper.core();
+        let mut pending = core.send_release(&lease.key, &lease.owner, lease.keep);
+        // The first poll sends it, in this task, so that nothing later overtakes it.
+        let answer = poll_fn(|cx| Poll::Ready(pending.as_mut().poll(cx))).await;
+        held.released.store(true, Ordering::Release);
+        let pending = match answer {
+            Poll::Ready(answer) => Box::pin(ready(answer)),
+            Poll::Pending => pending,
+        };
+        self.keeper.run(Errand::Releasing { pending, lease });
     }
 }
 

@@ -18,7 +18,7 @@ use crate::{
     keeper::Leftover,
     key::Key,
     lease::{FencingToken, Moment, OwnerToken, validity},
-    options::{OnLost, Options, RENEWALS_PER_TTL},
+    options::{OnLost, Options, RENEWALS_PER_TTL, Release},
 };
 
 pub(crate) struct Held {
@@ -27,6 +27,7 @@ pub(crate) struct Held {
     pub(crate) fence: Option<FencingToken>,
     pub(crate) ttl: Duration,
     pub(crate) on_lost: OnLost,
+    pub(crate) release: Release,
     /// An acquire with this owner token may yet reach the server: see [`Bid`](crate::bid::Bid).
     pub(crate) unsettled: bool,
     /// Whether the keeper renews it.
@@ -87,6 +88,7 @@ impl Held {
             fence,
             ttl: options.ttl,
             on_lost: options.on_lost,
+            release: options.release,
             unsettled,
             renewed: options.renew,
             granted,

@@ -75,6 +75,8 @@ pub(crate) enum Errand {
     },
     /// A lease to be released.
     Release(Leftover),
+    /// A release that has been sent.
+    Releasing { pending: StoreFuture<bool>, lease: Leftover },
 }
 
 /// What is known of a key that may carry our owner token.
@@ -209,7 +211,7 @@ impl Keeper {
 
 impl Errand {
     fn lease(&self) -> &Leftover {
-        let (Self::Release(lease) | Self::Acquire { lease, .. }) = self;
+        let (Self::Release(lease) | Self::Releasing { lease, .. } | Self::Acquire { lease, .. }) = self;
         lease
     }
 }
@@ -351,7 +353,7 @@ impl Lists {
         // Counts the errand if the runtime ends before it does.
         let unfinished = Unfinished { core: Arc::clone(&self.core), key: Some(errand.lease().key.clone()) };
         async move {
-            if let Some(lease) = outcome(errand).await {
+            if let Some(lease) = outcome(&unfinished.core, errand).await {
                 unfinished.core.end(&lease).await;
             }
             unfinished.finish();
@@ -364,10 +366,24 @@ impl Lists {
     }
 }
 
-/// What is left to release when an errand's acquire, if it is one, has come to its end.
-async fn outcome(errand: Errand) -> Option<Leftover> {
+/// What is left to release when an errand's command, if one is under way, has come to its end.
+async fn outcome(core: &Core, errand: Errand) -> Option<Leftover> {
     let (pending, mut lease, in_line) = match errand {
         Errand::Release(lease) => return Some(lease),
+        Errand::Releasing { pending, lease } => {
+            let answer = pending.await;
+            if answer.is_ok() {
+                core.waiting.released(&lease.key);
+            }
+            return match answer {
+                Ok(true) if !lease.unsettled => None,
+                Ok(false) if !lease.unsettled => {
+                    core.count_failed_release(&lease.key, &LostReason::NotOwner);
+                    None
+                }
+                _ => Some(lease),
+            };
+        }
         Errand::Acquire { pending, lease, in_line } => (pending, lease, in_line),
     };
     let nothing_of_ours = match pending.await {
@@ -451,15 +467,24 @@ impl Core {
         owner: &OwnerToken,
         keep: Option<Duration>,
     ) -> Result<Option<bool>, StoreError> {
-        let send = || match keep {
-            Some(rest) => self.store.renew(key, owner, rest),
-            None => self.store.release(key, owner),
-        };
+        let send = || self.send_release(key, owner, keep);
         match send().await {
             Err(error) if error.kind() == StoreErrorKind::Disconnected => {
                 send().await.map(|released| released.then_some(true))
             }
             answer => answer.map(Some),
+        }
+    }
+
+    pub(crate) fn send_release(
+        &self,
+        key: &Key,
+        owner: &OwnerToken,
+        keep: Option<Duration>,
+    ) -> StoreFuture<bool> {
+        match keep {
+            Some(rest) => self.store.renew(key, owner, rest),
+            None => self.store.release(key, owner),
         }
     }
 

@@ -32,18 +32,21 @@ impl Key {
     pub fn new(namespace: &str, name: &str) -> Result<Self, LockError> {
         let fault = match name.len() {
             0 => KeyFault::Empty,
-            1..=MAX_KEY_BYTES => {
-                let colon = if namespace.is_empty() { "" } else { ":" };
-                // In the key's own hash slot, on a cluster.
-                let tagged = has_tag(namespace, name);
-                let (open, close) = if tagged { ("", "") } else { ("{", "}") };
-                let line: Arc<str> = [LINE, open, namespace, colon, name, close].concat().into();
-                let name_at = line.len() - close.len() - name.len();
-                return Ok(Self { line, tagged, name_at });
-            }
+            1..=MAX_KEY_BYTES => return Ok(Self::stored(namespace, name)),
             bytes => KeyFault::TooLong(bytes),
         };
         Err(LockError::InvalidKey { key: name.chars().take(64).collect(), reason: fault })
+    }
+
+    /// A key that has passed its checks before.
+    pub(crate) fn stored(namespace: &str, name: &str) -> Self {
+        let colon = if namespace.is_empty() { "" } else { ":" };
+        // In the key's own hash slot, on a cluster.
+        let tagged = has_tag(namespace, name);
+        let (open, close) = if tagged { ("", "") } else { ("{", "}") };
+        let line: Arc<str> = [LINE, open, namespace, colon, name, close].concat().into();
+        let name_at = line.len() - close.len() - name.len();
+        Self { line, tagged, name_at }
     }
 
     /// What the store calls it: the namespace and the name.

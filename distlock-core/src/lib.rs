@@ -47,7 +47,7 @@ pub use lease::{FencingToken, OwnerToken};
 pub use manager::LockManager;
 pub use options::{
     DEFAULT_CONNECT_TIMEOUT, DEFAULT_NAMESPACE, DEFAULT_RESPONSE_TIMEOUT, DEFAULT_TTL, MAX_KEY_BYTES,
-    MAX_TTL, MIN_TTL, OnLost, Setting,
+    MAX_TTL, MIN_TTL, OnLost, Release, Setting,
 };
 pub use request::LockRequest;
 #[cfg(feature = "redis")]

@@ -32,6 +32,19 @@ pub enum OnLost {
     Finish,
 }
 
+/// When [`run`](crate::LockRequest::run), or an annotated function, returns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Release {
+    /// When the store has confirmed the release: nobody finds the key taken after that.
+    #[default]
+    Confirmed,
+    /// When the body has ended and the release is on its way, in front of every later command of this manager: half the round trips of a
+    /// short call. What it gives up: for about a round trip others may still find the key taken, a program that ends its runtime at once
+    /// leaves the key to its ttl, and after a break of the connection, or when the server has forgotten its scripts, a later
+    /// command may come first.
+    Background,
+}
+
 /// A duration that a request can be given, by the name that the attribute and the request share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -74,6 +87,7 @@ pub(crate) struct Options {
     pub(crate) at_least: Duration,
     pub(crate) fenced: bool,
     pub(crate) on_lost: OnLost,
+    pub(crate) release: Release,
 }
 
 impl Options {
@@ -86,6 +100,7 @@ impl Options {
             at_least: Duration::ZERO,
             fenced: false,
             on_lost: OnLost::Cancel,
+            release: Release::Confirmed,
         }
     }
 

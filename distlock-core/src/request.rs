@@ -13,7 +13,7 @@ use crate::{
     key::Key,
     lease::Moment,
     manager::LockManager,
-    options::{OnLost, Options, Wait},
+    options::{OnLost, Options, Release, Wait},
     store::Hint,
     waiting::Backoff,
 };
@@ -81,6 +81,12 @@ impl LockRequest {
     /// What happens to a body, in [`run`](Self::run), whose lease is lost. Default: it is dropped at its next await.
     pub fn on_lost(mut self, on_lost: OnLost) -> Self {
         self.options.on_lost = on_lost;
+        self
+    }
+
+    /// When [`run`](Self::run) returns. Default: when the store has confirmed the release.
+    pub fn release(mut self, release: Release) -> Self {
+        self.options.release = release;
         self
     }
 

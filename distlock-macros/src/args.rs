@@ -11,8 +11,8 @@ use syn::{
 use crate::suggest::meant;
 
 const NAMES: &[&str] = &[
-    "key", "ttl", "wait", "renew", "max_hold", "at_least", "on_busy", "on_error", "on_lost", "fenced",
-    "guard", "locks", "crate",
+    "key", "ttl", "wait", "renew", "max_hold", "at_least", "on_busy", "on_error", "on_lost", "release",
+    "fenced", "guard", "locks", "crate",
 ];
 
 /// What was written, unchecked beyond its syntax.
@@ -27,6 +27,7 @@ pub(crate) struct Args {
     pub(crate) on_busy: Option<Expr>,
     pub(crate) on_error: Option<Expr>,
     pub(crate) on_lost: Option<Expr>,
+    pub(crate) release: Option<Expr>,
     pub(crate) fenced: bool,
     pub(crate) guard: Option<Ident>,
     pub(crate) locks: Option<Expr>,
@@ -131,6 +132,7 @@ fn argument(input: ParseStream, args: &mut Args, seen: &mut Vec<String>, errors:
                 "on_busy" => &mut args.on_busy,
                 "on_error" => &mut args.on_error,
                 "on_lost" => &mut args.on_lost,
+                "release" => &mut args.release,
                 _ => &mut args.locks,
             };
             *place = Some(value);
@@ -194,6 +196,7 @@ fn example(name: &str) -> &'static str {
         "on_busy" => "on_busy = skip",
         "on_error" => "on_error = log",
         "on_lost" => "on_lost = finish",
+        "release" => "release = \"background\"",
         "guard" => "guard = lock",
         "locks" => "locks = self.locks",
         _ => "crate = ::distlock",

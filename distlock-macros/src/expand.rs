@@ -161,6 +161,9 @@ fn settings(model: &Model) -> (TokenStream, TokenStream) {
     if model.finish_when_lost {
         calls.extend(own!(.on_lost(#d::OnLost::Finish)));
     }
+    if model.release_in_background {
+        calls.extend(own!(.release(#d::Release::Background)));
+    }
     (evaluated, calls)
 }
 

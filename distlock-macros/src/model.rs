@@ -24,6 +24,7 @@ pub(crate) struct Model {
     pub(crate) on_busy: Option<OnBusy>,
     pub(crate) on_error: Option<OnError>,
     pub(crate) finish_when_lost: bool,
+    pub(crate) release_in_background: bool,
     pub(crate) fenced: bool,
     pub(crate) guard: Option<Ident>,
     pub(crate) locks: Option<Expr>,
@@ -70,6 +71,7 @@ pub(crate) fn check(tokens: TokenStream, function: &Function) -> Result<Model> {
         on_busy,
         on_error,
         on_lost,
+        release,
         fenced,
         guard,
         locks,
@@ -101,6 +103,7 @@ pub(crate) fn check(tokens: TokenStream, function: &Function) -> Result<Model> {
             .map(|is_word| if is_word { OnError::Log } else { OnError::Handler(value) })
     });
     let finish_when_lost = on_lost.and_then(|lost| errors.take(check_on_lost(&lost))).unwrap_or(false);
+    let release_in_background = release.and_then(|value| errors.take(check_release(&value))).unwrap_or(false);
     if let Some(guard) = &guard
         && bindings.contains(&guard.unraw().to_string())
     {
@@ -123,6 +126,7 @@ pub(crate) fn check(tokens: TokenStream, function: &Function) -> Result<Model> {
             on_busy,
             on_error,
             finish_when_lost,
+            release_in_background,
             fenced,
             guard,
             locks,
@@ -211,16 +215,30 @@ fn handler(name: &str, own: &str, value: &Expr) -> Result<bool> {
 }
 
 fn check_on_lost(value: &Expr) -> Result<bool> {
-    match word(value) {
-        Some((word, _)) if word == "cancel" => Ok(false),
-        Some((word, _)) if word == "finish" => Ok(true),
-        other => {
-            let hint = other.and_then(|(word, _)| meant(&word, &["cancel", "finish"]));
-            let hint = hint.map_or_else(String::new, |hint| format!("; did you mean `{hint}`?"));
-            Err(Error::new(
-                value.span(),
-                format!("`on_lost` is `cancel` (stop the body) or `finish` (let it end){hint}"),
-            ))
-        }
+    let word = word(value).map(|(word, _)| word);
+    one_of(
+        word,
+        ["cancel", "finish"],
+        value,
+        "`on_lost` is `cancel` (stop the body) or `finish` (let it end)",
+    )
+}
+
+fn check_release(value: &Expr) -> Result<bool> {
+    let text = match value {
+        Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => Some(text.value()),
+        other => word(other).map(|(word, _)| word),
+    };
+    let message = "`release` is `\"confirmed\"` (wait until the key is free) or `\"background\"` (return when the body has ended)";
+    one_of(text, ["confirmed", "background"], value, message)
+}
+
+/// Whether it is the second of two words.
+fn one_of(word: Option<String>, words: [&str; 2], value: &Expr, message: &str) -> Result<bool> {
+    if let Some(at) = words.iter().position(|one| word.as_deref() == Some(one)) {
+        return Ok(at == 1);
     }
+    let hint = word.and_then(|word| meant(&word, &words));
+    let hint = hint.map_or_else(String::new, |hint| format!("; did you mean `{hint}`?"));
+    Err(Error::new(value.span(), format!("{message}{hint}")))
 }

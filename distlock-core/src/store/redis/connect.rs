@@ -31,7 +31,10 @@ pub trait Connect: Send + Sync + 'static {
         None
     }
 
-    /// Hears that an owner waits no more.
+    /// Hears that an owner is being released: it waits no more.
+    fn leaves(&self, _owner: &OwnerToken) {}
+
+    /// Hears that the release has ended.
     fn left(&self, _owner: &OwnerToken) {}
 
     /// Hears that the server has no lines.
@@ -113,6 +116,10 @@ impl Connect for PerRuntimeConnection {
             Ok(Line::new(client, config))
         };
         self.lines.get_or_make(make).ok()
+    }
+
+    fn leaves(&self, owner: &OwnerToken) {
+        self.lines.for_each(|line| line.leaves(owner));
     }
 
     fn left(&self, owner: &OwnerToken) {

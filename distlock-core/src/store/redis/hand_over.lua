@@ -45,7 +45,7 @@ local function hand_over(line, entries)
     end
     entries = rest
     -- Nobody listens for a process that is gone.
-    local heard = redis.pcall('PUBLISH', channel, owner .. ' ' .. lease .. ' ' .. fence)
+    local heard = redis.pcall('PUBLISH', channel, owner .. ' ' .. lease .. ' ' .. fence .. ' ' .. KEYS[1])
     if type(heard) == 'number' and heard > 0 then
       return true, entries
     end

@@ -12,8 +12,10 @@ use redis::{
 use tokio::sync::{Notify, OnceCell};
 use uuid::Uuid;
 
+use super::{release, script::First};
 use crate::{
     error::{StoreError, StoreErrorKind},
+    key::Key,
     lease::{FencingToken, Moment, OwnerToken},
     store::{HandOver, Hint},
 };
@@ -44,6 +46,8 @@ pub(super) struct Connection {
 struct Waiter {
     told: Arc<Notify>,
     handed_over: Option<HandOver>,
+    /// It waits no more, and its release is on its way.
+    leaves: bool,
 }
 
 impl Line {
@@ -78,13 +82,24 @@ impl Line {
         if push.kind == PushKind::Disconnection {
             line.reset(answered);
         } else if push.kind == PushKind::Message
-            && let Some((owner, lasts, fence)) = message(&push.data)
+            && let Some(Message { owner, lasts, fence, key }) = Message::parse(&push.data)
             && let Some(waiter) = lock(&line.waiters).get_mut(&owner)
         {
-            waiter.handed_over = lock(answered).map(|since| HandOver { fence, since, lasts });
-            waiter.told.notify_one();
+            if waiter.leaves {
+                line.pass_on(key, owner);
+            } else {
+                waiter.handed_over = lock(answered).map(|since| HandOver { fence, since, lasts });
+                waiter.told.notify_one();
+            }
         }
         Ok(())
+    }
+
+    /// Releases a key that was handed over to an owner who is leaving: the release that is on its way may take longer, or have been lost.
+    fn pass_on(&self, key: Key, owner: OwnerToken) {
+        if let Some(Connection { mut commands, .. }) = lock(&self.connection).get().cloned() {
+            tokio::spawn(async move { release(&mut commands, &key, &owner, First::ByHash).await });
+        }
     }
 
     /// Gives a connection up, if it has not been yet; every waiter is to ask again, over a new one.
@@ -120,6 +135,13 @@ impl Line {
         lock(&self.waiters).entry(*owner).or_default();
     }
 
+    /// Hears of a key that is handed over to the owner only to pass it on.
+    pub(super) fn leaves(&self, owner: &OwnerToken) {
+        if let Some(waiter) = lock(&self.waiters).get_mut(owner) {
+            waiter.leaves = true;
+        }
+    }
+
     pub(super) fn has(&self, owner: &OwnerToken) -> bool {
         lock(&self.waiters).contains_key(owner)
     }
@@ -153,13 +175,25 @@ impl Connection {
     }
 }
 
-/// A message of `hand_over.lua`: owner token, ms of the lease, fencing token or nothing.
-fn message(data: &[Value]) -> Option<(OwnerToken, Duration, Option<FencingToken>)> {
-    let [_channel, Value::BulkString(text)] = data else { return None };
-    let mut words = std::str::from_utf8(text).ok()?.split(' ');
-    let owner = OwnerToken::parse(words.next()?)?;
-    let lasts = Duration::from_millis(words.next()?.parse().ok()?);
-    Some((owner, lasts, words.next()?.parse().ok().map(FencingToken::new)))
+/// What `hand_over.lua` tells.
+struct Message {
+    owner: OwnerToken,
+    lasts: Duration,
+    fence: Option<FencingToken>,
+    key: Key,
+}
+
+impl Message {
+    fn parse(data: &[Value]) -> Option<Self> {
+        let [_channel, Value::BulkString(text)] = data else { return None };
+        let mut words = std::str::from_utf8(text).ok()?.splitn(4, ' ');
+        Some(Self {
+            owner: OwnerToken::parse(words.next()?)?,
+            lasts: Duration::from_millis(words.next()?.parse().ok()?),
+            fence: words.next()?.parse().ok().map(FencingToken::new),
+            key: Key::stored("", words.next()?),
+        })
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -1,6 +1,12 @@
 //! Leases on one Redis server, over whatever connection [`Connect`] gives.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use redis::{Cmd, FromRedisValue, RedisResult, Value, aio::ConnectionLike};
 
@@ -20,7 +26,7 @@ mod script;
 pub(crate) use connect::{Connect, Given, PerRuntimeConnection};
 use failure::{classify, nonsense};
 use line::Line;
-use script::Script;
+use script::{First, Script};
 
 const RENEW_LUA: &str = include_str!("renew.lua");
 /// A free line is done with before Lua so much as defines a function.
@@ -44,6 +50,8 @@ const LINE_TTL: Duration = Duration::from_secs(10);
 /// An acquire is `SET key owner NX PX ttl`; renewal and release are Lua scripts that compare the owner token first.
 pub struct RedisStore<C = PerRuntimeConnection> {
     connect: Arc<C>,
+    /// The server is likely to know the script.
+    has_released: Arc<AtomicBool>,
 }
 
 impl RedisStore {
@@ -93,7 +101,7 @@ impl RedisStore {
 
 impl<C: Connect> RedisStore<C> {
     pub(crate) fn new(connect: C) -> Self {
-        Self { connect: Arc::new(connect) }
+        Self { connect: Arc::new(connect), has_released: Arc::default() }
     }
 
     /// A future that owns its connection, key and owner token: see [`StoreFuture`].
@@ -133,17 +141,21 @@ impl<C: Connect> Store for RedisStore<C> {
         self.with_connection(move |mut connection| async move {
             let mut text = [0; 36];
             let args = (owner.encode(&mut text), millis(ttl));
-            owned(RENEW.run(&mut connection, &[key.as_str()], args).await)
+            owned(RENEW.run(&mut connection, First::ByHash, &[key.as_str()], args).await)
         })
     }
 
     fn release(&self, key: &Key, owner: &OwnerToken) -> StoreFuture<bool> {
-        self.connect.left(owner);
-        let (key, owner) = (key.clone(), *owner);
+        self.connect.leaves(owner);
+        let (connect, key, owner) = (Arc::clone(&self.connect), key.clone(), *owner);
+        let has_released = Arc::clone(&self.has_released);
         self.with_connection(move |mut connection| async move {
-            let mut text = [0; 36];
-            let args = (owner.encode(&mut text), key.line());
-            owned(RELEASE.run(&mut connection, &[key.as_str()], args).await)
+            // One round trip from the first release on: nothing that is sent later is to come first.
+            let how = if has_released.load(Ordering::Relaxed) { First::ByHash } else { First::ByText };
+            let released = release(&mut connection, &key, &owner, how).await;
+            has_released.fetch_or(released.is_ok(), Ordering::Relaxed);
+            connect.left(&owner);
+            released
         })
     }
 
@@ -234,6 +246,17 @@ async fn set(
     }
 }
 
+async fn release(
+    connection: &mut (impl ConnectionLike + Send),
+    key: &Key,
+    owner: &OwnerToken,
+    how: First,
+) -> Result<bool, StoreError> {
+    let mut text = [0; 36];
+    let args = (owner.encode(&mut text), key.line());
+    owned(RELEASE.run(connection, how, &[key.as_str()], args).await)
+}
+
 /// Takes the key, or stands in its line.
 async fn in_line(
     line: &Arc<Line>,
@@ -250,7 +273,10 @@ async fn in_line(
     // Listens before the server can have anything to tell.
     line.enter(owner);
     let sent = Moment::now();
-    let answer = STAND_IN_LINE.run(&mut connection.commands, &[key.as_str()], args).await.map_err(classify);
+    let answer = STAND_IN_LINE
+        .run(&mut connection.commands, First::ByHash, &[key.as_str()], args)
+        .await
+        .map_err(classify);
     let answer = answer.inspect_err(|error| line.failed(&connection, error))?;
     connection.answered(sent);
     match answer {
@@ -272,7 +298,7 @@ async fn acquire_fenced(
     let mut text = [0; 36];
     let args = (owner.encode(&mut text), millis(ttl), millis(FENCE_TTL.max(ttl)));
     let keys = [key.as_str(), &fence_key(key)];
-    match ACQUIRE_FENCED.run(connection, &keys, args).await.map_err(classify)? {
+    match ACQUIRE_FENCED.run(connection, First::ByHash, &keys, args).await.map_err(classify)? {
         (1, fence) => granted(fence, true),
         (0, Some(pttl)) => Ok(Acquired::Held { remaining: remaining(pttl) }),
         _ => Err(nonsense("the fenced acquire answers a pair of numbers")),

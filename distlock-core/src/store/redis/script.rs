@@ -6,6 +6,15 @@ use redis::{Cmd, ErrorKind, FromRedisValue, RedisResult, ServerErrorKind, ToRedi
 
 use super::send;
 
+/// How a script is sent first.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum First {
+    /// By its hash; the server is likely to know it.
+    ByHash,
+    /// By its text, which makes the server know it, in one round trip whatever it knows.
+    ByText,
+}
+
 pub(super) struct Script {
     code: &'static str,
     hash: LazyLock<String>,
@@ -26,6 +35,7 @@ impl Script {
     pub(super) async fn run<T: FromRedisValue>(
         &self,
         connection: &mut impl ConnectionLike,
+        how: First,
         keys: &[&str],
         args: impl ToRedisArgs,
     ) -> RedisResult<T> {
@@ -34,6 +44,9 @@ impl Script {
             command.arg(name).arg(script).arg(keys.len()).arg(keys).arg(&args);
             command
         };
+        if how == First::ByText {
+            return send(connection, &command("EVAL", self.code)).await;
+        }
         match send(connection, &command("EVALSHA", &self.hash)).await {
             Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
                 send(connection, &command("EVAL", self.code)).await
