@@ -128,11 +128,7 @@ impl<C: Connect> Store for RedisStore<C> {
     fn acquire(&self, key: &Key, owner: &OwnerToken, ttl: Duration, fenced: bool) -> StoreFuture<Acquired> {
         let (key, owner) = (key.clone(), *owner);
         self.with_connection(move |mut connection| async move {
-            if fenced {
-                acquire_fenced(&mut connection, &key, &owner, ttl).await
-            } else {
-                acquire(&mut connection, &key, &owner, ttl).await
-            }
+            acquire(&mut connection, &key, &owner, ttl, fenced).await
         })
     }
 
@@ -168,9 +164,7 @@ impl<C: Connect> Store for RedisStore<C> {
         contended: bool,
     ) -> StoreFuture<Acquired> {
         let (connect, key, owner) = (Arc::clone(&self.connect), key.clone(), *owner);
-        let acquire = Store::acquire(self, &key, &owner, ttl, fenced);
         Box::pin(async move {
-            let Some(line) = connect.line() else { return acquire.await };
             // A free key costs what it costs without lines.
             if !contended && !fenced {
                 let mut connection = connect.connection()?;
@@ -178,13 +172,15 @@ impl<C: Connect> Store for RedisStore<C> {
                     return Ok(Acquired::Granted { fence: None });
                 }
             }
-            match in_line(&line, &key, &owner, ttl, fenced).await {
-                Err(error) if error.kind() == StoreErrorKind::Refused => {
-                    connect.lacks_lines(&error);
-                    acquire.await
+            if let Some(line) = connect.line() {
+                match in_line(&line, &key, &owner, ttl, fenced).await {
+                    Err(error) if error.kind() == StoreErrorKind::Refused => connect.lacks_lines(&error),
+                    answer => return answer,
                 }
-                answer => answer,
             }
+            let mut connection = connect.connection()?;
+            let answer = acquire(&mut connection, &key, &owner, ttl, fenced).await;
+            answer.inspect_err(|error| connect.failed(error))
         })
     }
 
@@ -213,7 +209,11 @@ async fn acquire(
     key: &Key,
     owner: &OwnerToken,
     ttl: Duration,
+    fenced: bool,
 ) -> Result<Acquired, StoreError> {
+    if fenced {
+        return acquire_fenced(connection, key, owner, ttl).await;
+    }
     if set(connection, key, owner, ttl).await? {
         return Ok(Acquired::Granted { fence: None });
     }

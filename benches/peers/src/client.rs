@@ -1,0 +1,197 @@
+//! One lock, as each library would have it used.
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use distlock::LockManager;
+use distributed_lock_core::traits::{DistributedLock, LockHandle, LockProvider};
+use redis::aio::MultiplexedConnection;
+use tokio::sync::{Mutex, OnceCell};
+use uuid::Uuid;
+
+pub const TTL: Duration = Duration::from_secs(30);
+const RELEASE: &str =
+    "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0";
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// A library with settings: its defaults, or the best that were found.
+#[derive(Clone)]
+pub enum Client {
+    /// By hand: SET NX and a compare-and-delete. It does not wait.
+    Plain(MultiplexedConnection, Arc<redis::Script>),
+    /// By hand: a token in a list that is popped and pushed back, with a connection for each task. No lock: nobody gives a dead holder's token back.
+    List(redis::Client),
+    Distlock(LockManager, distlock::Release),
+    Rslock(Arc<rslock::LockManager>),
+    Rds(redis_032::aio::ConnectionManager, u64),
+    Distributed(Arc<distributed_lock_redis::RedisLockProvider>),
+    RedisLock(Arc<Mutex<redis_027::aio::MultiplexedConnection>>, Duration),
+    Redlock(Arc<redlock::RedLock>),
+}
+
+/// Names, in the order of the tables.
+pub const UNCONTENDED: [&str; 8] = [
+    "redis-rs",
+    "distlock",
+    "distlock, background",
+    "rslock",
+    "rds_lock",
+    "distributed-lock",
+    "redis-lock",
+    "redlock",
+];
+pub const CONTENDED: [&str; 10] = [
+    "blocking list",
+    "distlock",
+    "rslock",
+    "rslock, 5 ms",
+    "rds_lock",
+    "rds_lock, 5 ms",
+    "distributed-lock",
+    "redis-lock",
+    "redis-lock, 5 ms",
+    "redlock, 5 ms",
+];
+
+impl Client {
+    pub async fn named(name: &str, url: &str) -> Result<Self, Failure> {
+        let fast = name.ends_with("5 ms");
+        Ok(match name.split(',').next().unwrap_or_default() {
+            "redis-rs" => Self::Plain(
+                redis::Client::open(url)?.get_multiplexed_async_connection().await?,
+                Arc::new(redis::Script::new(RELEASE)),
+            ),
+            "blocking list" => Self::List(redis::Client::open(url)?),
+            "distlock" => {
+                let background = name.ends_with("background");
+                let release =
+                    if background { distlock::Release::Background } else { distlock::Release::Confirmed };
+                Self::Distlock(LockManager::connect(url).await?, release)
+            }
+            "rslock" => {
+                let mut manager = rslock::LockManager::new(vec![url]);
+                if fast {
+                    manager.set_retry(1000, Duration::from_millis(5));
+                }
+                Self::Rslock(Arc::new(manager))
+            }
+            "rds_lock" => {
+                let manager = redis_032::Client::open(url)?.get_connection_manager().await?;
+                Self::Rds(manager, if fast { 5 } else { 100 })
+            }
+            "distributed-lock" => {
+                Self::Distributed(Arc::new(distributed_lock_redis::RedisLockProvider::new(url).await?))
+            }
+            "redis-lock" => {
+                let connection = redis_027::Client::open(url)?.get_multiplexed_async_connection().await?;
+                let default = redis_lock::LockAcrossOptions::default().retry;
+                let retry = if fast { Duration::from_millis(5) } else { default };
+                Self::RedisLock(Arc::new(Mutex::new(connection)), retry)
+            }
+            "redlock" => {
+                let mut lock = redlock::RedLock::new(vec![url]);
+                if fast {
+                    lock.set_retry(1000, 5);
+                }
+                Self::Redlock(Arc::new(lock))
+            }
+            _ => return Err(format!("no client {name}").into()),
+        })
+    }
+
+    /// Runs a section under the lock on a key; asks again where the library gives up.
+    pub async fn locked<F: Future<Output = ()> + Send + 'static>(&self, key: &str, section: impl Fn() -> F) {
+        while self.once(key, &section).await.is_err() {}
+    }
+
+    async fn once<F: Future<Output = ()> + Send + 'static>(
+        &self,
+        key: &str,
+        section: &impl Fn() -> F,
+    ) -> Result<(), Failure> {
+        match self {
+            Self::Plain(connection, release) => {
+                let mut connection = connection.clone();
+                let owner = Uuid::new_v4().to_string();
+                let mut set = redis::cmd("SET");
+                set.arg(key).arg(&owner).arg("NX").arg("PX").arg(30_000);
+                let granted: Option<String> = set.query_async(&mut connection).await?;
+                granted.ok_or("held")?;
+                section().await;
+                release.key(key).arg(&owner).invoke_async::<i64>(&mut connection).await?;
+            }
+            Self::List(client) => {
+                let mut connection = own_connection(client).await?;
+                redis::cmd("BLPOP").arg(key).arg(0).query_async::<(String, String)>(&mut connection).await?;
+                section().await;
+                redis::cmd("RPUSH").arg(key).arg("token").query_async::<i64>(&mut connection).await?;
+            }
+            Self::Distlock(manager, release) => {
+                manager.lock(key).ttl(TTL).wait_forever().release(*release).run(section()).await?;
+            }
+            Self::Rslock(manager) => {
+                let lock = manager.lock(key.as_bytes(), TTL).await.map_err(|error| error.to_string())?;
+                section().await;
+                manager.unlock(&lock).await;
+            }
+            Self::Rds(connection, retry) => {
+                let locker = rds_lock::Locker::new(connection.clone()).to(30_000).rty_int(*retry);
+                let unlock = locker.lock(key.to_owned()).await?;
+                section().await;
+                unlock.await?;
+            }
+            Self::Distributed(provider) => {
+                let handle = provider.create_lock(key).acquire(None).await?;
+                section().await;
+                handle.release().await?;
+            }
+            Self::RedisLock(connection, retry) => {
+                let options = redis_lock::LockAcrossOptions {
+                    ttl: TTL,
+                    retry: *retry,
+                    duration: Duration::from_secs(10),
+                };
+                let connections = [Arc::clone(connection)];
+                redis_lock::lock_across(&connections, key, section(), options)
+                    .await
+                    .map_err(|error| error.to_string())?;
+            }
+            Self::Redlock(lock) => {
+                // It blocks its thread.
+                let (locker, name) = (Arc::clone(lock), key.as_bytes().to_vec());
+                let value = tokio::task::spawn_blocking(move || {
+                    let lock = locker.lock(&name, 30_000).ok().flatten();
+                    lock.map(|lock| lock.val)
+                })
+                .await?
+                .ok_or("held")?;
+                section().await;
+                let (locker, name) = (Arc::clone(lock), key.as_bytes().to_vec());
+                tokio::task::spawn_blocking(move || {
+                    let held =
+                        redlock::Lock { lock_manager: &locker, resource: name, val: value, validity_time: 0 };
+                    locker.unlock(&held);
+                })
+                .await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+tokio::task_local! {
+    /// The list's connection of a task.
+    static CONNECTION: Arc<OnceCell<MultiplexedConnection>>;
+}
+
+/// Runs a task that has a connection of its own, where its client wants one.
+pub async fn as_task<F: Future>(task: F) -> F::Output {
+    CONNECTION.scope(Arc::default(), task).await
+}
+
+async fn own_connection(client: &redis::Client) -> Result<MultiplexedConnection, Failure> {
+    let connection = CONNECTION.with(Arc::clone);
+    let config = redis::AsyncConnectionConfig::new().set_response_timeout(None);
+    let make = || client.get_multiplexed_async_connection_with_config(&config);
+    Ok(connection.get_or_try_init(make).await?.clone())
+}
