@@ -135,8 +135,9 @@ impl<'a> Bid<'a> {
         fence: Option<FencingToken>,
         term: (Moment, Duration),
     ) -> Result<Option<Arc<Held>>, StoreError> {
-        let held = Held::new(self.key.clone(), self.owner, fence, self.options, term, self.unsettled);
-        if held.status(Moment::now()).is_err() {
+        let now = Moment::now();
+        let held = Held::new(self.key.clone(), self.owner, fence, self.options, term, self.unsettled, now);
+        if held.status(now).is_err() {
             return Ok(None);
         }
         let held = Arc::new(held);

@@ -2,7 +2,7 @@
 
 use std::{cell::Cell, sync::Arc};
 
-use crate::{held::Held, key::Key, lease::Moment, manager::Core};
+use crate::{held::Held, key::Key, manager::Core};
 
 thread_local! {
     /// The innermost locked body that this thread is polling just now. Not tokio's task-local: that is generic over the body, and was
@@ -40,10 +40,10 @@ impl Drop for Entered {
 }
 
 /// Whether the running call chain holds the key of this manager.
-pub(crate) fn holds(core: &Arc<Core>, key: &Key, now: Moment) -> bool {
+pub(crate) fn holds(core: &Arc<Core>, key: &Key) -> bool {
     let innermost = innermost();
     std::iter::successors(innermost.as_ref(), |link| link.outer.as_ref())
-        .any(|link| link.held.key == *key && Arc::ptr_eq(&link.core, core) && link.held.status(now).is_ok())
+        .any(|link| link.held.key == *key && Arc::ptr_eq(&link.core, core) && link.held.check().is_ok())
 }
 
 fn innermost() -> Option<Arc<Link>> {

@@ -217,6 +217,15 @@ impl StoreError {
         self
     }
 
+    /// The error of a connection over which nothing was sent yet.
+    #[cfg(feature = "redis")]
+    pub(crate) fn before_sending(mut self) -> Self {
+        if matches!(self.kind, StoreErrorKind::Disconnected | StoreErrorKind::TimedOut) {
+            self.kind = StoreErrorKind::Unreachable;
+        }
+        self
+    }
+
     /// Adds which server said it.
     #[cfg(feature = "redis")]
     pub(crate) fn at(mut self, address: &str) -> Self {

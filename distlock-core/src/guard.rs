@@ -5,7 +5,7 @@ use std::{
     future::{poll_fn, ready},
     pin::Pin,
     sync::{Arc, atomic::Ordering},
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
     time::Duration,
 };
 
@@ -197,10 +197,10 @@ impl LockGuard {
 impl Drop for LockGuard {
     fn drop(&mut self) {
         let held = &self.held;
-        self.keeper.forget(held);
         // For a body's call chain that still has it.
         held.lose(LostReason::Expired);
         if !held.released.load(Ordering::Acquire) {
+            self.keeper.forget(held);
             self.keeper.run(Errand::Release(held.leftover(Moment::now())));
         }
     }
@@ -232,13 +232,12 @@ impl<F: Future> Future for Run<'_, F> {
     type Output = Result<F::Output, LockError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut this = self.project();
-        let turn = this.turns.as_mut().begin(cx)?;
+        let this = self.project();
+        let turn = this.turns.begin()?;
         let polled = this.body.poll(cx);
         drop(turn);
-        let value = ready!(polled);
-        this.turns.end()?;
-        Poll::Ready(Ok(value))
+        this.turns.end(polled.is_pending().then_some(cx))?;
+        polled.map(Ok)
     }
 }
 
@@ -255,19 +254,25 @@ pin_project! {
 
 impl Turns<'_> {
     /// Before a poll, which the chain is told of until the value is dropped.
-    fn begin(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Result<Entered, LockError> {
-        let this = self.project();
-        if this.held.on_lost == OnLost::Cancel {
-            // Only its waker matters, the status says the rest: read after, so that a loss is either seen here or wakes us.
-            let _ = this.ended.poll(cx);
-            // The deadline is read before each poll: a process that was stopped past it must not go on.
-            this.held.check()?;
-        }
-        Ok(this.link.enter())
+    fn begin(&self) -> Result<Entered, LockError> {
+        // The deadline is read before each poll: a process that was stopped past it must not go on.
+        self.check()?;
+        Ok(self.link.enter())
     }
 
-    /// After the last poll: a body that blocked its thread past the lease did not run alone.
-    fn end(&self) -> Result<(), LockError> {
+    /// After a poll: a body that blocked its thread past the lease did not run alone. One that is to be polled again, with the context, is
+    /// woken by a loss.
+    fn end(mut self: Pin<&mut Self>, pending: Option<&mut Context<'_>>) -> Result<(), LockError> {
+        if let Some(cx) = pending
+            && self.held.on_lost == OnLost::Cancel
+        {
+            // Only its waker matters, the status says the rest: read after, so that a loss is either seen here or wakes us.
+            let _ = self.as_mut().project().ended.poll(cx);
+        }
+        self.check()
+    }
+
+    fn check(&self) -> Result<(), LockError> {
         if self.held.on_lost == OnLost::Cancel { self.held.check() } else { Ok(()) }
     }
 }

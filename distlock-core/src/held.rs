@@ -63,6 +63,8 @@ struct State {
     sent: Moment,
     /// How long the lease lasts from then: the ttl, but less when it was handed over and has not been renewed since.
     lasts: Duration,
+    /// How long it may be believed in from then.
+    valid: Duration,
     lost: Option<LostReason>,
     /// Where the keeper's schedule has it.
     alarm: Option<Alarm>,
@@ -72,7 +74,7 @@ struct State {
 pub(crate) type Alarm = (Instant, u64);
 
 impl Held {
-    /// A lease that was granted at some time after `sent`, for so long.
+    /// A lease that was granted at some time after `sent`, for so long, as was heard at `granted`.
     pub(crate) fn new(
         key: Key,
         owner: OwnerToken,
@@ -80,8 +82,8 @@ impl Held {
         options: &Options,
         (sent, lasts): (Moment, Duration),
         unsettled: bool,
+        granted: Moment,
     ) -> Self {
-        let granted = Moment::now();
         Self {
             key,
             owner,
@@ -94,7 +96,7 @@ impl Held {
             granted,
             max_hold: options.max_hold,
             at_least: options.at_least,
-            state: Mutex::new(State { sent, lasts, lost: None, alarm: None }),
+            state: Mutex::new(State { sent, lasts, valid: validity(lasts), lost: None, alarm: None }),
             ended: Notify::new(),
             released: AtomicBool::new(false),
             bodies: AtomicUsize::new(0),
@@ -116,7 +118,7 @@ impl Held {
         if let Some(reason) = state.lost {
             return Err(reason);
         }
-        let valid = validity(state.lasts).saturating_sub(now.since(state.sent));
+        let valid = state.valid.saturating_sub(now.since(state.sent));
         let hold = self.max_hold.map_or(Duration::MAX, |hold| hold.saturating_sub(now.since(self.granted)));
         let reason = if hold.is_zero() {
             LostReason::MaxHold
@@ -141,7 +143,7 @@ impl Held {
         if self.status_of(&mut state, now).is_ok() {
             // Answers may overtake each other.
             if sent.at > state.sent.at {
-                (state.sent, state.lasts) = (sent, self.ttl);
+                (state.sent, state.lasts, state.valid) = (sent, self.ttl, validity(self.ttl));
             }
         }
     }
@@ -183,7 +185,7 @@ impl Held {
     pub(crate) fn deadline(&self) -> Instant {
         let valid_until = {
             let state = self.state();
-            state.sent.at + validity(state.lasts)
+            state.sent.at + state.valid
         };
         // One that is too far to be told is none.
         let hold_until = self.max_hold.and_then(|hold| self.granted.at.checked_add(hold));

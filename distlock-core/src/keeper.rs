@@ -30,10 +30,7 @@ use crate::{
 
 /// The handle to a keeper; when the last is dropped the task finishes what it has and ends.
 #[derive(Clone)]
-pub(crate) struct Keeper {
-    lists: Arc<Lists>,
-    _last: Arc<LastHandle>,
-}
+pub(crate) struct Keeper(Arc<LastHandle>);
 
 /// A manager's keepers.
 pub(crate) type Keepers = PerRuntime<Keeper>;
@@ -132,17 +129,21 @@ impl Keeper {
         // Made here and not in the task: a runtime that is shutting down drops the task before its first poll.
         let running = Running(Arc::clone(&lists));
         runtime.spawn(async move { running.0.run().await });
-        Self { _last: Arc::new(LastHandle(Arc::clone(&lists))), lists }
+        Self(Arc::new(LastHandle(lists)))
+    }
+
+    fn lists(&self) -> &Lists {
+        &self.0.0
     }
 
     pub(crate) fn core(&self) -> &Arc<Core> {
-        &self.lists.core
+        &self.lists().core
     }
 
     /// Takes care of a lease until [`forget`](Self::forget).
     pub(crate) fn keep(&self, held: &Arc<Held>, sent: Moment) {
         let at = held.next_alarm(sent);
-        let mut state = self.lists.state();
+        let mut state = self.lists().state();
         if state.gone {
             drop(state);
             held.lose(LostReason::Shutdown);
@@ -150,13 +151,13 @@ impl Keeper {
         }
         state.set_alarm(held, at);
         if state.wakes_at.is_none_or(|wakes_at| at < wakes_at) {
-            self.lists.wake.notify_one();
+            self.lists().wake.notify_one();
         }
     }
 
     /// Stops taking care of a lease: it was released, or is about to be.
     pub(crate) fn forget(&self, held: &Held) {
-        self.lists.state().remove_alarm(held);
+        self.lists().state().remove_alarm(held);
     }
 
     /// Has something done in the background. A release goes to the current runtime's keeper when that is another one, because this one's
@@ -164,17 +165,17 @@ impl Keeper {
     /// left to the ttl and counted.
     pub(crate) fn run(&self, errand: Errand) {
         let here = || {
-            let keepers = self.lists.others.upgrade().filter(|_| !self.lists.is_of_this_runtime())?;
+            let keepers = self.lists().others.upgrade().filter(|_| !self.lists().is_of_this_runtime())?;
             Self::of_this_runtime(self.core(), &keepers).ok()
         };
         let give = |keeper: Option<Self>, errand| match keeper {
-            Some(keeper) => keeper.lists.accept(errand),
+            Some(keeper) => keeper.lists().accept(errand),
             None => Err(errand),
         };
         let left = if matches!(errand, Errand::Release(_)) {
-            give(here(), errand).or_else(|errand| self.lists.accept(errand))
+            give(here(), errand).or_else(|errand| self.lists().accept(errand))
         } else {
-            self.lists.accept(errand).or_else(|errand| give(here(), errand))
+            self.lists().accept(errand).or_else(|errand| give(here(), errand))
         };
         if let Err(errand) = left {
             self.core().count_failed_release(&errand.lease().key, &"the runtime was shut down");
@@ -185,7 +186,7 @@ impl Keeper {
 impl Keeper {
     /// Gives up every lease, and hands them over to be released.
     pub(crate) fn give_up_all(&self) -> Vec<Arc<Held>> {
-        let alarms = std::mem::take(&mut self.lists.state().alarms);
+        let alarms = std::mem::take(&mut self.lists().state().alarms);
         let leases: Vec<_> = alarms.into_values().collect();
         for held in &leases {
             held.set_alarm(None);
@@ -197,9 +198,9 @@ impl Keeper {
     /// Waits until all errands are done.
     pub(crate) async fn idle(&self) {
         loop {
-            let idle = self.lists.idle.notified();
+            let idle = self.lists().idle.notified();
             {
-                let state = self.lists.state();
+                let state = self.lists().state();
                 if state.gone || (state.idle && state.errands.is_empty()) {
                     return;
                 }

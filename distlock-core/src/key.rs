@@ -1,6 +1,10 @@
 //! A checked key in its namespace.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    hash::{Hash, Hasher},
+    sync::Arc,
+};
 
 use crate::{
     error::{KeyFault, LockError},
@@ -11,7 +15,7 @@ use crate::{
 ///
 /// The store sees [`as_str`](Self::as_str), `lock:order:42`; people see [`name`](Self::name), `order:42`. A clone is
 /// one reference count.
-#[derive(Clone, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Key {
     /// Where its waiters stand in line: the key with something around it, so that every command has both at hand.
     line: Arc<str>,
@@ -70,8 +74,18 @@ impl Key {
     }
 }
 
+impl Hash for Key {
+    /// Equal keys have equal lines.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write(self.line.as_bytes());
+    }
+}
+
 /// Whether Redis Cluster places a key by what stands in its first braces.
 fn has_tag(namespace: &str, name: &str) -> bool {
+    if !namespace.contains('}') && !name.contains('}') {
+        return false;
+    }
     let mut chars =
         namespace.chars().chain([':']).chain(name.chars()).skip_while(|c| *c != '{').skip(1).peekable();
     chars.peek().is_some_and(|first| *first != '}') && chars.any(|c| c == '}')

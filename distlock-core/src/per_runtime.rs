@@ -61,18 +61,12 @@ impl<T: Clone + Send + 'static> PerRuntime<T> {
 
     /// Makes the current runtime's value anew if it has one that `is_stale`.
     #[cfg(feature = "redis")]
-    pub(crate) fn replace_if(
-        &self,
-        is_stale: impl Fn(&T) -> bool,
-        make: impl FnOnce() -> Result<T, StoreError>,
-    ) {
+    pub(crate) fn replace_if(&self, is_stale: impl Fn(&T) -> bool, make: impl FnOnce() -> T) {
         let Ok(runtime) = Handle::try_current() else { return };
         let mut values = self.values();
         let slot = values.iter_mut().find(|slot| slot.of == runtime.id() && is_stale(&slot.value));
-        if let Some(slot) = slot
-            && let Ok(value) = make()
-        {
-            let stale = std::mem::replace(&mut slot.value, value);
+        if let Some(slot) = slot {
+            let stale = std::mem::replace(&mut slot.value, make());
             drop(values);
             // Outside the lock, as all that runs foreign code.
             drop(stale);

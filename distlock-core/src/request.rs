@@ -11,7 +11,6 @@ use crate::{
     guard::LockGuard,
     keeper::Keeper,
     key::Key,
-    lease::Moment,
     manager::LockManager,
     options::{OnLost, Options, Release, Wait},
     store::Hint,
@@ -104,7 +103,7 @@ impl LockRequest {
         let Self { manager, key, options } = self;
         let key = manager.key(&key)?;
         let options = options.checked(key.name())?;
-        if chain::holds(manager.core(), &key, Moment::now()) {
+        if chain::holds(manager.core(), &key) {
             return Err(LockError::Reentrant { key: key.name().to_owned() });
         }
         let keeper = manager

@@ -5,7 +5,6 @@
 
 use std::{
     collections::HashMap,
-    hash::{BuildHasher, RandomState},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -84,7 +83,10 @@ pub(crate) struct Place<'a> {
 impl Place<'_> {
     /// Waits until all who came before have left the line.
     pub(crate) async fn turn(&self) -> TurnGuard<'_, ()> {
-        self.queue.turn.lock().await
+        match self.queue.turn.try_lock() {
+            Ok(turn) => turn,
+            Err(_) => self.queue.turn.lock().await,
+        }
     }
 
     /// Plans the attempt after the one that is about to be made, by whoever is the head then: a line whose waiters give up one by one,
@@ -120,6 +122,9 @@ impl Place<'_> {
 
     /// The key is ours: those behind wait for our release, and look now and then in case it does not come.
     pub(crate) fn granted(&self, now: Instant) {
+        if self.is_alone() {
+            return;
+        }
         self.seen().backoff = Backoff::of_polling();
         self.plan(now);
         let mut seen = self.seen();
@@ -151,6 +156,11 @@ impl Place<'_> {
         }
     }
 
+    /// Whether nobody else stands here: two references are the map's and ours.
+    fn is_alone(&self) -> bool {
+        Arc::strong_count(&self.queue) == 2
+    }
+
     fn seen(&self) -> MutexGuard<'_, Seen> {
         self.queue.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -159,8 +169,8 @@ impl Place<'_> {
 impl Drop for Place<'_> {
     fn drop(&mut self) {
         let mut queues = self.waiting.queues();
-        // Places are made under this lock only: two references are the map's and ours, so nobody else stands here.
-        if Arc::strong_count(&self.queue) == 2 {
+        // Places are made under this lock only, so nobody can join meanwhile.
+        if self.is_alone() {
             queues.remove(&self.key);
         }
     }
@@ -170,8 +180,6 @@ impl Drop for Place<'_> {
 pub(crate) struct Backoff {
     next: Duration,
     longest: Duration,
-    jitter: RandomState,
-    step: u32,
 }
 
 /// Servers round what is left down to whole milliseconds.
@@ -195,16 +203,13 @@ impl Backoff {
     }
 
     fn new(first: Duration, longest: Duration) -> Self {
-        Self { next: first, longest, jitter: RandomState::new(), step: 0 }
+        Self { next: first, longest }
     }
 
     /// Between half of the current delay and all of it.
     fn next(&mut self) -> Duration {
         let full = self.next;
         self.next = (full * 2).min(self.longest);
-        self.step += 1;
-        let half = full / 2;
-        let span = u64::try_from(half.as_nanos()).unwrap_or(u64::MAX).max(1);
-        half + Duration::from_nanos(self.jitter.hash_one(self.step) % span)
+        full.mul_f64(0.5 + fastrand::f64() / 2.0)
     }
 }

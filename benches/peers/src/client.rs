@@ -126,8 +126,14 @@ impl Client {
                 section().await;
                 redis::cmd("RPUSH").arg(key).arg("token").query_async::<i64>(&mut connection).await?;
             }
-            Self::Distlock(manager, release) => {
-                manager.lock(key).ttl(TTL).wait_forever().release(*release).run(section()).await?;
+            Self::Distlock(manager, distlock::Release::Background) => {
+                let lock = manager.lock(key).ttl(TTL).wait_forever();
+                lock.release(distlock::Release::Background).run(section()).await?;
+            }
+            Self::Distlock(manager, _) => {
+                let guard = manager.lock(key).ttl(TTL).wait_forever().acquire().await?;
+                section().await;
+                guard.release().await?;
             }
             Self::Rslock(manager) => {
                 let lock = manager.lock(key.as_bytes(), TTL).await.map_err(|error| error.to_string())?;

@@ -5,13 +5,14 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use redis::{
-    AsyncConnectionConfig, Client, ProtocolVersion,
-    aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig},
+    AsyncConnectionConfig, Client, ProtocolVersion, RedisError,
+    aio::{ConnectionLike, MultiplexedConnection},
 };
+use tokio::{sync::OnceCell, time::timeout};
 
 use super::{failure::classify, line::Line};
 use crate::{
@@ -23,8 +24,13 @@ use crate::{
 /// Gives connections. A clone of one shares its socket.
 pub trait Connect: Send + Sync + 'static {
     type Connection: ConnectionLike + Send + 'static;
+    /// What tells one connection from the next.
+    type Origin: Send + Sync + 'static;
 
-    fn connection(&self) -> Result<Self::Connection, StoreError>;
+    /// # Errors
+    /// None that leaves it open whether something was sent.
+    fn connection(&self)
+    -> impl Future<Output = Result<(Self::Connection, Self::Origin), StoreError>> + Send;
 
     /// Where this runtime's waiters stand in line; `None` where that is not possible.
     fn line(&self) -> Option<Arc<Line>> {
@@ -40,8 +46,8 @@ pub trait Connect: Send + Sync + 'static {
     /// Hears that the server has no lines.
     fn lacks_lines(&self, _error: &StoreError) {}
 
-    /// Hears of each failure: a connection may have to be given up although nobody has closed it.
-    fn failed(&self, _error: &StoreError) {}
+    /// Hears of each failure over a connection, which may have to be given up although nobody has closed it.
+    fn failed(&self, _origin: &Self::Origin, _error: &StoreError) {}
 }
 
 /// One multiplexed connection per tokio runtime, made on first use, made again when it breaks.
@@ -50,36 +56,27 @@ pub trait Connect: Send + Sync + 'static {
 /// driven, and dies with it. Sharing one connection would let each `#[tokio::test]` break the others' locks.
 pub struct PerRuntimeConnection {
     client: Client,
-    config: ConnectionManagerConfig,
-    response_timeout: Duration,
-    connections: Arc<PerRuntime<Connection>>,
+    config: AsyncConnectionConfig,
+    /// The longest that a connection may take to be ready.
+    patience: Duration,
+    connections: Arc<PerRuntime<Arc<OnceCell<MultiplexedConnection>>>>,
     lines: Arc<PerRuntime<Arc<Line>>>,
     /// Whether the server was found to have no lines.
     lacks_lines: AtomicBool,
-    connect_timeout: Duration,
-}
-
-#[derive(Clone)]
-struct Connection {
-    manager: ConnectionManager,
-    made: Instant,
 }
 
 impl PerRuntimeConnection {
     pub(crate) fn new(client: Client, response_timeout: Duration, connect_timeout: Duration) -> Self {
-        let config = ConnectionManagerConfig::new()
+        let config = AsyncConnectionConfig::new()
             .set_response_timeout(Some(response_timeout))
-            .set_connection_timeout(Some(connect_timeout))
-            // Whether to try again is decided where the caller's deadline is known.
-            .set_number_of_retries(0);
+            .set_connection_timeout(Some(connect_timeout));
         Self {
             client,
             config,
-            response_timeout,
+            patience: connect_timeout,
             connections: Arc::default(),
             lines: Arc::default(),
             lacks_lines: AtomicBool::new(false),
-            connect_timeout,
         }
     }
 
@@ -87,18 +84,16 @@ impl PerRuntimeConnection {
     pub(super) fn address(&self) -> String {
         self.client.get_connection_info().addr().to_string()
     }
-
-    fn make(&self) -> Result<Connection, StoreError> {
-        let manager = ConnectionManager::new_lazy_with_config(self.client.clone(), self.config.clone());
-        Ok(Connection { manager: manager.map_err(classify)?, made: Instant::now() })
-    }
 }
 
 impl Connect for PerRuntimeConnection {
-    type Connection = ConnectionManager;
+    type Connection = MultiplexedConnection;
+    type Origin = Arc<OnceCell<MultiplexedConnection>>;
 
-    fn connection(&self) -> Result<ConnectionManager, StoreError> {
-        Ok(self.connections.get_or_make(|| self.make())?.manager)
+    async fn connection(&self) -> Result<(Self::Connection, Self::Origin), StoreError> {
+        let cell = self.connections.get_or_make(|| Ok(Arc::default()))?;
+        let connect = || self.client.get_multiplexed_async_connection_with_config(&self.config);
+        Ok((made(&cell, self.patience, connect).await?, cell))
     }
 
     fn line(&self) -> Option<Arc<Line>> {
@@ -110,10 +105,7 @@ impl Connect for PerRuntimeConnection {
             let info = self.client.get_connection_info().clone();
             let resp3 = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
             let client = Client::open(info.set_redis_settings(resp3)).map_err(classify)?;
-            let config = AsyncConnectionConfig::new()
-                .set_response_timeout(Some(self.response_timeout))
-                .set_connection_timeout(Some(self.connect_timeout));
-            Ok(Line::new(client, config))
+            Ok(Line::new(client, self.config.clone(), self.patience))
         };
         self.lines.get_or_make(make).ok()
     }
@@ -132,15 +124,37 @@ impl Connect for PerRuntimeConnection {
         }
     }
 
-    /// redis-rs keeps a connection that is open, also when nothing comes over it any more (a firewall has dropped it without a word), and when
-    /// its server was demoted to a replica. No oftener than once in a response timeout: of all the commands that failed with a
-    /// connection, one replaces it.
-    fn failed(&self, error: &StoreError) {
-        if matches!(error.kind(), StoreErrorKind::TimedOut | StoreErrorKind::ReadOnly) {
-            let is_old = |connection: &Connection| connection.made.elapsed() >= self.response_timeout;
-            self.connections.replace_if(is_old, || self.make());
+    /// The next command makes a new connection. Also when nothing comes over the old one any more (a firewall has dropped it without a
+    /// word), and when its server was demoted to a replica. Of all the commands that failed with a connection, one replaces it.
+    fn failed(&self, origin: &Self::Origin, error: &StoreError) {
+        if is_fatal(error) {
+            self.connections.replace_if(|cell| Arc::ptr_eq(cell, origin), Arc::default);
         }
     }
+}
+
+/// Whether a connection is of no use after an error over it.
+pub(super) fn is_fatal(error: &StoreError) -> bool {
+    matches!(error.kind(), StoreErrorKind::Disconnected | StoreErrorKind::TimedOut | StoreErrorKind::ReadOnly)
+}
+
+/// What a cell holds, made by whoever comes first. The others wait for that one, but no longer than an attempt may take: a queue of those
+/// who each try in vain would hold the last one up for long.
+pub(super) async fn made<T: Clone, F: Future<Output = Result<T, RedisError>>>(
+    cell: &OnceCell<T>,
+    patience: Duration,
+    make: impl FnOnce() -> F,
+) -> Result<T, StoreError> {
+    if let Some(value) = cell.get() {
+        return Ok(value.clone());
+    }
+    // Boxed, so that those who find it made do not carry its weight.
+    let making = Box::pin(timeout(patience, cell.get_or_try_init(make)));
+    let Ok(made) = making.await else {
+        let detail = format!("no connection could be made within {patience:?}");
+        return Err(StoreError::new(StoreErrorKind::Unreachable, detail));
+    };
+    made.cloned().map_err(|error| classify(error).before_sending())
 }
 
 /// A connection that the caller made: its timeouts, its reconnecting, and the runtime that drives it are the caller's.
@@ -148,9 +162,10 @@ pub(crate) struct Given<C>(pub(crate) C);
 
 impl<C: ConnectionLike + Clone + Send + Sync + 'static> Connect for Given<C> {
     type Connection = C;
+    type Origin = ();
 
-    fn connection(&self) -> Result<C, StoreError> {
-        Ok(self.0.clone())
+    async fn connection(&self) -> Result<(C, ()), StoreError> {
+        Ok((self.0.clone(), ()))
     }
 }
 

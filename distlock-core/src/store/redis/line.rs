@@ -12,9 +12,13 @@ use redis::{
 use tokio::sync::{Notify, OnceCell};
 use uuid::Uuid;
 
-use super::{release, script::First};
+use super::{
+    connect::{is_fatal, made},
+    release,
+    script::First,
+};
 use crate::{
-    error::{StoreError, StoreErrorKind},
+    error::StoreError,
     key::Key,
     lease::{FencingToken, Moment, OwnerToken},
     store::{HandOver, Hint},
@@ -28,6 +32,7 @@ pub(super) const HANDED_OVER: Duration = Duration::from_secs(2);
 pub struct Line {
     client: Client,
     config: AsyncConnectionConfig,
+    patience: Duration,
     /// Where the server tells this runtime's waiters that a key is theirs.
     channel: String,
     connection: Mutex<Arc<OnceCell<Connection>>>,
@@ -51,10 +56,11 @@ struct Waiter {
 }
 
 impl Line {
-    pub(super) fn new(client: Client, config: AsyncConnectionConfig) -> Arc<Self> {
+    pub(super) fn new(client: Client, config: AsyncConnectionConfig, patience: Duration) -> Arc<Self> {
         Arc::new(Self {
             client,
             config,
+            patience,
             channel: format!("distlock-line:{}", Uuid::new_v4()),
             connection: Mutex::default(),
             waiters: Mutex::default(),
@@ -62,9 +68,9 @@ impl Line {
     }
 
     /// The connection, made and subscribed on first use and after a break.
-    pub(super) async fn connection(self: &Arc<Self>) -> Result<Connection, RedisError> {
+    pub(super) async fn connection(self: &Arc<Self>) -> Result<Connection, StoreError> {
         let connection = Arc::clone(&lock(&self.connection));
-        connection.get_or_try_init(|| self.connect()).await.cloned()
+        made(&connection, self.patience, || self.connect()).await
     }
 
     async fn connect(self: &Arc<Self>) -> Result<Connection, RedisError> {
@@ -116,10 +122,7 @@ impl Line {
 
     /// Hears of each failure over a connection.
     pub(super) fn failed(&self, connection: &Connection, error: &StoreError) {
-        if matches!(
-            error.kind(),
-            StoreErrorKind::TimedOut | StoreErrorKind::Disconnected | StoreErrorKind::ReadOnly
-        ) {
+        if is_fatal(error) {
             self.reset(&connection.answered);
         }
     }

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use redis::{Cmd, FromRedisValue, RedisResult, Value, aio::ConnectionLike};
+use redis::{Cmd, RedisResult, Value, aio::ConnectionLike};
 
 use super::{Acquired, HintFuture, Holder, Store, StoreFuture};
 use crate::{
@@ -49,9 +49,14 @@ const LINE_TTL: Duration = Duration::from_secs(10);
 ///
 /// An acquire is `SET key owner NX PX ttl`; renewal and release are Lua scripts that compare the owner token first.
 pub struct RedisStore<C = PerRuntimeConnection> {
-    connect: Arc<C>,
+    shared: Arc<Shared<C>>,
+}
+
+/// What a store shares with its operations under way.
+struct Shared<C> {
+    connect: C,
     /// The server is likely to know the script.
-    has_released: Arc<AtomicBool>,
+    has_released: AtomicBool,
 }
 
 impl RedisStore {
@@ -92,16 +97,17 @@ impl RedisStore {
 
     /// Asks whether the server answers.
     pub(crate) async fn ping(&self) -> Result<(), StoreError> {
-        let mut connection = self.connect.connection()?;
-        send::<()>(&mut connection, &redis::cmd("PING"))
-            .await
-            .map_err(|error| classify(error).at(&self.connect.address()))
+        let ping = async {
+            let (mut connection, _) = self.shared.connect.connection().await?;
+            redis::cmd("PING").query_async::<()>(&mut connection).await.map_err(classify)
+        };
+        ping.await.map_err(|error| error.at(&self.shared.connect.address()))
     }
 }
 
 impl<C: Connect> RedisStore<C> {
     pub(crate) fn new(connect: C) -> Self {
-        Self { connect: Arc::new(connect), has_released: Arc::default() }
+        Self { shared: Arc::new(Shared { connect, has_released: AtomicBool::new(false) }) }
     }
 
     /// A future that owns its connection, key and owner token: see [`StoreFuture`].
@@ -112,14 +118,11 @@ impl<C: Connect> RedisStore<C> {
     where
         F: Future<Output = Result<T, StoreError>> + Send,
     {
-        let connect = Arc::clone(&self.connect);
+        let shared = Arc::clone(&self.shared);
         // The connection is looked up at the first poll: it belongs to the runtime that polls.
         Box::pin(async move {
-            let answer = operation(connect.connection()?).await;
-            if let Err(error) = &answer {
-                connect.failed(error);
-            }
-            answer
+            let (connection, origin) = shared.connect.connection().await?;
+            operation(connection).await.inspect_err(|error| shared.connect.failed(&origin, error))
         })
     }
 }
@@ -142,14 +145,19 @@ impl<C: Connect> Store for RedisStore<C> {
     }
 
     fn release(&self, key: &Key, owner: &OwnerToken) -> StoreFuture<bool> {
-        self.connect.leaves(owner);
-        let (connect, key, owner) = (Arc::clone(&self.connect), key.clone(), *owner);
-        let has_released = Arc::clone(&self.has_released);
-        self.with_connection(move |mut connection| async move {
+        self.shared.connect.leaves(owner);
+        let (shared, key, owner) = (Arc::clone(&self.shared), key.clone(), *owner);
+        Box::pin(async move {
+            let Shared { connect, has_released } = &*shared;
+            let (mut connection, origin) = connect.connection().await?;
             // One round trip from the first release on: nothing that is sent later is to come first.
             let how = if has_released.load(Ordering::Relaxed) { First::ByHash } else { First::ByText };
             let released = release(&mut connection, &key, &owner, how).await;
-            has_released.fetch_or(released.is_ok(), Ordering::Relaxed);
+            match &released {
+                Ok(_) if how == First::ByText => has_released.store(true, Ordering::Relaxed),
+                Ok(_) => {}
+                Err(error) => connect.failed(&origin, error),
+            }
             connect.left(&owner);
             released
         })
@@ -163,33 +171,36 @@ impl<C: Connect> Store for RedisStore<C> {
         fenced: bool,
         contended: bool,
     ) -> StoreFuture<Acquired> {
-        let (connect, key, owner) = (Arc::clone(&self.connect), key.clone(), *owner);
+        let (shared, key, owner) = (Arc::clone(&self.shared), key.clone(), *owner);
         Box::pin(async move {
+            let connect = &shared.connect;
             // A free key costs what it costs without lines.
             if !contended && !fenced {
-                let mut connection = connect.connection()?;
-                if set(&mut connection, &key, &owner, ttl).await.inspect_err(|error| connect.failed(error))? {
+                let (mut connection, origin) = connect.connection().await?;
+                let granted = set(&mut connection, &key, &owner, ttl).await;
+                if granted.inspect_err(|error| connect.failed(&origin, error))? {
                     return Ok(Acquired::Granted { fence: None });
                 }
             }
             if let Some(line) = connect.line() {
-                match in_line(&line, &key, &owner, ttl, fenced).await {
+                // Boxed, so that a free key does not carry the weight of a taken one.
+                match Box::pin(in_line(&line, &key, &owner, ttl, fenced)).await {
                     Err(error) if error.kind() == StoreErrorKind::Refused => connect.lacks_lines(&error),
                     answer => return answer,
                 }
             }
-            let mut connection = connect.connection()?;
+            let (mut connection, origin) = connect.connection().await?;
             let answer = acquire(&mut connection, &key, &owner, ttl, fenced).await;
-            answer.inspect_err(|error| connect.failed(error))
+            answer.inspect_err(|error| connect.failed(&origin, error))
         })
     }
 
     fn is_in_line(&self, owner: &OwnerToken) -> bool {
-        self.connect.line().is_some_and(|line| line.has(owner))
+        self.shared.connect.line().is_some_and(|line| line.has(owner))
     }
 
     fn hint(&self, _key: &Key, owner: &OwnerToken) -> HintFuture {
-        match self.connect.line() {
+        match self.shared.connect.line() {
             Some(line) => Box::pin(line.hint(*owner)),
             None => Box::pin(std::future::pending()),
         }
@@ -239,7 +250,7 @@ async fn set(
     let mut text = [0; 36];
     let mut set = Cmd::with_capacity(6, 64 + key.as_str().len());
     set.arg("SET").arg(key.as_str()).arg(owner.encode(&mut text)).arg("NX").arg("PX").arg(millis(ttl));
-    match send(connection, &set).await.map_err(classify)? {
+    match set.query_async(connection).await.map_err(classify)? {
         Value::Okay => Ok(true),
         Value::Nil => Ok(false),
         _ => Err(nonsense("SET answers OK or nil")),
@@ -265,7 +276,7 @@ async fn in_line(
     ttl: Duration,
     fenced: bool,
 ) -> Result<Acquired, StoreError> {
-    let mut connection = line.connection().await.map_err(classify)?;
+    let mut connection = line.connection().await?;
     let mut text = [0; 36];
     let text = owner.encode(&mut text);
     let args =
@@ -345,15 +356,6 @@ fn owned(answer: RedisResult<i64>) -> Result<bool, StoreError> {
         Ok(_) => Err(nonsense("renew and release answer 0 or 1")),
         Err(error) if error.kind() == StoreErrorKind::WrongType => Ok(false),
         Err(error) => Err(error),
-    }
-}
-
-/// Sends a command; once more when no connection could be made, because the connection manager reports its last failure before it
-/// tries anew, also when the server is long back.
-async fn send<T: FromRedisValue>(connection: &mut impl ConnectionLike, command: &Cmd) -> RedisResult<T> {
-    match command.query_async(connection).await {
-        Err(error) if error.is_connection_refusal() => command.query_async(connection).await,
-        answer => answer,
     }
 }
 

@@ -4,8 +4,6 @@ use std::sync::LazyLock;
 
 use redis::{Cmd, ErrorKind, FromRedisValue, RedisResult, ServerErrorKind, ToRedisArgs, aio::ConnectionLike};
 
-use super::send;
-
 /// How a script is sent first.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum First {
@@ -45,11 +43,11 @@ impl Script {
             command
         };
         if how == First::ByText {
-            return send(connection, &command("EVAL", self.code)).await;
+            return command("EVAL", self.code).query_async(connection).await;
         }
-        match send(connection, &command("EVALSHA", &self.hash)).await {
+        match command("EVALSHA", &self.hash).query_async(connection).await {
             Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
-                send(connection, &command("EVAL", self.code)).await
+                command("EVAL", self.code).query_async(connection).await
             }
             answer => answer,
         }
