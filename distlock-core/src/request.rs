@@ -89,7 +89,8 @@ impl LockRequest {
         self
     }
 
-    /// Takes the lock, waiting for it as long as [`wait`](Self::wait) allows. Waiters of one process are served in the order of their first poll.
+    /// Takes the lock, waiting for it as long as [`wait`](Self::wait) allows. Waiters of one process are served in the order of their first poll;
+    /// on a Redis server with lines, processes in the order in which their first waiters came.
     ///
     /// # Errors
     /// [`LockError::Busy`] when somebody else held it until then; [`LockError::Store`] when the store did not answer: at once without
