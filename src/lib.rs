@@ -56,7 +56,8 @@ pub use distlock_core::{
     Acquired, DEFAULT_CONNECT_TIMEOUT, DEFAULT_NAMESPACE, DEFAULT_RESPONSE_TIMEOUT, DEFAULT_TTL,
     FencingToken, HandOver, Hint, HintFuture, Holder, Key, KeyFault, LockError, LockGuard, LockManager,
     LockManagerBuilder, LockRequest, LostReason, MAX_KEY_BYTES, MAX_TTL, MIN_TTL, MemoryStore, OnLost,
-    OwnerToken, Release, Setting, Store, StoreError, StoreErrorKind, StoreFuture, set_default, with_manager,
+    OwnerToken, QuorumStore, Release, Setting, Store, StoreError, StoreErrorKind, StoreFuture, set_default,
+    with_manager,
 };
 /// ```
 /// use std::time::Duration;

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use distlock::{Acquired, FencingToken, Key, MemoryStore, OwnerToken, RedisStore, Store, StoreErrorKind};
+use distlock::{
+    Acquired, FencingToken, Key, MemoryStore, OwnerToken, QuorumStore, RedisStore, Store, StoreErrorKind,
+};
 
 mod common;
 
@@ -92,6 +94,8 @@ async fn contract(store: &dyn Store) {
     assert_eq!(one.fence("c").await, Some(first));
     assert_eq!(two.fence("c").await, None);
     assert!(one.release("c").await);
+    // Who was refused comes back as somebody else.
+    let two = Owner::of(store);
     let second = two.fence("c").await.expect("a token");
     assert!(second > first);
     assert!(two.release("c").await);
@@ -106,6 +110,30 @@ async fn contract(store: &dyn Store) {
 #[tokio::test(start_paused = true)]
 async fn the_memory_store_keeps_the_contract() {
     contract(&MemoryStore::new()).await;
+}
+
+fn quorum_of(nodes: impl IntoIterator<Item = Box<dyn Store>>) -> QuorumStore {
+    QuorumStore::new(nodes.into_iter().enumerate().map(|(at, node)| (format!("node {at}"), node))).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_quorum_keeps_the_contract() {
+    for nodes in [1, 2, 3, 4, 5] {
+        contract(&quorum_of((0..nodes).map(|_| Box::new(MemoryStore::new()) as _))).await;
+    }
+}
+
+#[tokio::test]
+async fn a_quorum_of_redis_servers_keeps_the_contract() {
+    let servers = [(); 3].map(|()| common::RedisServer::start());
+    let store =
+        quorum_of(servers.iter().map(|server| Box::new(RedisStore::open(&server.url()).unwrap()) as _));
+    contract(&store).await;
+    for server in &servers {
+        // What the contract leaves; a minority may be a little behind.
+        let locks = async || server.keys().await.into_iter().filter(|key| key.starts_with("lock:")).count();
+        common::eventually(Duration::from_secs(5), async || locks().await == 4).await;
+    }
 }
 
 #[tokio::test]

@@ -88,10 +88,12 @@ impl<'a> Bid<'a> {
             Ok(Acquired::Granted { fence }) => fence,
             Ok(Acquired::Held { remaining }) => {
                 self.in_line = store.is_in_line(&self.owner);
+                self.begin_anew();
                 return Ok(Attempt::Held { remaining });
             }
             Err(error) => {
                 self.unsettled |= error.outcome_unknown();
+                self.begin_anew();
                 return Err(error);
             }
         };
@@ -112,6 +114,14 @@ impl<'a> Bid<'a> {
             "the grant took {late:?} to arrive, and a ttl of {ttl:?} leaves nothing of that; raise the ttl"
         );
         Err(StoreError::new(StoreErrorKind::TooLate, detail))
+    }
+
+    /// Takes a fresh owner token where nothing is left of the one before: on a quorum, what an attempt that failed has sent may yet arrive in
+    /// the midst of the next one.
+    fn begin_anew(&mut self) {
+        if !self.in_line && !self.unsettled {
+            self.owner = OwnerToken::random();
+        }
     }
 
     pub(crate) fn is_in_line(&self) -> bool {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::{fmt, time::Duration};
 
 #[cfg(feature = "redis")]
-use crate::store::RedisStore;
+use crate::store::{QuorumStore, RedisStore};
 use crate::{
     error::LockError,
     manager::LockManager,
@@ -21,6 +21,7 @@ pub struct LockManagerBuilder {
     ttl: Duration,
     response_timeout: Duration,
     connect_timeout: Duration,
+    restart_delay: Option<Duration>,
 }
 
 enum Place {
@@ -36,6 +37,7 @@ impl LockManagerBuilder {
             ttl: DEFAULT_TTL,
             response_timeout: DEFAULT_RESPONSE_TIMEOUT,
             connect_timeout: DEFAULT_CONNECT_TIMEOUT,
+            restart_delay: None,
         }
     }
 
@@ -76,6 +78,14 @@ impl LockManagerBuilder {
         self
     }
 
+    /// For how long after its start a node of a `redlock://` quorum grants nothing: one that came back without its data would help a second
+    /// owner to a majority. Default: the manager's [`ttl`](Self::ttl). It must not be shorter than the longest ttl that any request
+    /// to these nodes asks for. Zero turns it off: for nodes that keep every lease over a restart (`appendfsync always`).
+    pub fn restart_delay(mut self, delay: Duration) -> Self {
+        self.restart_delay = Some(delay);
+        self
+    }
+
     /// Makes the manager without asking the server, which need not be up: the first lock connects.
     ///
     /// # Errors
@@ -103,7 +113,11 @@ impl LockManagerBuilder {
         check_ttl(self.ttl).map_err(|reason| config(format!("ttl {:?}: {reason}", self.ttl)))?;
         let (store, probe) = match self.place {
             Some(Place::Store(store)) => (store, None),
-            Some(Place::Url(url)) => open(&url, self.response_timeout, self.connect_timeout)?,
+            Some(Place::Url(url)) => {
+                let restart_delay = self.restart_delay.unwrap_or(self.ttl);
+                let timeouts = Timeouts { response: self.response_timeout, connect: self.connect_timeout };
+                open(&url, timeouts, restart_delay)?
+            }
             None => {
                 return Err(config(format!(
                     "no store was named; call `.url(..)` with {KNOWN}, or `.store(..)`"
@@ -122,6 +136,7 @@ impl fmt::Debug for LockManagerBuilder {
             .field("ttl", &self.ttl)
             .field("response_timeout", &self.response_timeout)
             .field("connect_timeout", &self.connect_timeout)
+            .field("restart_delay", &self.restart_delay)
             .finish_non_exhaustive()
     }
 }
@@ -129,13 +144,21 @@ impl fmt::Debug for LockManagerBuilder {
 /// Asks a server whether it answers.
 type Probe = crate::store::StoreFuture<()>;
 
-const KNOWN: &str = "`redis://host[:port][/db]`, `rediss://host[:port][/db]` or `memory://`";
+const KNOWN: &str =
+    "`redis://host[:port][/db]`, `rediss://host[:port][/db]`, `redlock://host[:port],..[/db]` or `memory://`";
+
+#[derive(Clone, Copy)]
+#[cfg_attr(not(feature = "redis"), expect(dead_code, reason = "memory has none"))]
+struct Timeouts {
+    response: Duration,
+    connect: Duration,
+}
 
 /// The store that a URL names. Messages name its scheme only: the rest may hold a password.
 fn open(
     url: &str,
-    response_timeout: Duration,
-    connect_timeout: Duration,
+    timeouts: Timeouts,
+    restart_delay: Duration,
 ) -> Result<(Box<dyn Store>, Option<Probe>), LockError> {
     let Some((scheme, rest)) = url.split_once("://") else {
         return Err(config(format!("the URL has no scheme; write {KNOWN}")));
@@ -151,19 +174,45 @@ fn open(
         )),
         #[cfg(feature = "redis")]
         "redis" | "rediss" => {
-            let store = Arc::new(RedisStore::open_with(url, response_timeout, connect_timeout)?);
+            let store =
+                Arc::new(RedisStore::open_with(url, timeouts.response, timeouts.connect, Duration::ZERO)?);
+            let probe = Arc::clone(&store);
+            Ok((Box::new(store), Some(Box::pin(async move { probe.ping().await }))))
+        }
+        #[cfg(feature = "redis")]
+        "redlock" => {
+            let store = Arc::new(quorum(rest, timeouts, restart_delay)?);
             let probe = Arc::clone(&store);
             Ok((Box::new(store), Some(Box::pin(async move { probe.ping().await }))))
         }
         #[cfg(not(feature = "redis"))]
-        "redis" | "rediss" => {
-            let _ = (response_timeout, connect_timeout);
+        "redis" | "rediss" | "redlock" => {
+            let _ = (timeouts, restart_delay);
             Err(config(format!(
                 "`{scheme}://` needs the feature `redis`, which is on unless default features are off"
             )))
         }
         _ => Err(config(format!("the URL's scheme `{scheme}` is not known; write {KNOWN}"))),
     }
+}
+
+/// The nodes of `[user:password@]host[:port],..[/db]`, which share what they do not name each.
+#[cfg(feature = "redis")]
+fn quorum(rest: &str, timeouts: Timeouts, restart_delay: Duration) -> Result<QuorumStore, LockError> {
+    let (credentials, hosts) = rest.rsplit_once('@').unwrap_or(("", rest));
+    let at = if credentials.is_empty() { "" } else { "@" };
+    let (hosts, database) = hosts.split_once('/').unwrap_or((hosts, ""));
+    let mut nodes: Vec<(String, Box<dyn Store>)> = Vec::new();
+    for host in hosts.split(',') {
+        let url = format!("redis://{credentials}{at}{host}/{database}");
+        let node = RedisStore::open_with(&url, timeouts.response, timeouts.connect, restart_delay)?;
+        let name = node.address();
+        if nodes.iter().any(|(other, _)| *other == name) {
+            return Err(config(format!("the node `{name}` is named twice: it would count as two")));
+        }
+        nodes.push((name, Box::new(node)));
+    }
+    QuorumStore::new(nodes)
 }
 
 fn config(reason: String) -> LockError {

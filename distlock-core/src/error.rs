@@ -192,6 +192,8 @@ pub enum StoreErrorKind {
     Nonsense,
     /// The grant came so late that nothing of its ttl was left.
     TooLate,
+    /// So many nodes of a quorum failed that those that answered decide nothing.
+    NoQuorum,
     /// The manager was [shut down](crate::LockManager::shutdown).
     ShutDown,
 }
@@ -255,6 +257,7 @@ impl StoreError {
                 | StoreErrorKind::TimedOut
                 | StoreErrorKind::Unavailable
                 | StoreErrorKind::ReadOnly
+                | StoreErrorKind::NoQuorum
         )
     }
 

@@ -1,6 +1,11 @@
 //! Validity, owner token and fencing token: arithmetic on a given `now`, no I/O.
 
-use std::{cell::RefCell, fmt, time::Duration};
+use std::{
+    cell::RefCell,
+    fmt,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use tokio::time::Instant;
 use uuid::{Builder, Uuid};
@@ -83,6 +88,27 @@ impl FencingToken {
 impl fmt::Display for FencingToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(&self.0, f)
+    }
+}
+
+/// How far a node lets a quorum's proposal pull its fencing tokens away from its clock, in microseconds.
+pub(crate) const PROPOSAL_REACH: u64 = 100_000;
+
+/// Tells the time of day, in microseconds since 1970, for fencing tokens: nothing else goes by it.
+#[derive(Clone, Default)]
+pub(crate) struct WallClock(Option<Arc<dyn Fn() -> u64 + Send + Sync>>);
+
+impl WallClock {
+    pub(crate) fn of(clock: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(clock)))
+    }
+
+    pub(crate) fn micros(&self) -> u64 {
+        if let Some(clock) = &self.0 {
+            return clock();
+        }
+        let micros = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros());
+        u64::try_from(micros).unwrap_or(u64::MAX)
     }
 }
 

@@ -52,7 +52,7 @@ pub use options::{
 pub use request::LockRequest;
 #[cfg(feature = "redis")]
 pub use store::RedisStore;
-pub use store::{Acquired, HandOver, Hint, HintFuture, Holder, MemoryStore, Store, StoreFuture};
+pub use store::{Acquired, HandOver, Hint, HintFuture, Holder, MemoryStore, QuorumStore, Store, StoreFuture};
 
 /// For the attribute's expansion; not part of the interface.
 #[doc(hidden)]

@@ -21,7 +21,7 @@ use crate::{
     lease::Moment,
     options::Options,
     request::LockRequest,
-    store::{MemoryStore, Store},
+    store::{MemoryStore, QuorumStore, Store},
     waiting::Waiting,
 };
 
@@ -73,6 +73,7 @@ impl LockManager {
     ///
     /// * `redis://[user:password@]host[:port][/db]`: one Redis server; port 6379 unless given
     /// * `rediss://..`: the same over TLS, with the feature `tls`
+    /// * `redlock://[user:password@]host[:port],host[:port],..[/db]`: a quorum of independent servers, best three or five; see [`QuorumStore`]
     /// * `memory://`: this process's memory, excluding nobody outside it
     ///
     /// For settings, or for a server that need not be up yet, use [`builder`](Self::builder).
@@ -95,6 +96,17 @@ impl LockManager {
     /// A manager on a fresh in-memory store, for tests, examples and programs of one process: it excludes nobody outside.
     pub fn in_memory() -> Self {
         Self::assemble(Box::new(MemoryStore::new()), crate::DEFAULT_NAMESPACE.to_owned(), crate::DEFAULT_TTL)
+    }
+
+    /// A manager on a quorum of stores of your own, in place of a `redlock://` URL: see [`QuorumStore`]. What they are called in messages is `node 1`
+    /// and so on; for names, and for settings, give a [`QuorumStore`] to the [`builder`](Self::builder).
+    ///
+    /// # Errors
+    /// [`LockError::Config`] for no node, or more than 64.
+    pub fn quorum(nodes: impl IntoIterator<Item = impl Store>) -> Result<Self, LockError> {
+        let name = |(at, store)| (format!("node {}", at + 1), Box::new(store) as Box<dyn Store>);
+        let store = QuorumStore::new(nodes.into_iter().enumerate().map(name))?;
+        Ok(Self::assemble(Box::new(store), crate::DEFAULT_NAMESPACE.to_owned(), crate::DEFAULT_TTL))
     }
 
     /// A manager over a connection that you made: its timeouts and its reconnecting are yours, and so is keeping the runtime that

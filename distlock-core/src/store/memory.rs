@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
 use tokio::{sync::Notify, time::Instant};
@@ -11,7 +11,7 @@ use tokio::{sync::Notify, time::Instant};
 use super::{Acquired, Hint, HintFuture, Holder, Store, StoreFuture};
 use crate::{
     key::Key,
-    lease::{FencingToken, OwnerToken},
+    lease::{FencingToken, OwnerToken, PROPOSAL_REACH, WallClock},
 };
 
 /// Keeps leases in memory: the store of [`LockManager::in_memory`](crate::LockManager::in_memory), for tests, examples and programs of one process.
@@ -29,6 +29,7 @@ struct State {
     last_fence: u64,
     /// When the map next holds so many keys, those that have lapsed are swept out.
     sweep_at: usize,
+    wall_clock: WallClock,
 }
 
 struct Lease {
@@ -39,6 +40,14 @@ struct Lease {
 }
 
 const FIRST_SWEEP: usize = 1024;
+
+/// Whether an acquire asks for a fencing token.
+#[derive(Clone, Copy)]
+enum Fenced {
+    No,
+    Yes,
+    Proposed(FencingToken),
+}
 
 impl MemoryStore {
     /// A store without leases.
@@ -51,7 +60,14 @@ impl MemoryStore {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn acquire_now(&self, key: Key, owner: OwnerToken, ttl: Duration, fenced: bool) -> Acquired {
+    /// A store with another clock for its fencing tokens, for tests of clocks that are wrong.
+    #[doc(hidden)]
+    pub fn with_wall_clock(clock: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
+        let state = State { wall_clock: WallClock::of(clock), ..State::default() };
+        Self { state: Arc::new(Mutex::new(state)) }
+    }
+
+    fn acquire_now(&self, key: Key, owner: OwnerToken, ttl: Duration, fenced: Fenced) -> Acquired {
         let mut state = self.state();
         let now = Instant::now();
         if let Some(lease) = state.leases.get(&key).filter(|lease| lease.ends > now) {
@@ -62,7 +78,11 @@ impl MemoryStore {
             };
         }
         state.sweep(now);
-        let fence = fenced.then(|| state.next_fence());
+        let fence = match fenced {
+            Fenced::No => None,
+            Fenced::Yes => Some(state.next_fence(None)),
+            Fenced::Proposed(proposal) => Some(state.next_fence(Some(proposal.value()))),
+        };
         let lease = Lease { owner, ends: now + ttl, fence, freed: Arc::default() };
         state.leases.insert(key, lease);
         Acquired::Granted { fence }
@@ -77,6 +97,19 @@ impl MemoryStore {
             }
             _ => false,
         }
+    }
+
+    fn raise_now(&self, key: &Key, owner: &OwnerToken, fence: FencingToken) -> bool {
+        let mut state = self.state();
+        let now = Instant::now();
+        let lease = state.leases.get_mut(key).filter(|lease| lease.owner == *owner && lease.ends > now);
+        // What the key's counter is, as long as its lease is this one.
+        let Some(lease) = lease.filter(|lease| lease.fence.is_none_or(|stored| stored <= fence)) else {
+            return false;
+        };
+        lease.fence = Some(fence);
+        state.last_fence = state.last_fence.max(fence.value());
+        true
     }
 
     fn release_now(&self, key: &Key, owner: &OwnerToken) -> bool {
@@ -95,9 +128,11 @@ impl MemoryStore {
 impl State {
     /// One counter serves all keys: what rises over all of them rises for each. The clock's part keeps tokens rising over a
     /// restart of the process, as it does on Redis.
-    fn next_fence(&mut self) -> FencingToken {
-        let micros = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros());
-        self.last_fence = (self.last_fence + 1).max(u64::try_from(micros).unwrap_or(u64::MAX));
+    fn next_fence(&mut self, proposal: Option<u64>) -> FencingToken {
+        let now = self.wall_clock.micros();
+        let wanted = proposal
+            .map_or(now, |fence| fence.clamp(now.saturating_sub(PROPOSAL_REACH), now + PROPOSAL_REACH));
+        self.last_fence = (self.last_fence + 1).max(wanted);
         FencingToken::new(self.last_fence)
     }
 
@@ -113,7 +148,24 @@ impl State {
 impl Store for MemoryStore {
     fn acquire(&self, key: &Key, owner: &OwnerToken, ttl: Duration, fenced: bool) -> StoreFuture<Acquired> {
         let (store, key, owner) = (self.clone(), key.clone(), *owner);
+        let fenced = if fenced { Fenced::Yes } else { Fenced::No };
         Box::pin(async move { Ok(store.acquire_now(key, owner, ttl, fenced)) })
+    }
+
+    fn acquire_proposed(
+        &self,
+        key: &Key,
+        owner: &OwnerToken,
+        ttl: Duration,
+        proposal: FencingToken,
+    ) -> StoreFuture<Acquired> {
+        let (store, key, owner) = (self.clone(), key.clone(), *owner);
+        Box::pin(async move { Ok(store.acquire_now(key, owner, ttl, Fenced::Proposed(proposal))) })
+    }
+
+    fn raise_fence(&self, key: &Key, owner: &OwnerToken, fence: FencingToken) -> StoreFuture<bool> {
+        let (store, key, owner) = (self.clone(), key.clone(), *owner);
+        Box::pin(async move { Ok(store.raise_now(&key, &owner, fence)) })
     }
 
     fn renew(&self, key: &Key, owner: &OwnerToken, ttl: Duration) -> StoreFuture<bool> {

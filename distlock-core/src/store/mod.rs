@@ -3,16 +3,18 @@
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use crate::{
-    error::StoreError,
+    error::{StoreError, StoreErrorKind},
     key::Key,
     lease::{FencingToken, Moment, OwnerToken},
 };
 
 mod memory;
+mod quorum;
 #[cfg(feature = "redis")]
 pub(crate) mod redis;
 
 pub use memory::MemoryStore;
+pub use quorum::QuorumStore;
 #[cfg(feature = "redis")]
 pub use redis::RedisStore;
 
@@ -83,8 +85,32 @@ impl Holder {
 pub trait Store: Send + Sync + 'static {
     /// Takes the key for `ttl` if nobody has it, or says what is left of the holder's lease.
     ///
-    /// An owner that has the key already is granted it again, with the same fencing token: it is its own acquire, sent twice.
+    /// An owner that has the key already is granted it again, with the same fencing token: it is its own acquire, sent twice. One that was refused
+    /// takes a fresh owner token before it asks again, unless it [stands in line](Self::is_in_line): a quorum is still releasing what a few of its
+    /// nodes had granted.
     fn acquire(&self, key: &Key, owner: &OwnerToken, ttl: Duration, fenced: bool) -> StoreFuture<Acquired>;
+
+    /// As [`acquire`](Self::acquire) with a fencing token, for a quorum, whose nodes are to draw one number: `proposal`, kept within 100 ms of
+    /// the store's own clock, unless a higher one was drawn or raised before. A store that ignores the proposal, as the default does,
+    /// costs the quorum a second round trip.
+    fn acquire_proposed(
+        &self,
+        key: &Key,
+        owner: &OwnerToken,
+        ttl: Duration,
+        _proposal: FencingToken,
+    ) -> StoreFuture<Acquired> {
+        self.acquire(key, owner, ttl, true)
+    }
+
+    /// Raises the key's fencing counter to `fence`, for a quorum; false, and no change, when the key is not the owner's or the counter is higher.
+    /// What it raised to once, the owner's [`acquire_proposed`](Self::acquire_proposed) sent again answers. The default refuses: a store without it
+    /// is no node for fenced locks.
+    fn raise_fence(&self, _key: &Key, _owner: &OwnerToken, _fence: FencingToken) -> StoreFuture<bool> {
+        let detail =
+            "this store cannot raise a fencing token, so that it is no node for fenced locks on a quorum";
+        Box::pin(std::future::ready(Err(StoreError::new(StoreErrorKind::Refused, detail))))
+    }
 
     /// Lets the owner's lease last `ttl` from now; false, and no change, when the key is not the owner's. It never creates the key.
     fn renew(&self, key: &Key, owner: &OwnerToken, ttl: Duration) -> StoreFuture<bool>;
@@ -121,39 +147,67 @@ pub trait Store: Send + Sync + 'static {
     }
 }
 
-impl<S: Store + ?Sized> Store for Arc<S> {
-    fn acquire(&self, key: &Key, owner: &OwnerToken, ttl: Duration, fenced: bool) -> StoreFuture<Acquired> {
-        (**self).acquire(key, owner, ttl, fenced)
-    }
+/// A pointer to a store is that store.
+macro_rules! by_pointer {
+    ($pointer:ident) => {
+        impl<S: Store + ?Sized> Store for $pointer<S> {
+            fn acquire(
+                &self,
+                key: &Key,
+                owner: &OwnerToken,
+                ttl: Duration,
+                fenced: bool,
+            ) -> StoreFuture<Acquired> {
+                (**self).acquire(key, owner, ttl, fenced)
+            }
 
-    fn renew(&self, key: &Key, owner: &OwnerToken, ttl: Duration) -> StoreFuture<bool> {
-        (**self).renew(key, owner, ttl)
-    }
+            fn acquire_proposed(
+                &self,
+                key: &Key,
+                owner: &OwnerToken,
+                ttl: Duration,
+                proposal: FencingToken,
+            ) -> StoreFuture<Acquired> {
+                (**self).acquire_proposed(key, owner, ttl, proposal)
+            }
 
-    fn release(&self, key: &Key, owner: &OwnerToken) -> StoreFuture<bool> {
-        (**self).release(key, owner)
-    }
+            fn raise_fence(&self, key: &Key, owner: &OwnerToken, fence: FencingToken) -> StoreFuture<bool> {
+                (**self).raise_fence(key, owner, fence)
+            }
 
-    fn inspect(&self, key: &Key) -> StoreFuture<Option<Holder>> {
-        (**self).inspect(key)
-    }
+            fn renew(&self, key: &Key, owner: &OwnerToken, ttl: Duration) -> StoreFuture<bool> {
+                (**self).renew(key, owner, ttl)
+            }
 
-    fn stand_in_line(
-        &self,
-        key: &Key,
-        owner: &OwnerToken,
-        ttl: Duration,
-        fenced: bool,
-        contended: bool,
-    ) -> StoreFuture<Acquired> {
-        (**self).stand_in_line(key, owner, ttl, fenced, contended)
-    }
+            fn release(&self, key: &Key, owner: &OwnerToken) -> StoreFuture<bool> {
+                (**self).release(key, owner)
+            }
 
-    fn is_in_line(&self, owner: &OwnerToken) -> bool {
-        (**self).is_in_line(owner)
-    }
+            fn inspect(&self, key: &Key) -> StoreFuture<Option<Holder>> {
+                (**self).inspect(key)
+            }
 
-    fn hint(&self, key: &Key, owner: &OwnerToken) -> HintFuture {
-        (**self).hint(key, owner)
-    }
+            fn stand_in_line(
+                &self,
+                key: &Key,
+                owner: &OwnerToken,
+                ttl: Duration,
+                fenced: bool,
+                contended: bool,
+            ) -> StoreFuture<Acquired> {
+                (**self).stand_in_line(key, owner, ttl, fenced, contended)
+            }
+
+            fn is_in_line(&self, owner: &OwnerToken) -> bool {
+                (**self).is_in_line(owner)
+            }
+
+            fn hint(&self, key: &Key, owner: &OwnerToken) -> HintFuture {
+                (**self).hint(key, owner)
+            }
+        }
+    };
 }
+
+by_pointer!(Arc);
+by_pointer!(Box);

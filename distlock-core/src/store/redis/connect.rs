@@ -12,7 +12,10 @@ use redis::{
     AsyncConnectionConfig, Client, ProtocolVersion, RedisError,
     aio::{ConnectionLike, MultiplexedConnection},
 };
-use tokio::{sync::OnceCell, time::timeout};
+use tokio::{
+    sync::OnceCell,
+    time::{Instant, timeout},
+};
 
 use super::{failure::classify, line::Line};
 use crate::{
@@ -46,6 +49,11 @@ pub trait Connect: Send + Sync + 'static {
     /// Hears that the server has no lines.
     fn lacks_lines(&self, _error: &StoreError) {}
 
+    /// How long the server is to grant nothing over this connection yet, because it may have come back without its data.
+    fn stays_out(&self, _origin: &Self::Origin) -> Option<Duration> {
+        None
+    }
+
     /// Hears of each failure over a connection, which may have to be given up although nobody has closed it.
     fn failed(&self, _origin: &Self::Origin, _error: &StoreError) {}
 }
@@ -59,14 +67,29 @@ pub struct PerRuntimeConnection {
     config: AsyncConnectionConfig,
     /// The longest that a connection may take to be ready.
     patience: Duration,
-    connections: Arc<PerRuntime<Arc<OnceCell<MultiplexedConnection>>>>,
+    connections: Arc<PerRuntime<Arc<OnceCell<Connection>>>>,
+    /// How long a server grants nothing after its start.
+    restart_delay: Duration,
     lines: Arc<PerRuntime<Arc<Line>>>,
     /// Whether the server was found to have no lines.
     lacks_lines: AtomicBool,
 }
 
+/// A connection that was made.
+#[derive(Clone)]
+pub struct Connection {
+    commands: MultiplexedConnection,
+    /// When the server grants leases again.
+    grants_from: Option<Instant>,
+}
+
 impl PerRuntimeConnection {
-    pub(crate) fn new(client: Client, response_timeout: Duration, connect_timeout: Duration) -> Self {
+    pub(crate) fn new(
+        client: Client,
+        response_timeout: Duration,
+        connect_timeout: Duration,
+        restart_delay: Duration,
+    ) -> Self {
         let config = AsyncConnectionConfig::new()
             .set_response_timeout(Some(response_timeout))
             .set_connection_timeout(Some(connect_timeout));
@@ -75,9 +98,24 @@ impl PerRuntimeConnection {
             config,
             patience: connect_timeout,
             connections: Arc::default(),
+            restart_delay,
             lines: Arc::default(),
             lacks_lines: AtomicBool::new(false),
         }
+    }
+
+    async fn connect(&self) -> Result<Connection, RedisError> {
+        let mut commands = self.client.get_multiplexed_async_connection_with_config(&self.config).await?;
+        let mut grants_from = None;
+        if !self.restart_delay.is_zero() {
+            let info: String = redis::cmd("INFO").arg("server").query_async(&mut commands).await?;
+            let uptime =
+                info.lines().find_map(|line| line.strip_prefix("uptime_in_seconds:")?.trim().parse().ok());
+            // In whole seconds, rounded down: it may be left out for up to a second longer than it has to be.
+            let rest = self.restart_delay.saturating_sub(Duration::from_secs(uptime.unwrap_or(0)));
+            grants_from = Some(Instant::now() + rest);
+        }
+        Ok(Connection { commands, grants_from })
     }
 
     /// Host and port, for messages: no user name, no password.
@@ -88,12 +126,17 @@ impl PerRuntimeConnection {
 
 impl Connect for PerRuntimeConnection {
     type Connection = MultiplexedConnection;
-    type Origin = Arc<OnceCell<MultiplexedConnection>>;
+    type Origin = Arc<OnceCell<Connection>>;
 
     async fn connection(&self) -> Result<(Self::Connection, Self::Origin), StoreError> {
         let cell = self.connections.get_or_make(|| Ok(Arc::default()))?;
-        let connect = || self.client.get_multiplexed_async_connection_with_config(&self.config);
-        Ok((made(&cell, self.patience, connect).await?, cell))
+        let connection = made(&cell, self.patience, || self.connect()).await?;
+        Ok((connection.commands, cell))
+    }
+
+    fn stays_out(&self, origin: &Self::Origin) -> Option<Duration> {
+        let rest = origin.get()?.grants_from?.saturating_duration_since(Instant::now());
+        Some(rest).filter(|rest| !rest.is_zero())
     }
 
     fn line(&self) -> Option<Arc<Line>> {

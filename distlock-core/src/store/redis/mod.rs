@@ -34,9 +34,11 @@ const RELEASE_LUA: &str =
     concat!(include_str!("release.lua"), include_str!("hand_over.lua"), include_str!("release_in_line.lua"));
 const STAND_IN_LINE_LUA: &str = concat!(include_str!("hand_over.lua"), include_str!("stand_in_line.lua"));
 const ACQUIRE_FENCED_LUA: &str = include_str!("acquire_fenced.lua");
+const RAISE_FENCE_LUA: &str = include_str!("raise_fence.lua");
 static RENEW: Script = Script::new(RENEW_LUA, || Script::sha1(RENEW_LUA));
 static RELEASE: Script = Script::new(RELEASE_LUA, || Script::sha1(RELEASE_LUA));
 static STAND_IN_LINE: Script = Script::new(STAND_IN_LINE_LUA, || Script::sha1(STAND_IN_LINE_LUA));
+static RAISE_FENCE: Script = Script::new(RAISE_FENCE_LUA, || Script::sha1(RAISE_FENCE_LUA));
 static ACQUIRE_FENCED: Script = Script::new(ACQUIRE_FENCED_LUA, || Script::sha1(ACQUIRE_FENCED_LUA));
 
 /// How long a key's fence outlives its last grant; after that the server's clock keeps tokens rising.
@@ -59,19 +61,28 @@ struct Shared<C> {
     has_released: AtomicBool,
 }
 
+/// What a connection is wanted for.
+#[derive(Clone, Copy, PartialEq)]
+enum Purpose {
+    /// A lease that may be granted.
+    Grant,
+    Other,
+}
+
 impl RedisStore {
     /// The store at a `redis://` or `rediss://` URL, with the default timeouts. Nothing is sent: the first use connects.
     ///
     /// # Errors
     /// [`LockError::Config`] for a URL that is not understood.
     pub fn open(url: &str) -> Result<Self, LockError> {
-        Self::open_with(url, DEFAULT_RESPONSE_TIMEOUT, DEFAULT_CONNECT_TIMEOUT)
+        Self::open_with(url, DEFAULT_RESPONSE_TIMEOUT, DEFAULT_CONNECT_TIMEOUT, Duration::ZERO)
     }
 
     pub(crate) fn open_with(
         url: &str,
         response_timeout: Duration,
         connect_timeout: Duration,
+        restart_delay: Duration,
     ) -> Result<Self, LockError> {
         let config = |reason| LockError::Config { key: String::new(), reason };
         for (name, timeout) in [("response_timeout", response_timeout), ("connect_timeout", connect_timeout)]
@@ -92,7 +103,12 @@ impl RedisStore {
                 "the Redis URL is not valid ({what}); write redis://[user:password@]host[:port][/db]"
             ))
         })?;
-        Ok(Self::new(PerRuntimeConnection::new(client, response_timeout, connect_timeout)))
+        Ok(Self::new(PerRuntimeConnection::new(client, response_timeout, connect_timeout, restart_delay)))
+    }
+
+    /// Host and port, for messages.
+    pub(crate) fn address(&self) -> String {
+        self.shared.connect.address()
     }
 
     /// Asks whether the server answers.
@@ -101,7 +117,7 @@ impl RedisStore {
             let (mut connection, _) = self.shared.connect.connection().await?;
             redis::cmd("PING").query_async::<()>(&mut connection).await.map_err(classify)
         };
-        ping.await.map_err(|error| error.at(&self.shared.connect.address()))
+        ping.await.map_err(|error| error.at(&self.address()))
     }
 }
 
@@ -113,6 +129,7 @@ impl<C: Connect> RedisStore<C> {
     /// A future that owns its connection, key and owner token: see [`StoreFuture`].
     fn with_connection<T, F>(
         &self,
+        purpose: Purpose,
         operation: impl FnOnce(C::Connection) -> F + Send + 'static,
     ) -> StoreFuture<T>
     where
@@ -122,6 +139,14 @@ impl<C: Connect> RedisStore<C> {
         // The connection is looked up at the first poll: it belongs to the runtime that polls.
         Box::pin(async move {
             let (connection, origin) = shared.connect.connection().await?;
+            if purpose == Purpose::Grant
+                && let Some(rest) = shared.connect.stays_out(&origin)
+            {
+                let detail = format!(
+                    "the server was started a short time ago, perhaps without its data, and grants nothing for another {rest:.0?} (restart_delay)"
+                );
+                return Err(StoreError::new(StoreErrorKind::Unavailable, detail));
+            }
             operation(connection).await.inspect_err(|error| shared.connect.failed(&origin, error))
         })
     }
@@ -130,14 +155,37 @@ impl<C: Connect> RedisStore<C> {
 impl<C: Connect> Store for RedisStore<C> {
     fn acquire(&self, key: &Key, owner: &OwnerToken, ttl: Duration, fenced: bool) -> StoreFuture<Acquired> {
         let (key, owner) = (key.clone(), *owner);
-        self.with_connection(move |mut connection| async move {
+        self.with_connection(Purpose::Grant, move |mut connection| async move {
             acquire(&mut connection, &key, &owner, ttl, fenced).await
+        })
+    }
+
+    fn acquire_proposed(
+        &self,
+        key: &Key,
+        owner: &OwnerToken,
+        ttl: Duration,
+        proposal: FencingToken,
+    ) -> StoreFuture<Acquired> {
+        let (key, owner) = (key.clone(), *owner);
+        self.with_connection(Purpose::Grant, move |mut connection| async move {
+            acquire_fenced(&mut connection, &key, &owner, ttl, Some(proposal)).await
+        })
+    }
+
+    fn raise_fence(&self, key: &Key, owner: &OwnerToken, fence: FencingToken) -> StoreFuture<bool> {
+        let (key, owner) = (key.clone(), *owner);
+        self.with_connection(Purpose::Other, move |mut connection| async move {
+            let mut text = [0; 36];
+            let args = (owner.encode(&mut text), fence.value(), millis(FENCE_TTL));
+            let keys = [key.as_str(), &fence_key(&key)];
+            owned(RAISE_FENCE.run(&mut connection, First::ByHash, &keys, args).await)
         })
     }
 
     fn renew(&self, key: &Key, owner: &OwnerToken, ttl: Duration) -> StoreFuture<bool> {
         let (key, owner) = (key.clone(), *owner);
-        self.with_connection(move |mut connection| async move {
+        self.with_connection(Purpose::Other, move |mut connection| async move {
             let mut text = [0; 36];
             let args = (owner.encode(&mut text), millis(ttl));
             owned(RENEW.run(&mut connection, First::ByHash, &[key.as_str()], args).await)
@@ -208,7 +256,7 @@ impl<C: Connect> Store for RedisStore<C> {
 
     fn inspect(&self, key: &Key) -> StoreFuture<Option<Holder>> {
         let key = key.clone();
-        self.with_connection(move |mut connection| async move {
+        self.with_connection(Purpose::Other, move |mut connection| async move {
             Ok(look(&mut connection, &key).await?.map(|(_, holder)| holder))
         })
     }
@@ -223,7 +271,7 @@ async fn acquire(
     fenced: bool,
 ) -> Result<Acquired, StoreError> {
     if fenced {
-        return acquire_fenced(connection, key, owner, ttl).await;
+        return acquire_fenced(connection, key, owner, ttl, None).await;
     }
     if set(connection, key, owner, ttl).await? {
         return Ok(Acquired::Granted { fence: None });
@@ -305,9 +353,11 @@ async fn acquire_fenced(
     key: &Key,
     owner: &OwnerToken,
     ttl: Duration,
+    proposal: Option<FencingToken>,
 ) -> Result<Acquired, StoreError> {
     let mut text = [0; 36];
-    let args = (owner.encode(&mut text), millis(ttl), millis(FENCE_TTL.max(ttl)));
+    let proposal = proposal.map(|fence| fence.value().to_string()).unwrap_or_default();
+    let args = (owner.encode(&mut text), millis(ttl), millis(FENCE_TTL.max(ttl)), proposal);
     let keys = [key.as_str(), &fence_key(key)];
     match ACQUIRE_FENCED.run(connection, First::ByHash, &keys, args).await.map_err(classify)? {
         (1, fence) => granted(fence, true),
@@ -353,7 +403,7 @@ fn owned(answer: RedisResult<i64>) -> Result<bool, StoreError> {
     match answer.map_err(classify) {
         Ok(0) => Ok(false),
         Ok(1) => Ok(true),
-        Ok(_) => Err(nonsense("renew and release answer 0 or 1")),
+        Ok(_) => Err(nonsense("renewals, releases and raises answer 0 or 1")),
         Err(error) if error.kind() == StoreErrorKind::WrongType => Ok(false),
         Err(error) => Err(error),
     }

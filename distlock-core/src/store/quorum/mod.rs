@@ -1,0 +1,437 @@
+//! Leases on a majority of independent stores: Redlock, with fencing tokens that rise across the quorum.
+//!
+//! Each operation goes to all nodes at once and is decided as soon as a majority has answered either way. The nodes that have not answered
+//! by then are seen to in the background: a release is sent to a node only after that node has answered the acquire, because otherwise
+//! it might overtake it, and the late grant would stay until its ttl.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use futures_util::{
+    future::select_all,
+    stream::{FuturesUnordered, StreamExt},
+};
+use tokio::{sync::Notify, time::Instant};
+
+use super::{Acquired, HintFuture, Holder, Store, StoreFuture};
+use crate::{
+    error::{LockError, StoreError},
+    key::Key,
+    lease::{FencingToken, OwnerToken, WallClock},
+};
+
+mod ballot;
+mod node;
+
+use ballot::{Ballot, MOST_NODES, Nodes, Verdict, free_in, highest, majority};
+use node::Node;
+
+/// Keeps leases on a majority of independent stores, its nodes: none of them alone can lose a lease or hold one up.
+///
+/// The majority is of the nodes configured, N/2 + 1 of N, so that two majorities always meet. Take three or five nodes that fail
+/// independently and replicate nothing to each other; an even number survives no more failures than the odd one below it.
+///
+/// It excludes others as long as, at any time, no more than a minority of the nodes has lost its data within the last ttl, and the clocks
+/// run at about the same speed. Fencing tokens rise from grant to grant whatever the leases do: see the guarantees in the project's
+/// documentation.
+pub struct QuorumStore {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    nodes: Vec<Arc<Node>>,
+    /// Acquires that some node has not answered, or has failed so that it may yet grant.
+    open: Mutex<HashMap<OwnerToken, Arc<Open>>>,
+    /// The highest fencing token that was granted here, over all keys.
+    highest: AtomicU64,
+    /// The longest ttl asked for, in ms: after it, nothing is left of whatever was not released.
+    longest_ttl: AtomicU64,
+    wall_clock: WallClock,
+}
+
+/// An acquire that was not answered by every node before it was decided.
+#[derive(Default)]
+struct Open {
+    /// Were not asked, because they were down.
+    left_out: Nodes,
+    answers: Mutex<Answers>,
+    /// Told of each answer.
+    answered: Notify,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Answers {
+    /// Have not answered.
+    to_come: Nodes,
+    /// Have failed, and may yet grant.
+    unsettled: Nodes,
+}
+
+impl Open {
+    fn answers(&self) -> MutexGuard<'_, Answers> {
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until a node has answered.
+    async fn answer_of(&self, at: usize) {
+        loop {
+            let answered = self.answered.notified();
+            if !self.answers().to_come.has(at) {
+                return;
+            }
+            answered.await;
+        }
+    }
+}
+
+/// Questions under way.
+type Asked<F> = FuturesUnordered<F>;
+
+impl QuorumStore {
+    /// A quorum of these nodes, each with a name for messages, which must hold no secrets.
+    ///
+    /// # Errors
+    /// [`LockError::Config`] for no node, or more than 64.
+    pub fn new(nodes: impl IntoIterator<Item = (String, Box<dyn Store>)>) -> Result<Self, LockError> {
+        Self::with_wall_clock(nodes, WallClock::default())
+    }
+
+    /// The same with another clock for proposals of fencing tokens, for tests of clocks that are wrong.
+    #[doc(hidden)]
+    pub fn with_clock(
+        nodes: impl IntoIterator<Item = (String, Box<dyn Store>)>,
+        clock: impl Fn() -> u64 + Send + Sync + 'static,
+    ) -> Result<Self, LockError> {
+        Self::with_wall_clock(nodes, WallClock::of(clock))
+    }
+
+    /// Asks whether a majority answers.
+    #[cfg(feature = "redis")]
+    pub(crate) async fn ping(&self) -> Result<(), StoreError> {
+        self.inspect(&Key::stored("", node::PROBE)).await.map(drop)
+    }
+
+    fn with_wall_clock(
+        nodes: impl IntoIterator<Item = (String, Box<dyn Store>)>,
+        wall_clock: WallClock,
+    ) -> Result<Self, LockError> {
+        let nodes: Vec<_> = nodes.into_iter().map(|(name, store)| Node::new(name, store)).collect();
+        if !(1..=MOST_NODES).contains(&nodes.len()) {
+            let reason = format!(
+                "a quorum of {} nodes; name 1 to {MOST_NODES}, best three or five that fail independently",
+                nodes.len()
+            );
+            return Err(LockError::Config { key: String::new(), reason });
+        }
+        let inner = Inner {
+            nodes,
+            open: Mutex::default(),
+            highest: AtomicU64::new(0),
+            longest_ttl: AtomicU64::new(0),
+            wall_clock,
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+}
+
+impl Inner {
+    /// Asks all nodes but some, and those that are down; after a node's answer to an earlier question that is open.
+    fn ask_all<T, Q>(
+        &self,
+        but: Nodes,
+        after: Option<&Arc<Open>>,
+        ballot: &mut Ballot,
+        question: Q,
+    ) -> Asked<impl Future<Output = (usize, Result<T, StoreError>)> + Send + use<T, Q>>
+    where
+        T: Send + 'static,
+        Q: Fn(&dyn Store) -> StoreFuture<T> + Clone + Send + Sync + 'static,
+    {
+        let asked = FuturesUnordered::new();
+        for (at, node) in self.nodes.iter().enumerate().filter(|(at, _)| !but.has(*at)) {
+            if node.is_down() {
+                ballot.cast(at, Err(node.left_out()));
+            } else {
+                let (node, question, after) = (Arc::clone(node), question.clone(), after.cloned());
+                asked.push(async move {
+                    if let Some(open) = after {
+                        open.answer_of(at).await;
+                    }
+                    (at, node.ask(question).await)
+                });
+            }
+        }
+        asked
+    }
+
+    async fn acquire(
+        self: &Arc<Self>,
+        key: &Key,
+        owner: &OwnerToken,
+        ttl: Duration,
+        fenced: bool,
+    ) -> Result<Acquired, StoreError> {
+        self.longest_ttl.fetch_max(u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        let proposal = fenced.then(|| self.propose());
+        let mut ballot = Ballot::new(self.nodes.len());
+        let (of, by) = (key.clone(), *owner);
+        let mut asked = self.ask_all(Nodes::default(), None, &mut ballot, move |store| match proposal {
+            Some(proposal) => store.acquire_proposed(&of, &by, ttl, proposal),
+            None => store.acquire(&of, &by, ttl, false),
+        });
+        let left_out = ballot.failed();
+        let (mut grants, mut held, mut unsettled) = (Vec::new(), Vec::new(), Nodes::default());
+        let verdict = decide(&mut ballot, &mut asked, |at, answer| match answer {
+            Ok(Acquired::Granted { fence }) => {
+                grants.extend(fence.map(|fence| (at, fence)));
+                Ok(true)
+            }
+            Ok(Acquired::Held { remaining }) => {
+                held.push(remaining);
+                Ok(false)
+            }
+            Err(error) => {
+                if error.outcome_unknown() {
+                    unsettled = unsettled.with(at);
+                }
+                Err(error)
+            }
+        })
+        .await;
+        self.leave_open(owner, left_out, Answers { to_come: ballot.to_come(), unsettled }, asked);
+        let granted = match verdict {
+            Verdict::Yes if fenced => self.agree(key, owner, &grants).await,
+            Verdict::Yes => return Ok(Acquired::Granted { fence: None }),
+            Verdict::No => Ok(None),
+            // Contenders have divided the nodes among them.
+            Verdict::Unknown if ballot.is_quorate() => Ok(None),
+            Verdict::Unknown => Err(self.no_quorum(ballot)),
+        };
+        if let Ok(Some(fence)) = granted {
+            return Ok(Acquired::Granted { fence: Some(fence) });
+        }
+        // Nothing may be left of an attempt that failed: others need these nodes.
+        let _ = self.release(key, owner).await;
+        granted.map(|_| Acquired::Held { remaining: free_in(self.nodes.len(), held) })
+    }
+
+    /// What all nodes are to draw, if they can: this host's clock, or one more than what has been seen.
+    fn propose(&self) -> FencingToken {
+        let seen = self.highest.load(Ordering::Relaxed);
+        FencingToken::new(self.wall_clock.micros().max(seen + 1))
+    }
+
+    /// Makes the nodes agree on one token: a majority has to have stored exactly that, so that whoever comes later meets it. `None` when a
+    /// majority will not.
+    async fn agree(
+        self: &Arc<Self>,
+        key: &Key,
+        owner: &OwnerToken,
+        grants: &[(usize, FencingToken)],
+    ) -> Result<Option<FencingToken>, StoreError> {
+        let Some((fence, exact)) = highest(grants) else { return Ok(None) };
+        self.highest.fetch_max(fence.value(), Ordering::Relaxed);
+        if exact.count() >= majority(self.nodes.len()) {
+            return Ok(Some(fence));
+        }
+        let mut ballot = Ballot::new(self.nodes.len());
+        for at in exact.iter() {
+            ballot.cast(at, Ok(true));
+        }
+        let (of, by) = (key.clone(), *owner);
+        let raise = move |store: &dyn Store| store.raise_fence(&of, &by, fence);
+        let asked = self.ask_all(exact, None, &mut ballot, raise);
+        Ok(self.conclude(ballot, asked).await?.then_some(fence))
+    }
+
+    /// Asks all, until a majority has said yes or cannot any more.
+    async fn renew(
+        self: &Arc<Self>,
+        key: &Key,
+        owner: &OwnerToken,
+        ttl: Duration,
+    ) -> Result<bool, StoreError> {
+        let mut ballot = Ballot::new(self.nodes.len());
+        let (of, by) = (key.clone(), *owner);
+        let asked =
+            self.ask_all(Nodes::default(), None, &mut ballot, move |store| store.renew(&of, &by, ttl));
+        self.conclude(ballot, asked).await
+    }
+
+    /// Releases on each node after that node has answered the acquire: a release that overtook it would leave the late grant to its ttl.
+    async fn release(self: &Arc<Self>, key: &Key, owner: &OwnerToken) -> Result<bool, StoreError> {
+        let open = self.open().get(owner).cloned();
+        let left_out = open.as_ref().map_or(Nodes::default(), |open| open.left_out);
+        let mut ballot = Ballot::new(self.nodes.len());
+        for at in left_out.iter() {
+            ballot.cast(at, Ok(false));
+        }
+        let (of, by) = (key.clone(), *owner);
+        let mut asked =
+            self.ask_all(left_out, open.as_ref(), &mut ballot, move |store| store.release(&of, &by));
+        let (inner, of, by) = (Arc::clone(self), key.clone(), *owner);
+        let see = move |at, answer: Result<bool, StoreError>| {
+            let unsettled = open.as_ref().is_some_and(|open| open.answers().unsettled.has(at));
+            if unsettled || answer.is_err() {
+                inner.see_off(at, &of, &by, unsettled);
+            }
+            answer
+        };
+        for at in ballot.failed().iter() {
+            // It may have granted before it went down.
+            let _ = see(at, Err(self.nodes[at].left_out()));
+        }
+        let verdict = decide(&mut ballot, &mut asked, &see).await;
+        let (inner, by) = (Arc::clone(self), *owner);
+        let end = move || drop(inner.open().remove(&by));
+        if asked.is_empty() {
+            end();
+        } else {
+            tokio::spawn(async move {
+                while let Some((at, answer)) = asked.next().await {
+                    let _ = see(at, answer);
+                }
+                end();
+            });
+        }
+        self.announce(verdict, ballot)
+    }
+
+    /// Sees a question to its end by a yes or no, and what comes after that in the background: a node that hangs is to be found out.
+    async fn conclude<F>(&self, mut ballot: Ballot, mut asked: Asked<F>) -> Result<bool, StoreError>
+    where
+        F: Future<Output = (usize, Result<bool, StoreError>)> + Send + 'static,
+    {
+        let verdict = decide(&mut ballot, &mut asked, |_, answer| answer).await;
+        if !asked.is_empty() {
+            tokio::spawn(async move { while asked.next().await.is_some() {} });
+        }
+        self.announce(verdict, ballot)
+    }
+
+    fn announce(&self, verdict: Verdict, ballot: Ballot) -> Result<bool, StoreError> {
+        match verdict {
+            Verdict::Yes => Ok(true),
+            Verdict::No => Ok(false),
+            Verdict::Unknown => Err(self.no_quorum(ballot)),
+        }
+    }
+
+    fn no_quorum(&self, ballot: Ballot) -> StoreError {
+        ballot.error(|at| &self.nodes[at].name)
+    }
+
+    /// Notes what an acquire leaves open, and sees to the answers that are still to come.
+    fn leave_open<F>(
+        self: &Arc<Self>,
+        owner: &OwnerToken,
+        left_out: Nodes,
+        answers: Answers,
+        mut asked: Asked<F>,
+    ) where
+        F: Future<Output = (usize, Result<Acquired, StoreError>)> + Send + 'static,
+    {
+        if answers.to_come.and(answers.unsettled).and(left_out).is_empty() {
+            return;
+        }
+        let open = Arc::new(Open { left_out, answers: Mutex::new(answers), answered: Notify::new() });
+        self.open().insert(*owner, Arc::clone(&open));
+        if asked.is_empty() {
+            return;
+        }
+        let (inner, owner) = (Arc::clone(self), *owner);
+        tokio::spawn(async move {
+            while let Some((at, answer)) = asked.next().await {
+                let mut answers = open.answers();
+                answers.to_come = answers.to_come.but(Nodes::default().with(at));
+                if answer.is_err_and(|error| error.outcome_unknown()) {
+                    answers.unsettled = answers.unsettled.with(at);
+                }
+                let nothing_left = answers.unsettled.and(open.left_out).is_empty();
+                drop(answers);
+                open.answered.notify_waiters();
+                if asked.is_empty() && nothing_left {
+                    inner.open().remove(&owner);
+                }
+            }
+        });
+    }
+
+    /// Has a node's key released in the background.
+    fn see_off(&self, at: usize, key: &Key, owner: &OwnerToken, unsettled: bool) {
+        let (node, key, owner) = (Arc::clone(&self.nodes[at]), key.clone(), *owner);
+        let until = Instant::now() + Duration::from_millis(self.longest_ttl.load(Ordering::Relaxed));
+        tokio::spawn(async move { node.see_off(key, owner, until, unsettled).await });
+    }
+
+    fn open(&self) -> MutexGuard<'_, HashMap<OwnerToken, Arc<Open>>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Counts answers as they come, until they decide.
+async fn decide<T, F: Future<Output = (usize, T)>>(
+    ballot: &mut Ballot,
+    asked: &mut Asked<F>,
+    mut count: impl FnMut(usize, T) -> Result<bool, StoreError>,
+) -> Verdict {
+    loop {
+        if let Some(verdict) = ballot.verdict() {
+            return verdict;
+        }
+        let Some((at, answer)) = asked.next().await else { return Verdict::Unknown };
+        ballot.cast(at, count(at, answer));
+    }
+}
+
+impl Store for QuorumStore {
+    fn acquire(&self, key: &Key, owner: &OwnerToken, ttl: Duration, fenced: bool) -> StoreFuture<Acquired> {
+        let (inner, key, owner) = (Arc::clone(&self.inner), key.clone(), *owner);
+        Box::pin(async move { inner.acquire(&key, &owner, ttl, fenced).await })
+    }
+
+    fn renew(&self, key: &Key, owner: &OwnerToken, ttl: Duration) -> StoreFuture<bool> {
+        let (inner, key, owner) = (Arc::clone(&self.inner), key.clone(), *owner);
+        Box::pin(async move { inner.renew(&key, &owner, ttl).await })
+    }
+
+    fn release(&self, key: &Key, owner: &OwnerToken) -> StoreFuture<bool> {
+        let (inner, key, owner) = (Arc::clone(&self.inner), key.clone(), *owner);
+        Box::pin(async move { inner.release(&key, &owner).await })
+    }
+
+    /// Whether so many nodes are held that nobody can have a majority, and for how long.
+    fn inspect(&self, key: &Key) -> StoreFuture<Option<Holder>> {
+        let (inner, key) = (Arc::clone(&self.inner), key.clone());
+        Box::pin(async move {
+            let nodes = inner.nodes.len();
+            let mut ballot = Ballot::new(nodes);
+            let mut asked =
+                inner.ask_all(Nodes::default(), None, &mut ballot, move |store| store.inspect(&key));
+            let mut held = Vec::new();
+            let verdict = decide(&mut ballot, &mut asked, |_, answer| {
+                let holder = answer?;
+                held.extend(holder.map(|holder| holder.remaining));
+                Ok(holder.is_none())
+            });
+            match verdict.await {
+                Verdict::Yes => Ok(None),
+                Verdict::No => Ok(Some(Holder::new(free_in(nodes, held)))),
+                Verdict::Unknown => Err(inner.no_quorum(ballot)),
+            }
+        })
+    }
+
+    /// The first of the nodes' hints.
+    fn hint(&self, key: &Key, owner: &OwnerToken) -> HintFuture {
+        let hints = self.inner.nodes.iter().map(|node| node.store.hint(key, owner));
+        let first = select_all(hints);
+        Box::pin(async move { first.await.0 })
+    }
+}

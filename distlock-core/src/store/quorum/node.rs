@@ -1,0 +1,130 @@
+//! One of a quorum's stores, and whether it is worth asking.
+
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::time::{Instant, sleep};
+
+use crate::{
+    error::{StoreError, StoreErrorKind},
+    key::Key,
+    lease::OwnerToken,
+    store::{Store, StoreFuture},
+};
+
+/// A key that nobody locks, for the question whether a node answers.
+pub(super) const PROBE: &str = "distlock-probe";
+
+pub(super) struct Node {
+    pub(super) name: String,
+    pub(super) store: Box<dyn Store>,
+    /// It did not answer when it was last asked, and is being asked in the background whether it does.
+    is_down: AtomicBool,
+    /// Why it is down.
+    silence: Mutex<Option<StoreError>>,
+}
+
+impl Node {
+    pub(super) fn new(name: String, store: Box<dyn Store>) -> Arc<Self> {
+        Arc::new(Self { name, store, is_down: AtomicBool::new(false), silence: Mutex::default() })
+    }
+
+    pub(super) fn is_down(&self) -> bool {
+        self.is_down.load(Ordering::Relaxed)
+    }
+
+    /// What stands for the answer of a node that is down.
+    pub(super) fn left_out(&self) -> StoreError {
+        let silence = self.silence().clone();
+        silence.unwrap_or_else(|| StoreError::new(StoreErrorKind::Unreachable, "it did not answer"))
+    }
+
+    /// Asks, once more when the connection broke under the question, which an idle one does at its first use; notes it when there
+    /// is no answer.
+    pub(super) async fn ask<T: Send>(
+        self: &Arc<Self>,
+        question: impl Fn(&dyn Store) -> StoreFuture<T>,
+    ) -> Result<T, StoreError> {
+        let answer = match question(&*self.store).await {
+            Err(error) if error.kind() == StoreErrorKind::Disconnected => question(&*self.store).await,
+            answer => answer,
+        };
+        answer.inspect_err(|error| {
+            if is_silence(error) {
+                self.goes_down(error);
+            }
+        })
+    }
+
+    /// Leaves the node out until it answers again: a node that hangs is to cost nobody anything but those who found it so.
+    fn goes_down(self: &Arc<Self>, error: &StoreError) {
+        *self.silence() = Some(error.clone());
+        if !self.is_down.swap(true, Ordering::Relaxed) {
+            tracing::warn!(node = self.name, %error, "a node of the quorum does not answer and is left out");
+            let probe = Probe(Arc::downgrade(self));
+            tokio::spawn(async move { probe.run().await });
+        }
+    }
+
+    fn silence(&self) -> MutexGuard<'_, Option<StoreError>> {
+        self.silence.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Releases a key that has to be released, again and again until the node has confirmed it or its ttl is over. An acquire that is
+    /// `unsettled` may yet execute, so that "not the owner" today says nothing about tomorrow.
+    pub(super) async fn see_off(&self, key: Key, owner: OwnerToken, until: Instant, unsettled: bool) {
+        let mut delay = Duration::from_millis(10);
+        loop {
+            if !self.is_down() {
+                match self.store.release(&key, &owner).await {
+                    Ok(true) => return,
+                    Ok(false) if !unsettled => return,
+                    Err(error) if !error.is_transient() => return,
+                    _ => {}
+                }
+            }
+            if Instant::now() + delay >= until {
+                return;
+            }
+            sleep(delay).await;
+            delay = (delay * 2).min(Duration::from_secs(1));
+        }
+    }
+}
+
+/// Whether an error means that nobody is there.
+fn is_silence(error: &StoreError) -> bool {
+    use StoreErrorKind::{Disconnected, TimedOut, Unreachable};
+    matches!(error.kind(), Unreachable | Disconnected | TimedOut)
+}
+
+/// Asks a node that is down whether it answers again. When its runtime ends before it does, the node is asked by whoever comes next.
+struct Probe(Weak<Node>);
+
+impl Probe {
+    async fn run(&self) {
+        let mut delay = Duration::from_millis(50);
+        loop {
+            sleep(delay).await;
+            delay = (delay * 2).min(Duration::from_secs(1));
+            let Some(node) = self.0.upgrade() else { return };
+            let answer = node.store.inspect(&Key::stored("", PROBE)).await;
+            if !answer.is_err_and(|error| is_silence(&error)) {
+                return;
+            }
+        }
+    }
+}
+
+impl Drop for Probe {
+    fn drop(&mut self) {
+        if let Some(node) = self.0.upgrade() {
+            node.is_down.store(false, Ordering::Relaxed);
+        }
+    }
+}
