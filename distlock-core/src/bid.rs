@@ -87,13 +87,12 @@ impl<'a> Bid<'a> {
         let fence = match answer {
             Ok(Acquired::Granted { fence }) => fence,
             Ok(Acquired::Held { remaining }) => {
-                self.in_line = store.is_in_line(&self.owner);
-                self.begin_anew();
+                self.was_refused();
                 return Ok(Attempt::Held { remaining });
             }
             Err(error) => {
                 self.unsettled |= error.outcome_unknown();
-                self.begin_anew();
+                self.was_refused();
                 return Err(error);
             }
         };
@@ -118,7 +117,8 @@ impl<'a> Bid<'a> {
 
     /// Takes a fresh owner token where nothing is left of the one before: on a quorum, what an attempt that failed has sent may yet arrive in
     /// the midst of the next one.
-    fn begin_anew(&mut self) {
+    fn was_refused(&mut self) {
+        self.in_line = self.keeper.core().store.is_in_line(&self.owner);
         if !self.in_line && !self.unsettled {
             self.owner = OwnerToken::random();
         }

@@ -271,14 +271,16 @@ impl Lists {
                 state.wakes_at
             };
             tokio::select! {
-                () = self.wake.notified() => {}
-                () = alarm(wakes_at) => {}
+                // Whatever wakes the task, all lists are looked through: none can starve, and a schedule can be repeated.
+                biased;
                 Some(done) = desk.work.next() => {
                     if let Done::Renewed { held, sent, answer } = done {
                         desk.renewing -= 1;
                         self.settle(&held, sent, answer);
                     }
                 }
+                () = self.wake.notified() => {}
+                () = alarm(wakes_at) => {}
             }
         }
     }

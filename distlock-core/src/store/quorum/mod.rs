@@ -6,10 +6,12 @@
 
 use std::{
     collections::HashMap,
+    future::{pending, poll_fn},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
+    task::Poll,
     time::Duration,
 };
 
@@ -428,10 +430,17 @@ impl Store for QuorumStore {
         })
     }
 
-    /// The first of the nodes' hints.
+    /// The first node's whose key becomes free. Those on which it is free already say nothing new: contenders that took their word would divide
+    /// the nodes among them again and again.
     fn hint(&self, key: &Key, owner: &OwnerToken) -> HintFuture {
-        let hints = self.inner.nodes.iter().map(|node| node.store.hint(key, owner));
-        let first = select_all(hints);
-        Box::pin(async move { first.await.0 })
+        let mut hints: Vec<_> = self.inner.nodes.iter().map(|node| node.store.hint(key, owner)).collect();
+        Box::pin(async move {
+            poll_fn(|cx| {
+                hints.retain_mut(|hint| hint.as_mut().poll(cx).is_pending());
+                Poll::Ready(())
+            })
+            .await;
+            if hints.is_empty() { pending().await } else { select_all(hints).await.0 }
+        })
     }
 }

@@ -1,0 +1,238 @@
+//! Nodes of a quorum behind a network that loses, delays, doubles and reorders what it carries, in virtual time and from a seed.
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicI64, Ordering},
+    },
+    time::Duration,
+};
+
+use distlock::{
+    Acquired, FencingToken, HintFuture, Holder, Key, MemoryStore, OwnerToken, Store, StoreError,
+    StoreErrorKind, StoreFuture,
+};
+use tokio::{
+    sync::oneshot,
+    time::{Instant, sleep, timeout},
+};
+
+/// How long a client waits for a node's answer.
+pub(crate) const PATIENCE: Duration = Duration::from_millis(100);
+/// The longest that the network keeps anything.
+pub(crate) const LONGEST_DELAY: Duration = Duration::from_millis(300);
+pub(crate) const TTL: Duration = Duration::from_millis(250);
+
+/// What goes wrong in a schedule.
+#[derive(Clone, Copy)]
+pub(crate) struct Faults {
+    /// Per thousand messages, each way.
+    pub(crate) lost: u32,
+    pub(crate) slow: u32,
+    pub(crate) doubled: u32,
+    /// All nodes go down and come back together.
+    pub(crate) all_at_once: bool,
+    /// A node that restarts has forgotten everything.
+    pub(crate) amnesia: bool,
+    /// It then grants nothing for a ttl.
+    pub(crate) restart_delay: bool,
+    /// Clocks step back by this much when a node restarts.
+    pub(crate) step_back: Duration,
+}
+
+/// The network and the clocks of one schedule.
+pub(crate) struct World {
+    pub(crate) random: Mutex<fastrand::Rng>,
+    start: Instant,
+    pub(crate) faults: Faults,
+    pub(crate) at_peace: AtomicBool,
+    /// Microseconds that all clocks have stepped.
+    step: AtomicI64,
+}
+
+impl World {
+    pub(crate) fn new(seed: u64, faults: Faults) -> Arc<Self> {
+        Arc::new(Self {
+            random: Mutex::new(fastrand::Rng::with_seed(seed)),
+            start: Instant::now(),
+            faults,
+            at_peace: AtomicBool::new(false),
+            step: AtomicI64::new(0),
+        })
+    }
+
+    pub(crate) fn draw<T>(&self, draw: impl FnOnce(&mut fastrand::Rng) -> T) -> T {
+        draw(&mut self.random.lock().unwrap())
+    }
+
+    fn happens(&self, per_thousand: u32) -> bool {
+        !self.at_peace.load(Ordering::Relaxed) && self.draw(|random| random.u32(0..1000)) < per_thousand
+    }
+
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    /// The time of day, for somebody whose clock is so far off.
+    pub(crate) fn wall_clock(self: &Arc<Self>, off: i64) -> impl Fn() -> u64 + Send + Sync + 'static {
+        let world = Arc::clone(self);
+        move || {
+            const EPOCH: i64 = 1_800_000_000_000_000;
+            let elapsed = i64::try_from(world.start.elapsed().as_micros()).unwrap();
+            u64::try_from(EPOCH + elapsed + off + world.step.load(Ordering::Relaxed)).unwrap()
+        }
+    }
+
+    pub(crate) fn step_clocks_back(&self) {
+        let step = i64::try_from(self.faults.step_back.as_micros()).unwrap();
+        self.step.fetch_sub(step, Ordering::Relaxed);
+    }
+
+    fn delay(&self) -> Duration {
+        if self.happens(self.faults.slow) {
+            return self.draw(|random| LONGEST_DELAY.mul_f64(random.f64()));
+        }
+        Duration::from_micros(self.draw(|random| random.u64(50..3000)))
+    }
+}
+
+/// A node as one client sees it; clones are the same node.
+#[derive(Clone)]
+pub(crate) struct Node {
+    world: Arc<World>,
+    server: Arc<Mutex<Server>>,
+}
+
+struct Server {
+    store: MemoryStore,
+    is_up: bool,
+    grants_from: Instant,
+    /// Its clock's time of day is off by so many microseconds.
+    off: i64,
+    /// Its leases last so much of their ttl: its clock is fast or slow.
+    rate: f64,
+}
+
+impl Node {
+    pub(crate) fn new(world: &Arc<World>) -> Self {
+        let off = world.draw(|random| random.i64(-40_000..40_000));
+        let server = Server {
+            store: MemoryStore::with_wall_clock(world.wall_clock(off)),
+            is_up: true,
+            grants_from: Instant::now(),
+            off,
+            rate: world.draw(|random| 0.99 + 0.02 * random.f64()),
+        };
+        Self { world: Arc::clone(world), server: Arc::new(Mutex::new(server)) }
+    }
+
+    /// Goes down; what is under way to it is lost.
+    pub(crate) fn crash(&self) {
+        self.server.lock().unwrap().is_up = false;
+    }
+
+    pub(crate) fn restart(&self) {
+        let mut server = self.server.lock().unwrap();
+        server.is_up = true;
+        if self.world.faults.amnesia {
+            server.store = MemoryStore::with_wall_clock(self.world.wall_clock(server.off));
+            if self.world.faults.restart_delay {
+                // In the node's time.
+                server.grants_from = Instant::now() + TTL.mul_f64(1.02);
+            }
+        }
+    }
+
+    /// Sends a command and waits for its answer.
+    fn call<T: Clone + Send + 'static>(
+        &self,
+        grants: bool,
+        command: impl Fn(&MemoryStore, f64) -> StoreFuture<T> + Send + 'static,
+    ) -> StoreFuture<T> {
+        let Self { world, server } = self.clone();
+        Box::pin(async move {
+            let (reply, replied) = oneshot::channel();
+            // What was sent arrives, whatever becomes of its sender.
+            tokio::spawn(async move {
+                let times = if world.happens(world.faults.doubled) { 2 } else { 1 };
+                let mut reply = Some(reply);
+                for _ in 0..times {
+                    sleep(world.delay()).await;
+                    if world.happens(world.faults.lost) {
+                        continue;
+                    }
+                    let (store, rate) = {
+                        let server = server.lock().unwrap();
+                        if !server.is_up {
+                            return;
+                        }
+                        if grants && Instant::now() < server.grants_from {
+                            let out =
+                                StoreError::new(StoreErrorKind::Unavailable, "started a short time ago");
+                            let _ = reply.take().map(|reply| reply.send(Err(out)));
+                            return;
+                        }
+                        (server.store.clone(), server.rate)
+                    };
+                    let answer = command(&store, rate).await;
+                    sleep(world.delay()).await;
+                    if !world.happens(world.faults.lost) {
+                        let _ = reply.take().map(|reply| reply.send(answer));
+                    }
+                }
+            });
+            let silence = || StoreError::new(StoreErrorKind::TimedOut, "the node did not answer in time");
+            match timeout(PATIENCE, replied).await {
+                Ok(Ok(answer)) => answer,
+                // A client is not told that its message was lost.
+                Ok(Err(_)) => {
+                    sleep(PATIENCE).await;
+                    Err(silence())
+                }
+                Err(_) => Err(silence()),
+            }
+        })
+    }
+}
+
+impl Store for Node {
+    fn acquire(&self, key: &Key, owner: &OwnerToken, ttl: Duration, fenced: bool) -> StoreFuture<Acquired> {
+        let (key, owner) = (key.clone(), *owner);
+        self.call(true, move |store, rate| store.acquire(&key, &owner, ttl.mul_f64(rate), fenced))
+    }
+
+    fn acquire_proposed(
+        &self,
+        key: &Key,
+        owner: &OwnerToken,
+        ttl: Duration,
+        proposal: FencingToken,
+    ) -> StoreFuture<Acquired> {
+        let (key, owner) = (key.clone(), *owner);
+        self.call(true, move |store, rate| store.acquire_proposed(&key, &owner, ttl.mul_f64(rate), proposal))
+    }
+
+    fn raise_fence(&self, key: &Key, owner: &OwnerToken, fence: FencingToken) -> StoreFuture<bool> {
+        let (key, owner) = (key.clone(), *owner);
+        self.call(false, move |store, _| store.raise_fence(&key, &owner, fence))
+    }
+
+    fn renew(&self, key: &Key, owner: &OwnerToken, ttl: Duration) -> StoreFuture<bool> {
+        let (key, owner) = (key.clone(), *owner);
+        self.call(false, move |store, rate| store.renew(&key, &owner, ttl.mul_f64(rate)))
+    }
+
+    fn release(&self, key: &Key, owner: &OwnerToken) -> StoreFuture<bool> {
+        let (key, owner) = (key.clone(), *owner);
+        self.call(false, move |store, _| store.release(&key, &owner))
+    }
+
+    fn inspect(&self, key: &Key) -> StoreFuture<Option<Holder>> {
+        let key = key.clone();
+        self.call(false, move |store, _| store.inspect(&key))
+    }
+
+    fn hint(&self, key: &Key, owner: &OwnerToken) -> HintFuture {
+        self.server.lock().unwrap().store.hint(key, owner)
+    }
+}
