@@ -115,8 +115,7 @@ impl Ballot {
     /// Why there is no verdict, node by node.
     pub(super) fn error<'a>(mut self, name: impl Fn(usize) -> &'a str) -> StoreError {
         self.failed.sort_by_key(|(node, _)| *node);
-        let answered = self.yes.count() + self.no.count();
-        let mut detail = format!("no quorum: {answered} of {} nodes answered", self.nodes);
+        let mut detail = format!("no quorum: {} of {} nodes failed", self.failed.len(), self.nodes);
         for (node, error) in &self.failed {
             let _ = write!(detail, "; {}: {error}", name(*node));
         }

@@ -17,7 +17,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::{failure::classify, line::Line};
+use super::{failure::classify, line::Line, restart::LastStart};
 use crate::{
     error::{StoreError, StoreErrorKind},
     lease::OwnerToken,
@@ -70,6 +70,7 @@ pub struct PerRuntimeConnection {
     connections: Arc<PerRuntime<Arc<OnceCell<Connection>>>>,
     /// How long a server grants nothing after its start.
     restart_delay: Duration,
+    start: LastStart,
     lines: Arc<PerRuntime<Arc<Line>>>,
     /// Whether the server was found to have no lines.
     lacks_lines: AtomicBool,
@@ -99,6 +100,7 @@ impl PerRuntimeConnection {
             patience: connect_timeout,
             connections: Arc::default(),
             restart_delay,
+            start: LastStart::default(),
             lines: Arc::default(),
             lacks_lines: AtomicBool::new(false),
         }
@@ -106,15 +108,12 @@ impl PerRuntimeConnection {
 
     async fn connect(&self) -> Result<Connection, RedisError> {
         let mut commands = self.client.get_multiplexed_async_connection_with_config(&self.config).await?;
-        let mut grants_from = None;
-        if !self.restart_delay.is_zero() {
+        let grants_from = if self.restart_delay.is_zero() {
+            None
+        } else {
             let info: String = redis::cmd("INFO").arg("server").query_async(&mut commands).await?;
-            let uptime =
-                info.lines().find_map(|line| line.strip_prefix("uptime_in_seconds:")?.trim().parse().ok());
-            // In whole seconds, rounded down: it may be left out for up to a second longer than it has to be.
-            let rest = self.restart_delay.saturating_sub(Duration::from_secs(uptime.unwrap_or(0)));
-            grants_from = Some(Instant::now() + rest);
-        }
+            Some(self.start.grants_from(&info, self.restart_delay, Instant::now()))
+        };
         Ok(Connection { commands, grants_from })
     }
 

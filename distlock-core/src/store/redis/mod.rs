@@ -21,6 +21,7 @@ use crate::{
 mod connect;
 mod failure;
 mod line;
+mod restart;
 mod script;
 
 pub(crate) use connect::{Connect, Given, PerRuntimeConnection};

@@ -1,0 +1,263 @@
+//! A quorum under fire: worker processes take fenced locks on five Redis servers that are killed, emptied, paused and cut off, and write to a
+//! resource that refuses stale fencing tokens; then the history of all grants and writes is checked.
+//!
+//! ```sh
+//! cargo run --release --example quorum_soak -- --minutes 10 --seed 7
+//! ```
+//! It starts its own `redis-server`s, which keep nothing over a restart. It fails, with exit code 1, when two grants share a token, a later grant has a
+//! lower token, the resource takes a stale write, two sections overlap, or workers make no progress when the faults have stopped.
+#![allow(unreachable_pub, reason = "modules of a program")]
+
+use std::{
+    collections::BTreeMap,
+    env,
+    error::Error,
+    fs,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitCode, Stdio},
+    time::{Duration, Instant},
+};
+
+#[path = "../../tests/common/mod.rs"]
+mod common;
+mod record;
+mod worker;
+
+use common::{RedisServer, proxy::Proxy};
+use record::{Entry, Verdict, verdict};
+
+const NODES: usize = 5;
+const WORKERS: usize = 4;
+/// At peace: a restarted node may be left out for a ttl and two seconds of its clock's coarseness.
+const PEACE: Duration = Duration::from_secs(4);
+
+type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let args: Vec<String> = env::args().skip(1).collect();
+    let result = match args.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        ["worker", url, directory, seed] => {
+            worker::work(url, Path::new(directory), seed.parse().unwrap_or_default()).await.map(|()| true)
+        }
+        words => match options(words) {
+            Ok((duration, seed)) => soak(duration, seed).await,
+            Err(error) => Err(error.into()),
+        },
+    };
+    match result {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("quorum_soak: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn options(words: &[&str]) -> Result<(Duration, u64), String> {
+    let (mut duration, mut seed) = (Duration::from_secs(60), fastrand::u64(1..1_000_000));
+    for pair in words.chunks(2) {
+        let number = pair.get(1).and_then(|word| word.parse().ok());
+        match (pair[0], number) {
+            ("--minutes", Some(minutes)) => duration = Duration::from_secs(60 * minutes),
+            ("--seconds", Some(seconds)) => duration = Duration::from_secs(seconds),
+            ("--seed", Some(number)) => seed = number,
+            _ => return Err(format!("`{}`: use --minutes N, --seconds N, --seed N", pair.join(" "))),
+        }
+    }
+    Ok((duration, seed))
+}
+
+async fn soak(duration: Duration, seed: u64) -> Outcome<bool> {
+    println!("quorum_soak: seed {seed}, {} s, {NODES} servers, {WORKERS} processes", duration.as_secs());
+    let directory = env::temp_dir().join(format!("distlock-quorum-soak-{}", std::process::id()));
+    fs::create_dir_all(&directory)?;
+    fs::write(directory.join("record"), "")?;
+    let outcome = under_fire(duration, seed, &directory).await;
+    fs::remove_dir_all(&directory)?;
+    outcome
+}
+
+struct Node {
+    server: RedisServer,
+    proxy: Proxy,
+    /// It has lost its data then.
+    emptied: Option<Instant>,
+}
+
+async fn under_fire(duration: Duration, seed: u64, directory: &Path) -> Outcome<bool> {
+    let mut nodes = Vec::new();
+    for _ in 0..NODES {
+        let server = RedisServer::start();
+        let proxy = Proxy::to(server.port()).await;
+        nodes.push(Node { server, proxy, emptied: None });
+    }
+    let hosts: Vec<_> = nodes
+        .iter()
+        .map(|node| node.proxy.url().trim_start_matches("redis://").trim_end_matches('/').to_owned())
+        .collect();
+    let mut workers = Workers {
+        processes: Vec::new(),
+        url: format!("redlock://{}", hosts.join(",")),
+        directory: directory.to_owned(),
+        started: seed,
+    };
+    for _ in 0..WORKERS {
+        let worker = workers.spawn()?;
+        workers.processes.push(worker);
+    }
+    let mut random = fastrand::Rng::with_seed(seed);
+    let mut faults: BTreeMap<&str, u32> = BTreeMap::new();
+    let (start, mut told) = (Instant::now(), Instant::now());
+    while start.elapsed() < duration {
+        tokio::time::sleep(Duration::from_millis(random.u64(20..300))).await;
+        *faults.entry(strike(&mut random, &mut nodes, &mut workers).await?).or_default() += 1;
+        if told.elapsed() > Duration::from_secs(10) {
+            told = Instant::now();
+            println!(
+                "quorum_soak: {:4} s, {} faults, {} lines of record",
+                start.elapsed().as_secs(),
+                faults.values().sum::<u32>(),
+                read(directory)?.len()
+            );
+        }
+    }
+    let peace = record::now();
+    tokio::time::sleep(PEACE).await;
+    let ended_well = workers.finish();
+    let entries = read(directory)?;
+    let progress = entries.iter().filter(|entry| matches!(entry, Entry::Granted { at, .. } if *at > peace));
+    let progress = progress.count();
+    let verdict = verdict(&entries);
+    report(&faults, &verdict, progress);
+    Ok(verdict.is_clean() && progress > 0 && ended_well)
+}
+
+fn read(directory: &Path) -> Outcome<Vec<Entry>> {
+    Ok(fs::read_to_string(directory.join("record"))?.lines().map(str::parse).collect::<Result<_, _>>()?)
+}
+
+fn report(faults: &BTreeMap<&str, u32>, verdict: &Verdict, progress: usize) {
+    println!("\nfaults");
+    for (fault, times) in faults {
+        println!("  {fault:<28} {times:6}");
+    }
+    println!("calls");
+    for (what, times) in &verdict.counts {
+        println!("  {what:<28} {times:6}");
+    }
+    println!("afterwards");
+    println!("  {:<28} {progress:6}", "grants at peace");
+    for (what, found) in &verdict.violations {
+        println!("  {what:<28} {:6}", found.len());
+        for each in found.iter().take(3) {
+            println!("    {each}");
+        }
+    }
+}
+
+struct Workers {
+    processes: Vec<Child>,
+    url: String,
+    directory: PathBuf,
+    started: u64,
+}
+
+impl Workers {
+    fn spawn(&mut self) -> std::io::Result<Child> {
+        self.started += 1;
+        let mut worker = Command::new(env::current_exe()?);
+        worker.arg("worker").arg(&self.url).arg(&self.directory).arg(self.started.to_string());
+        worker.stdin(Stdio::piped()).spawn()
+    }
+
+    fn signal(&self, worker: usize, signal: &str) {
+        let kill = format!("kill -{signal} {}", self.processes[worker].id());
+        let _ = Command::new("sh").args(["-c", &kill]).status();
+    }
+
+    /// Lets all finish; whether each ended well.
+    fn finish(self) -> bool {
+        let mut all = true;
+        for mut worker in self.processes {
+            drop(worker.stdin.take());
+            all &= worker.wait().is_ok_and(|status| status.success());
+        }
+        all
+    }
+}
+
+/// Does one thing, to a minority of the nodes at the most, and sees it to its end.
+async fn strike(
+    random: &mut fastrand::Rng,
+    nodes: &mut [Node],
+    workers: &mut Workers,
+) -> std::io::Result<&'static str> {
+    let a_while = Duration::from_millis(random.u64(30..1500));
+    let worker = random.usize(0..workers.processes.len());
+    let struck = random.choose_multiple(0..nodes.len(), random.clone().usize(1..=nodes.len() / 2));
+    let one = struck[0];
+    Ok(match random.u8(0..9) {
+        0 => {
+            struck.iter().for_each(|node| nodes[*node].server.pause());
+            tokio::time::sleep(a_while).await;
+            struck.iter().for_each(|node| nodes[*node].server.resume());
+            "servers paused"
+        }
+        // While one that came back empty is left out, no other may forget: two in five are a majority's difference.
+        1 | 2 if nodes.iter().all(|node| node.emptied.is_none_or(|at| at.elapsed() > worker::TTL * 2)) => {
+            nodes[one].server.stop();
+            if random.bool() {
+                tokio::time::sleep(a_while).await;
+            }
+            nodes[one].server.restart();
+            nodes[one].emptied = Some(Instant::now());
+            "server killed, back empty"
+        }
+        1 | 2 => {
+            struck.iter().for_each(|node| nodes[*node].proxy.cut());
+            "connections cut"
+        }
+        3 => {
+            struck.iter().for_each(|node| nodes[*node].proxy.let_requests_flow(false));
+            tokio::time::sleep(a_while).await;
+            struck.iter().for_each(|node| nodes[*node].proxy.let_requests_flow(true));
+            "requests delayed"
+        }
+        4 => {
+            struck.iter().for_each(|node| nodes[*node].proxy.let_replies_flow(false));
+            tokio::time::sleep(a_while).await;
+            for node in struck {
+                nodes[node].proxy.cut();
+                nodes[node].proxy.let_replies_flow(true);
+            }
+            "replies lost"
+        }
+        5 => {
+            struck.iter().for_each(|node| nodes[*node].proxy.lose_requests());
+            tokio::time::sleep(a_while).await;
+            for node in struck {
+                nodes[node].proxy.cut();
+                nodes[node].proxy.let_requests_flow(true);
+            }
+            "requests lost"
+        }
+        6 => {
+            struck.iter().for_each(|node| nodes[*node].proxy.strand());
+            "connections stranded"
+        }
+        7 => {
+            workers.signal(worker, "STOP");
+            tokio::time::sleep(a_while).await;
+            workers.signal(worker, "CONT");
+            "worker paused"
+        }
+        _ => {
+            workers.processes[worker].kill()?;
+            workers.processes[worker].wait()?;
+            workers.processes[worker] = workers.spawn()?;
+            "worker killed"
+        }
+    })
+}
