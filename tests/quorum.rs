@@ -112,16 +112,16 @@ async fn without_a_majority_there_is_no_lock_and_each_node_is_named() {
 async fn nodes_that_come_back_take_part_again() {
     let mut servers = servers::<3>();
     let locks = quorum(&servers).build().unwrap();
-    for down in 0..3 {
-        servers[down].stop();
+    for (down, server) in servers.iter_mut().enumerate() {
+        server.stop();
         // With the one before it, which was down, and the one after.
         let again = async || locks.lock("k").wait(Duration::from_secs(5)).acquire().await;
         again().await.unwrap().release().await.unwrap();
-        servers[down].restart();
+        server.restart();
         let key = format!("back:{down}");
         eventually(SOON, async || {
             let guard = locks.lock(&key).acquire().await.unwrap();
-            let is_back = servers[down].has(&format!("lock:{key}")).await;
+            let is_back = server.has(&format!("lock:{key}")).await;
             guard.release().await.unwrap();
             is_back
         })
@@ -180,9 +180,11 @@ async fn contenders_with_managers_of_their_own_all_get_on() {
     in_time(Duration::from_secs(60), tasks.join_all()).await;
 }
 
-#[tokio::test]
-async fn fencing_tokens_rise_over_nodes_that_differ_and_nodes_that_forget() {
-    let mut servers = servers::<3>();
+/// Acquires in turns with two managers, and does something to the servers after each time.
+async fn tokens_rise(
+    mut servers: [RedisServer; 3],
+    mut after: impl AsyncFnMut(usize, &mut [RedisServer; 3]),
+) {
     let locks = [quorum(&servers).build().unwrap(), quorum(&servers).build().unwrap()];
     let mut last: Option<FencingToken> = None;
     for step in 0..12 {
@@ -192,19 +194,38 @@ async fn fencing_tokens_rise_over_nodes_that_differ_and_nodes_that_forget() {
         assert!(token > last, "step {step}: {token:?} after {last:?}");
         last = token;
         guard.release().await.unwrap();
-        match step {
-            // One node is far ahead: the others have to be raised.
-            1 | 2 => {
-                let counter = "distlock-fence:{lock:k}";
-                servers[step].command::<i64>(&["INCRBY", counter, "5000000000"]).await;
-            }
-            4 => servers[0].command::<()>(&["FLUSHALL"]).await,
-            5 => servers[1].restart(),
-            6 => servers[2].command::<()>(&["SCRIPT", "FLUSH"]).await,
-            8 => servers[0].stop(),
-            _ => {}
-        }
+        after(step, &mut servers).await;
     }
+}
+
+#[tokio::test]
+async fn fencing_tokens_rise_over_nodes_that_differ() {
+    let differ = async |step: usize, servers: &mut [RedisServer; 3]| match step {
+        // One node is far ahead: the others have to be raised.
+        1 | 2 | 5 => {
+            let counter = "distlock-fence:{lock:k}";
+            servers[step % 3].command::<i64>(&["INCRBY", counter, "5000000000"]).await;
+        }
+        4 => servers[0].command::<()>(&["SCRIPT", "FLUSH"]).await,
+        8 => servers[0].stop(),
+        _ => {}
+    };
+    tokens_rise(servers(), differ).await;
+}
+
+#[tokio::test]
+async fn fencing_tokens_rise_over_nodes_that_forget() {
+    let forget = async |step: usize, servers: &mut [RedisServer; 3]| match step {
+        2 | 7 => {
+            for server in servers {
+                server.command::<()>(&["FLUSHALL"]).await;
+            }
+        }
+        4 | 9 => servers.iter_mut().for_each(RedisServer::restart),
+        5 => servers[1].restart(),
+        _ => {}
+    };
+    tokens_rise(servers(), forget).await;
 }
 
 #[tokio::test]
@@ -227,7 +248,8 @@ async fn a_node_that_was_just_started_grants_nothing() {
     let refused = other.lock(held.key()).acquire().await;
     assert!(matches!(&refused, Err(LockError::Store { .. } | LockError::Busy { .. })), "{refused:?}");
     // Without the rule it does.
-    quorum(&servers).build().unwrap().lock(held.key()).acquire().await.expect("a second owner");
+    let second = quorum(&servers).build().unwrap();
+    drop(second.lock(held.key()).wait(Duration::from_secs(5)).acquire().await.expect("a second owner"));
 }
 
 #[tokio::test]

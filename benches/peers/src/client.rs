@@ -9,7 +9,7 @@ use tokio::sync::{Mutex, OnceCell};
 use uuid::Uuid;
 
 pub const TTL: Duration = Duration::from_secs(30);
-const RELEASE: &str =
+pub const RELEASE: &str =
     "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0";
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;

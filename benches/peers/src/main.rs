@@ -2,7 +2,8 @@
 //!
 //! ```sh
 //! cargo run --release --manifest-path benches/peers/Cargo.toml            # tables, and docs/peers.svg
-//! cargo run --release --manifest-path benches/peers/Cargo.toml -- distlock rslock    # these and the yardsticks only
+//! cargo run --release --manifest-path benches/peers/Cargo.toml -- distlock rslock    # these and the yardsticks only, on one server
+//! cargo run --release --manifest-path benches/peers/Cargo.toml -- quorum             # five servers only
 //! ```
 
 use std::{
@@ -22,6 +23,7 @@ mod client;
 #[path = "../../../tests/common/mod.rs"]
 #[allow(dead_code, unreachable_pub)]
 mod common;
+mod quorum;
 
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
@@ -47,6 +49,9 @@ fn main() -> Outcome<()> {
     };
     let uncontended: Vec<_> = UNCONTENDED.into_iter().filter(|name| wanted(name, "redis-rs")).collect();
     let contended: Vec<_> = CONTENDED.into_iter().filter(|name| wanted(name, "blocking list")).collect();
+    if args.iter().any(|arg| arg == "quorum") {
+        return quorum::run();
+    }
     let server = common::RedisServer::start();
     latency(&uncontended, &server)?;
     throughput(&uncontended, &server)?;
@@ -55,6 +60,7 @@ fn main() -> Outcome<()> {
         bars.push(hand_over(&contended, &server, processes)?);
     }
     if args.is_empty() {
+        quorum::run()?;
         let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/peers.svg");
         std::fs::write(file, chart::bars("Hand-over of a contended lock, 16 tasks, median (us)", &bars[1]))?;
     }

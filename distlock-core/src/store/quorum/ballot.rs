@@ -15,6 +15,8 @@ pub(super) struct Nodes(u64);
 pub(super) const MOST_NODES: usize = 64;
 
 impl Nodes {
+    pub(super) const ALL: Self = Self(u64::MAX);
+
     pub(super) fn with(self, node: usize) -> Self {
         Self(self.0 | 1 << node)
     }

@@ -5,10 +5,9 @@
 //! it might overtake it, and the late grant would stay until its ttl.
 
 use std::{
-    collections::HashMap,
     future::{pending, poll_fn},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
     task::Poll,
@@ -19,7 +18,7 @@ use futures_util::{
     future::select_all,
     stream::{FuturesUnordered, StreamExt},
 };
-use tokio::{sync::Notify, time::Instant};
+use tokio::time::Instant;
 
 use super::{Acquired, HintFuture, Holder, Store, StoreFuture};
 use crate::{
@@ -30,9 +29,11 @@ use crate::{
 
 mod ballot;
 mod node;
+mod open;
 
 use ballot::{Ballot, MOST_NODES, Nodes, Verdict, free_in, highest, majority};
 use node::Node;
+use open::{Open, OpenKeys};
 
 /// Keeps leases on a majority of independent stores, its nodes: none of them alone can lose a lease or hold one up.
 ///
@@ -48,8 +49,7 @@ pub struct QuorumStore {
 
 struct Inner {
     nodes: Vec<Arc<Node>>,
-    /// Acquires that some node has not answered, or has failed so that it may yet grant.
-    open: Mutex<HashMap<OwnerToken, Arc<Open>>>,
+    open: OpenKeys,
     /// The highest fencing token that was granted here, over all keys.
     highest: AtomicU64,
     /// The longest ttl asked for, in ms: after it, nothing is left of whatever was not released.
@@ -57,37 +57,25 @@ struct Inner {
     wall_clock: WallClock,
 }
 
-/// An acquire that was not answered by every node before it was decided.
-#[derive(Default)]
-struct Open {
-    /// Were not asked, because they were down.
-    left_out: Nodes,
-    answers: Mutex<Answers>,
-    /// Told of each answer.
-    answered: Notify,
+/// What a question to a node comes after.
+#[derive(Clone)]
+enum After {
+    Nothing,
+    /// The answer to an acquire.
+    Acquire(Arc<Open>),
+    All(Vec<Arc<Open>>),
 }
 
-#[derive(Clone, Copy, Default)]
-struct Answers {
-    /// Have not answered.
-    to_come: Nodes,
-    /// Have failed, and may yet grant.
-    unsettled: Nodes,
-}
-
-impl Open {
-    fn answers(&self) -> MutexGuard<'_, Answers> {
-        self.answers.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Waits until a node has answered.
-    async fn answer_of(&self, at: usize) {
-        loop {
-            let answered = self.answered.notified();
-            if !self.answers().to_come.has(at) {
-                return;
+impl After {
+    async fn wait(self, at: usize) {
+        match self {
+            Self::Nothing => {}
+            Self::Acquire(open) => open.acquired(at).await,
+            Self::All(all) => {
+                for open in all {
+                    open.quiet(at).await;
+                }
             }
-            answered.await;
         }
     }
 }
@@ -133,7 +121,7 @@ impl QuorumStore {
         }
         let inner = Inner {
             nodes,
-            open: Mutex::default(),
+            open: OpenKeys::default(),
             highest: AtomicU64::new(0),
             longest_ttl: AtomicU64::new(0),
             wall_clock,
@@ -143,11 +131,11 @@ impl QuorumStore {
 }
 
 impl Inner {
-    /// Asks all nodes but some, and those that are down; after a node's answer to an earlier question that is open.
+    /// Asks all nodes but some, and those that are down; each after what is open there.
     fn ask_all<T, Q>(
         &self,
         but: Nodes,
-        after: Option<&Arc<Open>>,
+        after: &After,
         ballot: &mut Ballot,
         question: Q,
     ) -> Asked<impl Future<Output = (usize, Result<T, StoreError>)> + Send + use<T, Q>>
@@ -160,11 +148,9 @@ impl Inner {
             if node.is_down() {
                 ballot.cast(at, Err(node.left_out()));
             } else {
-                let (node, question, after) = (Arc::clone(node), question.clone(), after.cloned());
+                let (node, question, after) = (Arc::clone(node), question.clone(), after.clone());
                 asked.push(async move {
-                    if let Some(open) = after {
-                        open.answer_of(at).await;
-                    }
+                    after.wait(at).await;
                     (at, node.ask(question).await)
                 });
             }
@@ -182,8 +168,10 @@ impl Inner {
         self.longest_ttl.fetch_max(u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
         let proposal = fenced.then(|| self.propose());
         let mut ballot = Ballot::new(self.nodes.len());
+        // A node that has yet to release an earlier lease of ours would refuse this one, and a majority may be in that state.
+        let before = After::All(self.open.of(key));
         let (of, by) = (key.clone(), *owner);
-        let mut asked = self.ask_all(Nodes::default(), None, &mut ballot, move |store| match proposal {
+        let mut asked = self.ask_all(Nodes::default(), &before, &mut ballot, move |store| match proposal {
             Some(proposal) => store.acquire_proposed(&of, &by, ttl, proposal),
             None => store.acquire(&of, &by, ttl, false),
         });
@@ -206,7 +194,13 @@ impl Inner {
             }
         })
         .await;
-        self.leave_open(owner, left_out, Answers { to_come: ballot.to_come(), unsettled }, asked);
+        if let Some(open) = self.open.acquired(key, owner, left_out, unsettled, ballot.to_come()) {
+            self.in_background(key, open, Open::acquire_answered, asked, |open, at, answer| {
+                if answer.is_err_and(|error| error.outcome_unknown()) {
+                    open.unsettle(at);
+                }
+            });
+        }
         let granted = match verdict {
             Verdict::Yes if fenced => self.agree(key, owner, &grants).await,
             Verdict::Yes => return Ok(Acquired::Granted { fence: None }),
@@ -248,7 +242,7 @@ impl Inner {
         }
         let (of, by) = (key.clone(), *owner);
         let raise = move |store: &dyn Store| store.raise_fence(&of, &by, fence);
-        let asked = self.ask_all(exact, None, &mut ballot, raise);
+        let asked = self.ask_all(exact, &After::Nothing, &mut ballot, raise);
         Ok(self.conclude(ballot, asked).await?.then_some(fence))
     }
 
@@ -261,25 +255,25 @@ impl Inner {
     ) -> Result<bool, StoreError> {
         let mut ballot = Ballot::new(self.nodes.len());
         let (of, by) = (key.clone(), *owner);
-        let asked =
-            self.ask_all(Nodes::default(), None, &mut ballot, move |store| store.renew(&of, &by, ttl));
+        let asked = self
+            .ask_all(Nodes::default(), &After::Nothing, &mut ballot, move |store| store.renew(&of, &by, ttl));
         self.conclude(ballot, asked).await
     }
 
     /// Releases on each node after that node has answered the acquire: a release that overtook it would leave the late grant to its ttl.
     async fn release(self: &Arc<Self>, key: &Key, owner: &OwnerToken) -> Result<bool, StoreError> {
-        let open = self.open().get(owner).cloned();
+        let open = self.open.of_owner(key, owner);
         let left_out = open.as_ref().map_or(Nodes::default(), |open| open.left_out);
+        let after = open.clone().map_or(After::Nothing, After::Acquire);
         let mut ballot = Ballot::new(self.nodes.len());
         for at in left_out.iter() {
             ballot.cast(at, Ok(false));
         }
         let (of, by) = (key.clone(), *owner);
-        let mut asked =
-            self.ask_all(left_out, open.as_ref(), &mut ballot, move |store| store.release(&of, &by));
+        let mut asked = self.ask_all(left_out, &after, &mut ballot, move |store| store.release(&of, &by));
         let (inner, of, by) = (Arc::clone(self), key.clone(), *owner);
         let see = move |at, answer: Result<bool, StoreError>| {
-            let unsettled = open.as_ref().is_some_and(|open| open.answers().unsettled.has(at));
+            let unsettled = open.as_ref().is_some_and(|open| open.is_unsettled(at));
             if unsettled || answer.is_err() {
                 inner.see_off(at, &of, &by, unsettled);
             }
@@ -290,16 +284,9 @@ impl Inner {
             let _ = see(at, Err(self.nodes[at].left_out()));
         }
         let verdict = decide(&mut ballot, &mut asked, &see).await;
-        let (inner, by) = (Arc::clone(self), *owner);
-        let end = move || drop(inner.open().remove(&by));
-        if asked.is_empty() {
-            end();
-        } else {
-            tokio::spawn(async move {
-                while let Some((at, answer)) = asked.next().await {
-                    let _ = see(at, answer);
-                }
-                end();
+        if let Some(open) = self.open.released(key, owner, ballot.to_come()) {
+            self.in_background(key, open, Open::release_answered, asked, move |_, at, answer| {
+                drop(see(at, answer));
             });
         }
         self.announce(verdict, ballot)
@@ -329,38 +316,26 @@ impl Inner {
         ballot.error(|at| &self.nodes[at].name)
     }
 
-    /// Notes what an acquire leaves open, and sees to the answers that are still to come.
-    fn leave_open<F>(
+    /// Sees to the answers that came too late for a decision.
+    fn in_background<T, F>(
         self: &Arc<Self>,
-        owner: &OwnerToken,
-        left_out: Nodes,
-        answers: Answers,
+        key: &Key,
+        open: Arc<Open>,
+        answered: fn(&Open, Nodes),
         mut asked: Asked<F>,
+        mut see: impl FnMut(&Open, usize, T) + Send + 'static,
     ) where
-        F: Future<Output = (usize, Result<Acquired, StoreError>)> + Send + 'static,
+        F: Future<Output = (usize, T)> + Send + 'static,
+        T: Send,
     {
-        if answers.to_come.and(answers.unsettled).and(left_out).is_empty() {
-            return;
-        }
-        let open = Arc::new(Open { left_out, answers: Mutex::new(answers), answered: Notify::new() });
-        self.open().insert(*owner, Arc::clone(&open));
         if asked.is_empty() {
             return;
         }
-        let (inner, owner) = (Arc::clone(self), *owner);
+        let rest = Rest { inner: Arc::clone(self), key: key.clone(), open, answered };
         tokio::spawn(async move {
             while let Some((at, answer)) = asked.next().await {
-                let mut answers = open.answers();
-                answers.to_come = answers.to_come.but(Nodes::default().with(at));
-                if answer.is_err_and(|error| error.outcome_unknown()) {
-                    answers.unsettled = answers.unsettled.with(at);
-                }
-                let nothing_left = answers.unsettled.and(open.left_out).is_empty();
-                drop(answers);
-                open.answered.notify_waiters();
-                if asked.is_empty() && nothing_left {
-                    inner.open().remove(&owner);
-                }
+                see(&rest.open, at, answer);
+                answered(&rest.open, Nodes::default().with(at));
             }
         });
     }
@@ -371,9 +346,20 @@ impl Inner {
         let until = Instant::now() + Duration::from_millis(self.longest_ttl.load(Ordering::Relaxed));
         tokio::spawn(async move { node.see_off(key, owner, until, unsettled).await });
     }
+}
 
-    fn open(&self) -> MutexGuard<'_, HashMap<OwnerToken, Arc<Open>>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+/// Answers that are to come, for as long as somebody listens: a runtime that ends drops its tasks.
+struct Rest {
+    inner: Arc<Inner>,
+    key: Key,
+    open: Arc<Open>,
+    answered: fn(&Open, Nodes),
+}
+
+impl Drop for Rest {
+    fn drop(&mut self) {
+        (self.answered)(&self.open, Nodes::ALL);
+        self.inner.open.tidy(&self.key, &self.open);
     }
 }
 
@@ -414,8 +400,8 @@ impl Store for QuorumStore {
         Box::pin(async move {
             let nodes = inner.nodes.len();
             let mut ballot = Ballot::new(nodes);
-            let mut asked =
-                inner.ask_all(Nodes::default(), None, &mut ballot, move |store| store.inspect(&key));
+            let mut asked = inner
+                .ask_all(Nodes::default(), &After::Nothing, &mut ballot, move |store| store.inspect(&key));
             let mut held = Vec::new();
             let verdict = decide(&mut ballot, &mut asked, |_, answer| {
                 let holder = answer?;

@@ -1,0 +1,196 @@
+//! Locks on five servers: what they cost, also while one of the servers hangs.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use distlock::LockManager;
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use redis::aio::MultiplexedConnection;
+use tokio::{runtime::Builder, sync::Mutex, task::JoinSet, time::timeout};
+use uuid::Uuid;
+
+use crate::{Outcome, REPETITIONS, client::TTL, common::RedisServer, cpu_time, quantile, spread};
+
+const NODES: usize = 5;
+const NAMES: [&str; 5] = ["redis-rs", "distlock", "distlock, fenced", "rslock", "redis-lock"];
+
+#[derive(Clone)]
+enum Quorum {
+    /// By hand: all asked at once, three answers waited for.
+    Plain(Vec<MultiplexedConnection>, Arc<redis::Script>),
+    Distlock(LockManager, bool),
+    Rslock(Arc<rslock::LockManager>),
+    RedisLock(Arc<Vec<Arc<Mutex<redis_027::aio::MultiplexedConnection>>>>),
+}
+
+impl Quorum {
+    async fn named(name: &str, servers: &[RedisServer]) -> Outcome<Self> {
+        let urls: Vec<_> = servers.iter().map(RedisServer::url).collect();
+        Ok(match name {
+            "redis-rs" => {
+                let mut connections = Vec::new();
+                for url in urls {
+                    connections.push(redis::Client::open(url)?.get_multiplexed_async_connection().await?);
+                }
+                Self::Plain(connections, Arc::new(redis::Script::new(crate::client::RELEASE)))
+            }
+            "rslock" => Self::Rslock(Arc::new(rslock::LockManager::new(urls))),
+            "redis-lock" => {
+                let mut connections = Vec::new();
+                for url in urls {
+                    let connection = redis_027::Client::open(url)?.get_multiplexed_async_connection().await?;
+                    connections.push(Arc::new(Mutex::new(connection)));
+                }
+                Self::RedisLock(Arc::new(connections))
+            }
+            _ => {
+                let hosts: Vec<_> =
+                    servers.iter().map(|server| format!("127.0.0.1:{}", server.port())).collect();
+                let url = format!("redlock://{}", hosts.join(","));
+                let locks = LockManager::builder().url(url).restart_delay(Duration::ZERO).connect().await?;
+                Self::Distlock(locks, name.ends_with("fenced"))
+            }
+        })
+    }
+
+    async fn cycle(&self, key: &str) -> Outcome<()> {
+        match self {
+            Self::Plain(connections, release) => {
+                let owner = Uuid::new_v4().to_string();
+                let sets = connections.iter().cloned().map(|mut connection| {
+                    let mut set = redis::cmd("SET");
+                    set.arg(key).arg(&owner).arg("NX").arg("PX").arg(30_000);
+                    async move { set.query_async::<Option<String>>(&mut connection).await }
+                });
+                majority(sets.collect()).await?;
+                let releases = connections.iter().cloned().map(|mut connection| {
+                    let mut call = release.key(key);
+                    call.arg(&owner);
+                    async move { call.invoke_async::<i64>(&mut connection).await }
+                });
+                majority(releases.collect()).await?;
+            }
+            Self::Distlock(locks, fenced) => {
+                let lock = locks.lock(key).ttl(TTL);
+                let lock = if *fenced { lock.fenced() } else { lock };
+                lock.acquire().await?.release().await?;
+            }
+            Self::Rslock(manager) => {
+                let lock = manager.lock(key.as_bytes(), TTL).await.map_err(|error| error.to_string())?;
+                manager.unlock(&lock).await;
+            }
+            Self::RedisLock(connections) => {
+                let options = redis_lock::LockAcrossOptions { ttl: TTL, ..Default::default() };
+                redis_lock::lock_across(connections, key, async {}, options)
+                    .await
+                    .map_err(|error| error.to_string())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn majority<T, F: Future<Output = redis::RedisResult<T>>>(
+    mut asked: FuturesUnordered<F>,
+) -> Outcome<()> {
+    let mut yes = 0;
+    while yes < NODES / 2 + 1 {
+        asked.next().await.ok_or("no majority")??;
+        yes += 1;
+    }
+    Ok(())
+}
+
+pub fn run() -> Outcome<()> {
+    let servers: Vec<_> = (0..NODES).map(|_| RedisServer::start()).collect();
+    println!(
+        "five servers, one task: latency of a cycle as a ratio to redis-rs, median (least to most of {REPETITIONS})"
+    );
+    latency(&servers, None)?;
+    throughput(&servers)?;
+    println!("five servers, one of them paused, one task: the same");
+    latency(&servers, Some(&servers[1]))
+}
+
+fn latency(servers: &[RedisServer], hangs: Option<&RedisServer>) -> Outcome<()> {
+    const CYCLES: usize = 200;
+    for name in NAMES {
+        let mut ratios = Vec::new();
+        for _ in 0..REPETITIONS {
+            let runtime = Builder::new_current_thread().enable_all().build()?;
+            ratios.push(runtime.block_on(async {
+                let clients =
+                    [Quorum::named("redis-rs", servers).await?, Quorum::named(name, servers).await?];
+                for client in &clients {
+                    client.cycle("warm").await?;
+                }
+                // Connections are made while all answer.
+                hangs.inspect(|server| server.pause());
+                let mut times = [Vec::new(), Vec::new()];
+                let start = Instant::now();
+                for _ in 0..CYCLES {
+                    for (client, times) in clients.iter().zip(&mut times) {
+                        let start = Instant::now();
+                        let cycle = timeout(Duration::from_secs(5), client.cycle("one")).await;
+                        if !matches!(cycle, Ok(Ok(()))) {
+                            hangs.inspect(|server| server.resume());
+                            return Outcome::Ok(f64::INFINITY);
+                        }
+                        times.push(start.elapsed().as_secs_f64());
+                    }
+                    // Of one that takes seconds, a few are enough.
+                    if start.elapsed() > Duration::from_secs(6) {
+                        break;
+                    }
+                }
+                hangs.inspect(|server| server.resume());
+                let [plain, other] = times.map(|times| quantile(times, 0.5));
+                Ok(other / plain)
+            })?);
+        }
+        println!("  {name:<22} {}", spread(&ratios));
+    }
+    Ok(())
+}
+
+fn throughput(servers: &[RedisServer]) -> Outcome<()> {
+    const TASKS: usize = 64;
+    println!(
+        "five servers, 64 tasks, a key each: ratio to redis-rs of cycles per second, and of CPU time per cycle"
+    );
+    let runtime = Builder::new_multi_thread().enable_all().build()?;
+    let mut measured = vec![(Vec::new(), Vec::new()); NAMES.len()];
+    for _ in 0..REPETITIONS {
+        let mut plain = None;
+        for (name, (speeds, costs)) in NAMES.iter().zip(&mut measured) {
+            let cycles = if *name == "redis-lock" { 5 } else { 60 };
+            let (wall, cpu) = runtime.block_on(async {
+                let client = Quorum::named(name, servers).await?;
+                let (start, cpu) = (Instant::now(), cpu_time());
+                let mut tasks = JoinSet::new();
+                for task in 0..TASKS {
+                    let client = client.clone();
+                    tasks.spawn(async move {
+                        let key = format!("own:{task}");
+                        for _ in 0..cycles {
+                            // Again, where a library does not wait for its own release.
+                            while client.cycle(&key).await.is_err() {}
+                        }
+                    });
+                }
+                tasks.join_all().await;
+                let all = (cycles * TASKS) as f64;
+                Outcome::Ok((start.elapsed().as_secs_f64() / all, (cpu_time() - cpu) / all))
+            })?;
+            let (plain_wall, plain_cpu) = *plain.get_or_insert((wall, cpu));
+            speeds.push(plain_wall / wall);
+            costs.push(cpu / plain_cpu);
+        }
+    }
+    for (name, (speeds, costs)) in NAMES.iter().zip(&measured) {
+        println!("  {name:<22} {}   {}", spread(speeds), spread(costs));
+    }
+    Ok(())
+}
