@@ -154,6 +154,38 @@ async fn a_memory_store_hints_when_a_key_is_released() {
 }
 
 #[tokio::test]
+async fn a_redis_store_tells_a_watcher_of_every_change_to_a_held_key() {
+    let server = common::RedisServer::start();
+    let store = RedisStore::open(&server.url()).unwrap();
+    let owner = Owner::of(&store);
+    let soon = Duration::from_secs(5);
+
+    let nothing = tokio::time::timeout(Duration::from_millis(50), store.watch(&key("a")));
+    assert!(nothing.await.is_err(), "it is free");
+    for round in 0..4 {
+        let ttl = if round == 2 { Duration::from_millis(50) } else { TTL };
+        assert_eq!(owner.acquire("a", ttl).await, GRANTED);
+        let mut watch = store.watch(&key("a"));
+        let still = tokio::time::timeout(Duration::from_millis(20), &mut watch);
+        assert!(still.await.is_err(), "round {round}: nothing has changed");
+        match round {
+            0 => assert!(owner.release("a").await),
+            1 => server.command::<()>(&["DEL", "lock:a"]).await,
+            2 => {}
+            _ => server.command::<()>(&["FLUSHALL"]).await,
+        }
+        common::in_time(soon, watch).await;
+    }
+
+    // A connection that breaks may have lost a message.
+    assert_eq!(owner.acquire("a", TTL).await, GRANTED);
+    let mut watch = store.watch(&key("a"));
+    assert!(tokio::time::timeout(Duration::from_millis(50), &mut watch).await.is_err());
+    server.command::<()>(&["CLIENT", "KILL", "TYPE", "pubsub"]).await;
+    common::in_time(soon, watch).await;
+}
+
+#[tokio::test]
 async fn a_key_of_another_type_is_an_error_and_stays_as_it_is() {
     let server = common::RedisServer::start();
     let store = RedisStore::open(&server.url()).unwrap();

@@ -200,9 +200,13 @@ async fn strike(
     let one = struck[0];
     Ok(match random.u8(0..9) {
         0 => {
-            struck.iter().for_each(|node| nodes[*node].server.pause());
+            for node in &struck {
+                nodes[*node].server.pause();
+            }
             tokio::time::sleep(a_while).await;
-            struck.iter().for_each(|node| nodes[*node].server.resume());
+            for node in &struck {
+                nodes[*node].server.resume();
+            }
             "servers paused"
         }
         // While one that came back empty is left out, no other may forget: two in five are a majority's difference.
@@ -216,17 +220,25 @@ async fn strike(
             "server killed, back empty"
         }
         1 | 2 => {
-            struck.iter().for_each(|node| nodes[*node].proxy.cut());
+            for node in &struck {
+                nodes[*node].proxy.cut();
+            }
             "connections cut"
         }
         3 => {
-            struck.iter().for_each(|node| nodes[*node].proxy.let_requests_flow(false));
+            for node in &struck {
+                nodes[*node].proxy.let_requests_flow(false);
+            }
             tokio::time::sleep(a_while).await;
-            struck.iter().for_each(|node| nodes[*node].proxy.let_requests_flow(true));
+            for node in &struck {
+                nodes[*node].proxy.let_requests_flow(true);
+            }
             "requests delayed"
         }
         4 => {
-            struck.iter().for_each(|node| nodes[*node].proxy.let_replies_flow(false));
+            for node in &struck {
+                nodes[*node].proxy.let_replies_flow(false);
+            }
             tokio::time::sleep(a_while).await;
             for node in struck {
                 nodes[node].proxy.cut();
@@ -235,7 +247,9 @@ async fn strike(
             "replies lost"
         }
         5 => {
-            struck.iter().for_each(|node| nodes[*node].proxy.lose_requests());
+            for node in &struck {
+                nodes[*node].proxy.lose_requests();
+            }
             tokio::time::sleep(a_while).await;
             for node in struck {
                 nodes[node].proxy.cut();
@@ -244,7 +258,9 @@ async fn strike(
             "requests lost"
         }
         6 => {
-            struck.iter().for_each(|node| nodes[*node].proxy.strand());
+            for node in &struck {
+                nodes[*node].proxy.strand();
+            }
             "connections stranded"
         }
         7 => {

@@ -232,7 +232,7 @@ impl Store for Node {
         self.call(false, move |store, _| store.inspect(&key))
     }
 
-    fn hint(&self, key: &Key, owner: &OwnerToken) -> HintFuture {
-        self.server.lock().unwrap().store.hint(key, owner)
+    fn watch(&self, key: &Key) -> HintFuture {
+        self.server.lock().unwrap().store.watch(key)
     }
 }

@@ -198,4 +198,15 @@ impl Store for MemoryStore {
             Hint::MayBeFree
         })
     }
+
+    fn watch(&self, key: &Key) -> HintFuture {
+        let freed = self.state().leases.get(key).map(|lease| Arc::clone(&lease.freed).notified_owned());
+        Box::pin(async move {
+            match freed {
+                Some(freed) => freed.await,
+                None => std::future::pending().await,
+            }
+            Hint::MayBeFree
+        })
+    }
 }

@@ -145,6 +145,12 @@ pub trait Store: Send + Sync + 'static {
     fn hint(&self, _key: &Key, _owner: &OwnerToken) -> HintFuture {
         Box::pin(std::future::pending())
     }
+
+    /// Ends when the key, which somebody holds, may have become free: the hint for a quorum's waiters, who stand in no line. It does not end for a
+    /// key that is free when it is first polled. The default never ends.
+    fn watch(&self, _key: &Key) -> HintFuture {
+        Box::pin(std::future::pending())
+    }
 }
 
 /// A pointer to a store is that store.
@@ -204,6 +210,10 @@ macro_rules! by_pointer {
 
             fn hint(&self, key: &Key, owner: &OwnerToken) -> HintFuture {
                 (**self).hint(key, owner)
+            }
+
+            fn watch(&self, key: &Key) -> HintFuture {
+                (**self).watch(key)
             }
         }
     };

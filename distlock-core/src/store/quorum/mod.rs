@@ -5,12 +5,11 @@
 //! it might overtake it, and the late grant would stay until its ttl.
 
 use std::{
-    future::{pending, poll_fn},
+    future::pending,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    task::Poll,
     time::Duration,
 };
 
@@ -18,7 +17,7 @@ use futures_util::{
     future::select_all,
     stream::{FuturesUnordered, StreamExt},
 };
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use super::{Acquired, HintFuture, Holder, Store, StoreFuture};
 use crate::{
@@ -79,6 +78,10 @@ impl After {
         }
     }
 }
+
+/// The longest that a waiter pauses at random before it tries for a key that has become free, so that contenders do not divide the nodes among
+/// them.
+const LONGEST_PAUSE: Duration = Duration::from_millis(2);
 
 /// Questions under way.
 type Asked<F> = FuturesUnordered<F>;
@@ -418,15 +421,17 @@ impl Store for QuorumStore {
 
     /// The first node's whose key becomes free. Those on which it is free already say nothing new: contenders that took their word would divide
     /// the nodes among them again and again.
-    fn hint(&self, key: &Key, owner: &OwnerToken) -> HintFuture {
-        let mut hints: Vec<_> = self.inner.nodes.iter().map(|node| node.store.hint(key, owner)).collect();
+    fn hint(&self, key: &Key, _owner: &OwnerToken) -> HintFuture {
+        let up = self.inner.nodes.iter().filter(|node| !node.is_down());
+        let watches: Vec<_> = up.map(|node| node.store.watch(key)).collect();
         Box::pin(async move {
-            poll_fn(|cx| {
-                hints.retain_mut(|hint| hint.as_mut().poll(cx).is_pending());
-                Poll::Ready(())
-            })
-            .await;
-            if hints.is_empty() { pending().await } else { select_all(hints).await.0 }
+            if watches.is_empty() {
+                return pending().await;
+            }
+            let (hint, ..) = select_all(watches).await;
+            // All who watch hear of it at once.
+            sleep(LONGEST_PAUSE.mul_f64(fastrand::f64())).await;
+            hint
         })
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    future::pending,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
@@ -37,6 +38,8 @@ pub struct Line {
     channel: String,
     connection: Mutex<Arc<OnceCell<Connection>>>,
     waiters: Mutex<HashMap<OwnerToken, Waiter>>,
+    /// Keys whose changes somebody wants to hear of.
+    watched: Mutex<HashMap<Vec<u8>, Arc<Notify>>>,
 }
 
 #[derive(Clone)]
@@ -45,6 +48,8 @@ pub(super) struct Connection {
     /// When the latest command was sent over it that has been answered. The server answers and tells in order: whatever it tells later,
     /// it did later than this.
     answered: Arc<Mutex<Option<Moment>>>,
+    /// The server tells of keys that have changed since they were read over this connection.
+    tracks: Arc<OnceCell<()>>,
 }
 
 #[derive(Default)]
@@ -64,6 +69,7 @@ impl Line {
             channel: format!("distlock-line:{}", Uuid::new_v4()),
             connection: Mutex::default(),
             waiters: Mutex::default(),
+            watched: Mutex::default(),
         })
     }
 
@@ -79,7 +85,7 @@ impl Line {
         let config = self.config.clone().set_push_sender(move |push| Self::told(&line, &seen, &push));
         let mut commands = self.client.get_multiplexed_async_connection_with_config(&config).await?;
         commands.subscribe(&self.channel).await?;
-        Ok(Connection { commands, answered })
+        Ok(Connection { commands, answered, tracks: Arc::default() })
     }
 
     /// Called by the connection for each message, in the order of the wire.
@@ -87,6 +93,8 @@ impl Line {
         let line = line.upgrade().ok_or(())?;
         if push.kind == PushKind::Disconnection {
             line.reset(answered);
+        } else if push.kind == PushKind::Invalidate {
+            line.changed(&push.data);
         } else if push.kind == PushKind::Message
             && let Some(Message { owner, lasts, fence, key }) = Message::parse(&push.data)
             && let Some(waiter) = lock(&line.waiters).get_mut(&owner)
@@ -117,6 +125,7 @@ impl Line {
             for waiter in lock(&self.waiters).values() {
                 waiter.told.notify_one();
             }
+            lock(&self.watched).values().for_each(|watcher| watcher.notify_waiters());
         }
     }
 
@@ -154,6 +163,41 @@ impl Line {
         lock(&self.waiters).remove(owner);
     }
 
+    /// Ends when a key that is held has changed: by client-side caching's invalidation message, which also tells of a lease that lapsed, and of
+    /// holders of any kind. Nothing of it is left on the server.
+    pub(super) async fn watch(self: Arc<Self>, key: Key) -> Hint {
+        let Ok(mut connection) = self.connection().await else { return pending().await };
+        let watch = Watch::new(&self, key.as_str().as_bytes());
+        let changed = watch.changed.notified();
+        let is_held = async {
+            let (mut commands, mut track) = (connection.commands.clone(), redis::cmd("CLIENT"));
+            track.arg("TRACKING").arg("ON");
+            connection.tracks.get_or_try_init(|| track.query_async(&mut commands)).await?;
+            redis::cmd("EXISTS").arg(key.as_str()).query_async::<bool>(&mut connection.commands).await
+        };
+        match is_held.await {
+            Ok(true) => changed.await,
+            // Nobody tells: waiters look by themselves.
+            Ok(false) | Err(_) => pending().await,
+        }
+        Hint::MayBeFree
+    }
+
+    /// The server says which keys have changed; all, where it has thrown away everything.
+    fn changed(&self, data: &[Value]) {
+        let watched = lock(&self.watched);
+        let [Value::Array(keys)] = data else {
+            return watched.values().for_each(|watcher| watcher.notify_waiters());
+        };
+        for key in keys {
+            if let Value::BulkString(key) = key
+                && let Some(watcher) = watched.get(key)
+            {
+                watcher.notify_waiters();
+            }
+        }
+    }
+
     /// What the server tells an owner next.
     pub(super) async fn hint(self: Arc<Self>, owner: OwnerToken) -> Hint {
         let told = lock(&self.waiters).get(&owner).map(|waiter| Arc::clone(&waiter.told));
@@ -165,6 +209,30 @@ impl Line {
         let Some(handed_over) = handed_over else { return Hint::MayBeFree };
         self.leave(&owner);
         Hint::HandedOver(handed_over)
+    }
+}
+
+/// Somebody listens for changes of a key.
+struct Watch<'a> {
+    line: &'a Line,
+    key: Vec<u8>,
+    changed: Arc<Notify>,
+}
+
+impl<'a> Watch<'a> {
+    fn new(line: &'a Line, key: &[u8]) -> Self {
+        let changed = Arc::clone(lock(&line.watched).entry(key.to_owned()).or_default());
+        Self { line, key: key.to_owned(), changed }
+    }
+}
+
+impl Drop for Watch<'_> {
+    fn drop(&mut self) {
+        let mut watched = lock(&self.line.watched);
+        // Watches are made under this lock only: two references are the map's and ours.
+        if Arc::strong_count(&self.changed) == 2 {
+            watched.remove(&self.key);
+        }
     }
 }
 

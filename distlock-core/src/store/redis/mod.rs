@@ -255,6 +255,13 @@ impl<C: Connect> Store for RedisStore<C> {
         }
     }
 
+    fn watch(&self, key: &Key) -> HintFuture {
+        match self.shared.connect.line() {
+            Some(line) => Box::pin(line.watch(key.clone())),
+            None => Box::pin(std::future::pending()),
+        }
+    }
+
     fn inspect(&self, key: &Key) -> StoreFuture<Option<Holder>> {
         let key = key.clone();
         self.with_connection(Purpose::Other, move |mut connection| async move {
