@@ -222,6 +222,12 @@ async fn fencing_tokens_rise_over_nodes_that_forget() {
             }
         }
         4 | 9 => servers.iter_mut().for_each(RedisServer::restart),
+        // As two days after the last grant.
+        6 => {
+            for server in servers {
+                server.command::<u8>(&["PEXPIRE", "distlock-fence:{lock:k}", "0"]).await;
+            }
+        }
         5 => servers[1].restart(),
         _ => {}
     };

@@ -55,6 +55,17 @@ impl Quorum {
         })
     }
 
+    /// A cycle that waits for its turn where the library can.
+    async fn waiting_cycle(&self, key: &str) -> Outcome<()> {
+        if let Self::Distlock(locks, fenced) = self {
+            let lock = locks.lock(key).ttl(TTL).wait_forever();
+            let lock = if *fenced { lock.fenced() } else { lock };
+            lock.acquire().await?.release().await?;
+            return Ok(());
+        }
+        self.cycle(key).await
+    }
+
     async fn cycle(&self, key: &str) -> Outcome<()> {
         match self {
             Self::Plain(connections, release) => {
@@ -110,6 +121,7 @@ pub fn run() -> Outcome<()> {
     );
     latency(&servers, None)?;
     throughput(&servers)?;
+    contention(&servers)?;
     println!("five servers, one of them paused, one task: the same");
     latency(&servers, Some(&servers[1]))
 }
@@ -131,9 +143,9 @@ fn latency(servers: &[RedisServer], hangs: Option<&RedisServer>) -> Outcome<()> 
                 let mut times = [Vec::new(), Vec::new()];
                 let start = Instant::now();
                 for _ in 0..CYCLES {
-                    for (client, times) in clients.iter().zip(&mut times) {
+                    for ((client, key), times) in clients.iter().zip(["one", name]).zip(&mut times) {
                         let start = Instant::now();
-                        let cycle = timeout(Duration::from_secs(5), client.cycle("one")).await;
+                        let cycle = timeout(Duration::from_secs(5), client.cycle(key)).await;
                         if !matches!(cycle, Ok(Ok(()))) {
                             hangs.inspect(|server| server.resume());
                             return Outcome::Ok(f64::INFINITY);
@@ -155,6 +167,37 @@ fn latency(servers: &[RedisServer], hangs: Option<&RedisServer>) -> Outcome<()> 
     Ok(())
 }
 
+/// 16 tasks that want one key, each with a client of its own, as processes have: cycles per second of all.
+fn contention(servers: &[RedisServer]) -> Outcome<()> {
+    const TASKS: usize = 16;
+    const TIME: Duration = Duration::from_secs(2);
+    println!("five servers, 16 clients, one key: cycles per second, median (least to most of {REPETITIONS})");
+    let runtime = Builder::new_multi_thread().enable_all().build()?;
+    for name in NAMES.iter().filter(|name| **name != "redis-rs") {
+        let mut speeds = Vec::new();
+        for _ in 0..REPETITIONS {
+            speeds.push(runtime.block_on(async {
+                let mut tasks = JoinSet::new();
+                for _ in 0..TASKS {
+                    let (client, key) = (Quorum::named(name, servers).await?, format!("contended:{name}"));
+                    tasks.spawn(async move {
+                        let (start, mut cycles) = (Instant::now(), 0);
+                        while start.elapsed() < TIME {
+                            let cycle = timeout(TIME, client.waiting_cycle(&key)).await;
+                            cycles += usize::from(matches!(cycle, Ok(Ok(()))));
+                        }
+                        cycles
+                    });
+                }
+                let cycles: usize = tasks.join_all().await.into_iter().sum();
+                Outcome::Ok(cycles as f64 / TIME.as_secs_f64())
+            })?);
+        }
+        println!("  {name:<22} {}", spread(&speeds));
+    }
+    Ok(())
+}
+
 fn throughput(servers: &[RedisServer]) -> Outcome<()> {
     const TASKS: usize = 64;
     println!(
@@ -172,8 +215,9 @@ fn throughput(servers: &[RedisServer]) -> Outcome<()> {
                 let mut tasks = JoinSet::new();
                 for task in 0..TASKS {
                     let client = client.clone();
+                    // What one leaves behind is not to be in the way of the others.
+                    let key = format!("{name}:{task}");
                     tasks.spawn(async move {
-                        let key = format!("own:{task}");
                         for _ in 0..cycles {
                             // Again, where a library does not wait for its own release.
                             while client.cycle(&key).await.is_err() {}
