@@ -1,6 +1,9 @@
 //! The quorum's own code over simulated nodes: thousands of schedules, each from a seed.
 //!
-//! `DISTLOCK_SEED=7 cargo test --test quorum_simulated` repeats one schedule of each kind.
+//! ```sh
+//! DISTLOCK_SEED=7 cargo test --test quorum_simulated               # one schedule of each kind, as a failure's message names it
+//! DISTLOCK_TIMES=40 cargo test --release --test quorum_simulated   # 40 times as many
+//! ```
 
 use std::{
     sync::{
@@ -134,10 +137,13 @@ const FAULTS: Faults = Faults {
     step_back: Duration::ZERO,
 };
 
-/// The seeds to play: from `DISTLOCK_SEED` one, else so many.
+/// The seeds to play: from `DISTLOCK_SEED` one, else so many, times `DISTLOCK_TIMES`.
 fn seeds(number: u64) -> impl Iterator<Item = u64> {
-    let one = std::env::var("DISTLOCK_SEED").ok().map(|seed| seed.parse().expect("a seed"));
-    one.map_or(0..number, |seed| seed..seed + 1)
+    let given = |name| std::env::var(name).ok().map(|number| number.parse::<u64>().expect("a number"));
+    match given("DISTLOCK_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number * given("DISTLOCK_TIMES").unwrap_or(1),
+    }
 }
 
 /// Plays schedules on two threads, and shows each outcome with its seed.
