@@ -1,9 +1,20 @@
 //! Locks on a quorum of real servers, some of which fail.
 
-use std::{process::Command, time::Duration};
+use std::{
+    process::Command,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use common::{RedisServer, eventually, in_time, proxy::Proxy};
-use distlock::{FencingToken, LockError, LockManager, LockManagerBuilder, LostReason, StoreErrorKind};
+use distlock::{
+    Acquired, FencingToken, Holder, Key, LockError, LockManager, LockManagerBuilder, LostReason, MemoryStore,
+    OwnerToken, Store, StoreError, StoreErrorKind, StoreFuture,
+};
+use tokio::time::sleep;
 
 mod common;
 
@@ -23,6 +34,97 @@ fn url(servers: &[RedisServer]) -> String {
 /// Nodes that were started just now are not left out.
 fn quorum(servers: &[RedisServer]) -> LockManagerBuilder {
     LockManager::builder().url(url(servers)).restart_delay(Duration::ZERO)
+}
+
+/// A node whose commands reach it late, or never.
+#[derive(Default)]
+struct Late {
+    store: MemoryStore,
+    acquires: AtomicUsize,
+    /// How long each command is on its way.
+    acquire_lag: Mutex<Duration>,
+    release_lag: Mutex<Duration>,
+}
+
+impl Late {
+    fn after<T: Send + 'static>(lag: &Mutex<Duration>, command: StoreFuture<T>) -> StoreFuture<T> {
+        let lag = *lag.lock().unwrap();
+        Box::pin(async move {
+            if lag == NEVER {
+                sleep(Duration::from_millis(100)).await;
+                return Err(StoreError::new(StoreErrorKind::TimedOut, "the node did not answer in time"));
+            }
+            sleep(lag).await;
+            command.await
+        })
+    }
+
+    async fn has(&self, name: &str) -> bool {
+        let key = Key::new("lock", name).unwrap();
+        self.store.inspect(&key).await.unwrap().is_some()
+    }
+}
+
+impl Store for Late {
+    fn acquire(&self, key: &Key, owner: &OwnerToken, ttl: Duration, fenced: bool) -> StoreFuture<Acquired> {
+        self.acquires.fetch_add(1, Ordering::Relaxed);
+        Self::after(&self.acquire_lag, self.store.acquire(key, owner, ttl, fenced))
+    }
+
+    fn renew(&self, key: &Key, owner: &OwnerToken, ttl: Duration) -> StoreFuture<bool> {
+        self.store.renew(key, owner, ttl)
+    }
+
+    fn release(&self, key: &Key, owner: &OwnerToken) -> StoreFuture<bool> {
+        Self::after(&self.release_lag, self.store.release(key, owner))
+    }
+
+    fn inspect(&self, key: &Key) -> StoreFuture<Option<Holder>> {
+        Self::after(&self.acquire_lag, self.store.inspect(key))
+    }
+}
+
+fn late<const N: usize>() -> ([Arc<Late>; N], LockManager) {
+    let nodes: [Arc<Late>; N] = std::array::from_fn(|_| Arc::default());
+    let locks = LockManager::quorum(nodes.clone()).unwrap();
+    (nodes, locks)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_release_never_overtakes_its_own_acquire() {
+    let (nodes, locks) = late::<3>();
+    *nodes[2].acquire_lag.lock().unwrap() = Duration::from_millis(500);
+    locks.lock("k").acquire().await.unwrap().release().await.unwrap();
+    sleep(Duration::from_secs(1)).await;
+    assert!(!nodes[2].has("k").await, "it would stay until its ttl");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_hangs_is_asked_no_more_until_it_answers() {
+    let (nodes, locks) = late::<3>();
+    *nodes[1].acquire_lag.lock().unwrap() = NEVER;
+    locks.lock("first").acquire().await.unwrap().release().await.unwrap();
+    sleep(Duration::from_secs(1)).await;
+    for _ in 0..20 {
+        locks.lock("k").acquire().await.unwrap().release().await.unwrap();
+    }
+    assert_eq!(nodes[1].acquires.load(Ordering::Relaxed), 1);
+    *nodes[1].acquire_lag.lock().unwrap() = Duration::ZERO;
+    sleep(Duration::from_secs(3)).await;
+    let _guard = locks.lock("k").acquire().await.unwrap();
+    sleep(Duration::from_millis(1)).await;
+    assert!(nodes[1].has("k").await, "it takes part again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_was_released_is_free_for_the_next_call() {
+    let (nodes, locks) = late::<3>();
+    // Another node lags each time, so that only one has released the first two by the third.
+    for lags in [2, 1, 0] {
+        let guard = locks.lock("k").acquire().await.expect("released before");
+        *nodes[lags].release_lag.lock().unwrap() = Duration::from_millis(50);
+        guard.release().await.unwrap();
+    }
 }
 
 /// On how many servers the key is taken.

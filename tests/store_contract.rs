@@ -100,6 +100,39 @@ async fn contract(store: &dyn Store) {
     assert!(second > first);
     assert!(two.release("c").await);
 
+    // A quorum's proposal is drawn, where nothing higher was drawn before; only the owner raises, and never down.
+    if store.raise_fence(&key("none"), &one.token, second).await.is_ok() {
+        let propose = async |owner: &Owner<'_>, fence| match store
+            .acquire_proposed(&key("d"), &owner.token, TTL, FencingToken::new(fence))
+            .await
+            .unwrap()
+        {
+            Acquired::Granted { fence } => fence.expect("a token").value(),
+            Acquired::Held { .. } => panic!("it is free"),
+        };
+        let raise = async |owner: &Owner<'_>, fence| {
+            store.raise_fence(&key("d"), &owner.token, FencingToken::new(fence)).await.unwrap()
+        };
+        let one = Owner::of(store);
+        let proposed = second.value() + 50_000;
+        assert_eq!(propose(&one, proposed).await, proposed);
+        assert!(!raise(&two, proposed + 1).await, "it is not theirs");
+        assert!(!raise(&one, proposed - 1).await, "it is lower than what was drawn");
+        assert!(raise(&one, proposed).await);
+        assert!(raise(&one, proposed + 10).await);
+        assert!(!raise(&one, proposed + 9).await);
+        assert_eq!(propose(&one, proposed).await, proposed + 10, "what it was raised to, sent again");
+        assert!(one.release("d").await);
+        assert!(!raise(&one, proposed + 20).await, "it is nobody's");
+        let three = Owner::of(store);
+        assert_eq!(propose(&three, proposed).await, proposed + 11);
+        assert!(three.release("d").await);
+        // No client's clock pulls a store's tokens away from its own.
+        let four = Owner::of(store);
+        assert!(propose(&four, proposed + 3_600_000_000).await < proposed + 60_000_000);
+        assert!(four.release("d").await);
+    }
+
     // Keys do not meet.
     assert_eq!(one.acquire("x", TTL).await, GRANTED);
     assert_eq!(two.acquire("x:y", TTL).await, GRANTED);

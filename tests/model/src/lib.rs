@@ -23,10 +23,11 @@
 //! - An answer does nothing on its arrival. So a client chooses among all that was answered: any subset that is a majority
 //!   may be what it has heard of.
 //! - A token is held as soon as a majority has stored it, not when its client hears of that. Without that knowledge the client
-//!   could only hold it later, or not at all, and less would be asked of the others' tokens.
+//!   could only hold it later, or not at all, and less would be asked of the others' tokens. That it may not remember the fence
+//!   either, for its next proposal, is a step.
 //! - Raises may well arrive twice, which changes nothing. Grants that arrive twice may lock again for an owner whose lease has lapsed;
 //!   [`Variant::repeats`] says how many do.
-//! - The servers differ in what they store, and by nothing else: they are kept sorted.
+//! - The servers differ in what they store, and by nothing else: they are kept sorted. So are the clients, if their clocks are alike.
 //!
 //! # What is not in it
 //! - Renewal, which changes no token, and the validity time, which only makes clients give up.

@@ -4,7 +4,9 @@ use stateright::{Model, Property};
 
 use crate::{
     setup::{Clock, Rule, Setup},
-    state::{Acquisition, CLIENTS, Fence, Mail, OWNERS, Owner, SERVERS, Server, State, is_majority},
+    state::{
+        ATTEMPTS, Acquisition, CLIENTS, Fence, Mail, OWNERS, Owner, SERVERS, Server, State, is_majority,
+    },
 };
 
 /// What can happen. Servers are numbered as they are sorted at that moment.
@@ -210,7 +212,7 @@ impl Setup {
     fn fence(&self, state: &State, at: usize, owner: Owner) -> Fence {
         let stored = state.servers[at].stored;
         let clock = match self.variant.clock {
-            // The clocks of the others do not matter: theirs is to be the hardest case.
+            // Whose counter is not lost may have any clock: the hardest case is one that is far behind.
             _ if stored > 0 => 0,
             Clock::Absent => 0,
             Clock::Right => state.highest + 1,
@@ -254,7 +256,23 @@ impl Setup {
             }
             server.holder = server.holder.filter(|owner| server.mail[*owner].raise > 0 || choosing[*owner]);
         }
+        for owner in 0..OWNERS {
+            // No server will follow it any more.
+            let proposal = &mut state.acquisitions[owner].proposal;
+            let follows = |server: &Server| server.mail[owner].asked && server.stored + 1 < *proposal;
+            if state.forgets == 0 && !state.servers.iter().any(follows) {
+                *proposal = 0;
+            }
+        }
         state.servers.sort_unstable();
+        if self.clients_are_alike() {
+            *state = (*state).min(state.with_clients_swapped());
+        }
+    }
+
+    fn clients_are_alike(&self) -> bool {
+        let (proposals, attempts) = (self.start.proposals.split_at(ATTEMPTS), self.variant.attempts);
+        proposals.0 == proposals.1 && attempts[0] == attempts[1]
     }
 }
 

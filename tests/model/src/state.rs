@@ -7,14 +7,14 @@ pub(crate) const SERVERS: usize = 3;
 pub(crate) const MAJORITY: usize = SERVERS / 2 + 1;
 pub(crate) const CLIENTS: usize = 2;
 /// The most acquisitions of a client.
-const ATTEMPTS: usize = 2;
+pub(crate) const ATTEMPTS: usize = 2;
 pub(crate) const OWNERS: usize = CLIENTS * ATTEMPTS;
 
 /// An acquisition, which is known to the servers by its owner token.
 pub(crate) type Owner = usize;
 
 /// All there is at a moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct State {
     /// Sorted.
     pub(crate) servers: [Server; SERVERS],
@@ -46,7 +46,7 @@ pub(crate) struct Mail {
     pub(crate) answer: Fence,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Acquisition {
     pub(crate) proposal: Fence,
     /// Only while the acquisition lasts.
@@ -71,6 +71,18 @@ impl State {
     pub(crate) fn answered(&self, owner: Owner) -> u8 {
         let has = |at: &usize| self.servers[*at].mail[owner].answer > 0;
         (0..SERVERS).filter(has).fold(0, |servers, at| servers | 1 << at)
+    }
+
+    /// The same with each client in the other's place.
+    pub(crate) fn with_clients_swapped(mut self) -> Self {
+        for server in &mut self.servers {
+            server.holder = server.holder.map(|owner| (owner + ATTEMPTS) % OWNERS);
+            server.mail.rotate_left(ATTEMPTS);
+        }
+        self.servers.sort_unstable();
+        self.acquisitions.rotate_left(ATTEMPTS);
+        self.ended.rotate_left(1);
+        self
     }
 
     pub(crate) fn highest_token(&self) -> Fence {
