@@ -118,13 +118,24 @@ async fn a_node_that_hangs_is_asked_no_more_until_it_answers() {
 
 #[tokio::test(start_paused = true)]
 async fn a_key_that_was_released_is_free_for_the_next_call() {
-    let (nodes, locks) = late::<3>();
-    // Another node lags each time, so that only one has released the first two by the third.
-    for lags in [2, 1, 0] {
-        let guard = locks.lock("k").acquire().await.expect("released before");
-        *nodes[lags].release_lag.lock().unwrap() = Duration::from_millis(50);
-        guard.release().await.unwrap();
-    }
+    let (nodes, locks) = late::<5>();
+    let lag = |lag: fn(&Late) -> &Mutex<Duration>, nodes: &[Arc<Late>], millis| {
+        for node in nodes {
+            *lag(node).lock().unwrap() = Duration::from_millis(millis);
+        }
+    };
+    // Two nodes get the first acquire late, two others the second release: each time a majority has decided without them.
+    lag(|node| &node.acquire_lag, &nodes[3..], 30);
+    let first = locks.lock("k").acquire().await.unwrap();
+    lag(|node| &node.acquire_lag, &nodes[3..], 0);
+    first.release().await.unwrap();
+    let second = locks.lock("k").acquire().await.unwrap();
+    lag(|node| &node.release_lag, &nodes[1..3], 50);
+    lag(|node| &node.release_lag, &nodes[3..], 100);
+    second.release().await.unwrap();
+    sleep(Duration::from_millis(40)).await;
+    let third = locks.lock("k").acquire().await.expect("it was released");
+    third.release().await.unwrap();
 }
 
 /// On how many servers the key is taken.
