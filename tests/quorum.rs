@@ -127,6 +127,7 @@ async fn a_key_that_was_released_is_free_for_the_next_call() {
     // Two nodes get the first acquire late, two others the second release: each time a majority has decided without them.
     lag(|node| &node.acquire_lag, &nodes[3..], 30);
     let first = locks.lock("k").acquire().await.unwrap();
+    sleep(Duration::from_millis(1)).await;
     lag(|node| &node.acquire_lag, &nodes[3..], 0);
     first.release().await.unwrap();
     let second = locks.lock("k").acquire().await.unwrap();
