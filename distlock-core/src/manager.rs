@@ -110,7 +110,7 @@ impl LockManager {
     }
 
     /// A manager over a connection that you made: its timeouts and its reconnecting are yours, and so is keeping the runtime that
-    /// drives it alive. Prefer a [`redis::aio::ConnectionManager`]: a bare multiplexed connection does not come back after a break.
+    /// drives it alive. Prefer a `redis::aio::ConnectionManager` (feature `connection-manager` of redis-rs): a bare multiplexed connection does not come back after a break.
     #[cfg(feature = "redis")]
     pub fn from_connection<C>(connection: C) -> Self
     where
