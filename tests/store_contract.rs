@@ -290,3 +290,22 @@ async fn fencing_tokens_rise_after_the_server_lost_everything() {
         }
     }
 }
+
+#[tokio::test]
+async fn fencing_tokens_rise_over_a_failover_that_lost_the_last_writes() {
+    let master = common::RedisServer::start_with(&["--repl-diskless-sync-delay", "0"]);
+    let replica = common::RedisServer::start_with(&["--replicaof", "127.0.0.1", &master.port().to_string()]);
+    let (before, after) =
+        (RedisStore::open(&master.url()).unwrap(), RedisStore::open(&replica.url()).unwrap());
+    let seen = Owner::of(&before);
+    let first = seen.fence("a").await;
+    common::eventually(Duration::from_secs(10), async || replica.has("lock:a").await).await;
+    // Promoted, and what the old master still does is lost: another grant of the same key.
+    replica.command::<()>(&["REPLICAOF", "NO", "ONE"]).await;
+    assert!(seen.release("a").await);
+    let lost = Owner::of(&before).fence("a").await;
+    assert!(lost > first);
+    replica.command::<u8>(&["DEL", "lock:a"]).await;
+    let next = Owner::of(&after).fence("a").await;
+    assert!(next > lost, "{next:?} after {lost:?}");
+}
