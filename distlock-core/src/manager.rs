@@ -73,7 +73,8 @@ impl LockManager {
     ///
     /// * `redis://[user:password@]host[:port][/db]`: one Redis server; port 6379 unless given
     /// * `rediss://..`: the same over TLS, with the feature `tls`
-    /// * `redlock://[user:password@]host[:port],host[:port],..[/db]`: a quorum of independent servers, best three or five; see [`QuorumStore`]
+    /// * `redlock://[user:password@]host[:port],host[:port],..[/db]`: a quorum of independent servers, best three or five; see [`QuorumStore`].
+    ///   A server that was started less than a ttl ago grants nothing yet: see [`restart_delay`](LockManagerBuilder::restart_delay)
     /// * `memory://`: this process's memory, excluding nobody outside it
     ///
     /// For settings, or for a server that need not be up yet, use [`builder`](Self::builder).

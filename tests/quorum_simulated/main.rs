@@ -23,7 +23,7 @@ use tokio::{
 mod network;
 
 const CLIENTS: u64 = 3;
-const WAR: Duration = Duration::from_secs(1);
+const WAR: Duration = Duration::from_millis(400);
 
 /// One grant, in virtual time from the beginning.
 #[derive(Debug, Clone, Copy)]
@@ -186,33 +186,33 @@ fn harm(number: u64, faults: Faults, is_harmed: impl Fn(&Outcome) -> bool + Sync
 
 #[test]
 fn one_holder_at_a_time_with_rising_tokens_while_nodes_keep_their_data() {
-    play_all(250, FAULTS, no_harm);
+    play_all(500, FAULTS, no_harm);
 }
 
 #[test]
 fn a_node_that_forgets_everything_does_no_harm_if_it_stays_out_for_a_ttl() {
-    play_all(200, Faults { amnesia: true, ..FAULTS }, no_harm);
+    play_all(400, Faults { amnesia: true, ..FAULTS }, no_harm);
 }
 
 #[test]
 fn nodes_that_all_forget_everything_at_once_do_no_harm_while_clocks_go_on() {
-    play_all(100, Faults { amnesia: true, all_at_once: true, ..FAULTS }, no_harm);
+    play_all(200, Faults { amnesia: true, all_at_once: true, ..FAULTS }, no_harm);
 }
 
 #[test]
 fn nodes_that_forget_everything_and_grant_at_once_break_exclusion() {
     let faults = Faults { amnesia: true, restart_delay: false, all_at_once: true, ..FAULTS };
-    harm(100, faults, |outcome| !outcome.overlaps().is_empty());
+    harm(200, faults, |outcome| !outcome.overlaps().is_empty());
 }
 
 #[test]
 fn clocks_that_step_back_while_nodes_forget_everything_break_the_tokens() {
     let step_back = Duration::from_secs(3);
     let faults = Faults { amnesia: true, all_at_once: true, step_back, ..FAULTS };
-    harm(100, faults, |outcome| !outcome.stale().is_empty());
+    harm(200, faults, |outcome| !outcome.stale().is_empty());
 }
 
 #[test]
 fn clocks_that_step_back_do_no_harm_while_nodes_keep_their_data() {
-    play_all(100, Faults { step_back: Duration::from_secs(3), ..FAULTS }, no_harm);
+    play_all(200, Faults { step_back: Duration::from_secs(3), ..FAULTS }, no_harm);
 }
