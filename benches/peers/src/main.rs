@@ -3,6 +3,7 @@
 //! ```sh
 //! cargo run --release --manifest-path benches/peers/Cargo.toml            # tables, and docs/peers.svg
 //! cargo run --release --manifest-path benches/peers/Cargo.toml -- distlock rslock    # these and the yardsticks only, on one server
+//! cargo run --release --manifest-path benches/peers/Cargo.toml -- crowd              # 10,000 waiting tasks only
 //! cargo run --release --manifest-path benches/peers/Cargo.toml -- quorum             # five servers only
 //! ```
 
@@ -53,6 +54,9 @@ fn main() -> Outcome<()> {
         return quorum::run();
     }
     let server = common::RedisServer::start();
+    if args.iter().any(|arg| arg == "crowd") {
+        return crowd(&server);
+    }
     latency(&uncontended, &server)?;
     throughput(&uncontended, &server)?;
     let mut bars = Vec::new();
@@ -60,6 +64,7 @@ fn main() -> Outcome<()> {
         bars.push(hand_over(&contended, &server, processes)?);
     }
     if args.is_empty() {
+        crowd(&server)?;
         quorum::run()?;
         let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/peers.svg");
         std::fs::write(file, chart::bars("Hand-over of a contended lock, 16 tasks, median (us)", &bars[1]))?;
@@ -234,6 +239,53 @@ fn hand_over(
         medians.push((*name, p50));
     }
     Ok(medians)
+}
+
+/// 10,000 tasks of one process that wait for one key: what waiting costs, and how fast they are served.
+fn crowd(server: &common::RedisServer) -> Outcome<()> {
+    const TASKS: usize = 10_000;
+    const WAITING: Duration = Duration::from_secs(3);
+    println!("{TASKS} tasks of a process wait for one key");
+    let runtime = Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let client = Client::named("distlock", &server.url()).await?;
+        let turns = Arc::new(Mutex::new(Vec::with_capacity(TASKS)));
+        let blocker = server.command::<String>(&["SET", "lock:crowd", "somebody", "PX", "600000"]);
+        blocker.await;
+        let mut tasks = JoinSet::new();
+        for _ in 0..TASKS {
+            let (client, turns) = (client.clone(), Arc::clone(&turns));
+            tasks.spawn(async move {
+                let turns = &turns;
+                client
+                    .locked("crowd", || {
+                        let turns = Arc::clone(turns);
+                        async move { turns.lock().expect("the list").push(now()) }
+                    })
+                    .await;
+            });
+        }
+        // All have come to wait.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let (cpu, asked) = (cpu_time(), server.calls(&["evalsha", "eval"]).await);
+        tokio::time::sleep(WAITING).await;
+        let (cpu, asked) = (cpu_time() - cpu, server.calls(&["evalsha", "eval"]).await - asked);
+        println!(
+            "  while waiting: {:.2} % of a core, {:.2} questions a second",
+            cpu / WAITING.as_secs_f64() * 100.0,
+            asked as f64 / WAITING.as_secs_f64()
+        );
+        server.command::<u8>(&["DEL", "lock:crowd"]).await;
+        tasks.join_all().await;
+        let turns = turns.lock().expect("the list");
+        let gaps: Vec<f64> = turns.windows(2).map(|pair| (pair[1] - pair[0]) as f64 / 1000.0).collect();
+        println!(
+            "  from turn to turn: p50 {:.0} us, p99 {:.0} us",
+            quantile(gaps.clone(), 0.5),
+            quantile(gaps, 0.99)
+        );
+        Ok(())
+    })
 }
 
 fn now() -> u64 {
