@@ -180,6 +180,8 @@ impl Drop for Place<'_> {
 pub(crate) struct Backoff {
     next: Duration,
     longest: Duration,
+    /// What part of a delay is left to chance.
+    jitter: f64,
 }
 
 /// Servers round what is left down to whole milliseconds.
@@ -194,22 +196,18 @@ impl Default for Backoff {
 impl Backoff {
     /// Where nobody tells us anything.
     fn of_polling() -> Self {
-        Self::new(Duration::from_millis(4), Duration::from_millis(64))
+        Self { next: Duration::from_millis(4), longest: Duration::from_millis(64), jitter: 0.5 }
     }
 
-    /// Where the store tells us when the key is ours.
+    /// Where the store tells us when the key is ours: in the end less than once a second.
     pub(crate) fn of_line() -> Self {
-        Self::new(Duration::from_millis(64), Duration::from_secs(1))
+        Self { next: Duration::from_millis(64), longest: Duration::from_millis(1200), jitter: 0.15 }
     }
 
-    fn new(first: Duration, longest: Duration) -> Self {
-        Self { next: first, longest }
-    }
-
-    /// Between half of the current delay and all of it.
+    /// The current delay, less a random part of it.
     fn next(&mut self) -> Duration {
         let full = self.next;
         self.next = (full * 2).min(self.longest);
-        full.mul_f64(0.5 + fastrand::f64() / 2.0)
+        full.mul_f64(1.0 - self.jitter * fastrand::f64())
     }
 }

@@ -123,7 +123,7 @@ pub trait Store: Send + Sync + 'static {
 
     /// As [`acquire`](Self::acquire) for an owner that is going to wait, and is `contended` when somebody was seen to have the key just now. A store
     /// that keeps a line for each key, and hands the key over on release, puts the owner into it; that lapses by itself
-    /// unless it is asked again every second, and [`release`](Self::release) leaves it. The default keeps no line.
+    /// unless it is asked again every other second, and [`release`](Self::release) leaves it. The default keeps no line.
     fn stand_in_line(
         &self,
         key: &Key,

@@ -25,8 +25,8 @@ use crate::{
     store::{HandOver, Hint},
 };
 
-/// How long a lease lasts that is handed over, unless its ttl is shorter: who does not claim it, because it hangs, holds the others up for so long. At
-/// least twice the time after which a waiter asks again, which is what its validity is counted from.
+/// How long a lease lasts that is handed over, unless its ttl is shorter: who does not claim it, because it hangs, holds the others up for so long. Well
+/// above the 1.2 s after which a waiter asks again, which is what its validity is counted from.
 pub(super) const HANDED_OVER: Duration = Duration::from_secs(2);
 
 /// The waiters of one runtime.
