@@ -51,7 +51,11 @@ impl Node {
         question: impl Fn(&dyn Store) -> StoreFuture<T>,
     ) -> Result<T, StoreError> {
         let answer = match question(&*self.store).await {
-            Err(error) if error.kind() == StoreErrorKind::Disconnected => question(&*self.store).await,
+            Err(first) if first.kind() == StoreErrorKind::Disconnected => {
+                // That nothing was sent the second time says nothing of the first.
+                let known = |second: StoreError| if second.outcome_unknown() { second } else { first };
+                question(&*self.store).await.map_err(known)
+            }
             answer => answer,
         };
         answer.inspect_err(|error| {
