@@ -272,3 +272,20 @@ async fn ten_thousand_that_wait_ask_about_once_a_second() {
     let asked = server.calls(&["evalsha", "eval"]).await;
     assert!(asked < 20, "{asked} questions in 3 s");
 }
+
+#[tokio::test]
+async fn a_key_is_handed_over_to_no_waiter_for_another() {
+    let server = RedisServer::start();
+    let bare = async || LockManager::builder().url(server.url()).namespace("").connect().await.unwrap();
+    let (holder, waiting) = (bare().await, bare().await);
+    let (one, other) =
+        (holder.lock("k").acquire().await.unwrap(), holder.lock("{k}").acquire().await.unwrap());
+    let mut waiter = tokio::spawn(waiting.lock("{k}").wait_forever().acquire());
+    eventually(SOON, || async { server.keys().await.len() == 3 }).await;
+    one.release().await.unwrap();
+    let early = tokio::time::timeout(Duration::from_millis(100), &mut waiter).await;
+    assert!(early.is_err(), "the release of `k` is nothing to who waits for `{{k}}`");
+    assert!(!server.has("k").await);
+    other.release().await.unwrap();
+    gets(waiter).await.unwrap().release().await.unwrap();
+}

@@ -45,9 +45,9 @@ impl Key {
     /// A key that has passed its checks before.
     pub(crate) fn stored(namespace: &str, name: &str) -> Self {
         let colon = if namespace.is_empty() { "" } else { ":" };
-        // In the key's own hash slot, on a cluster.
+        // In the key's own hash slot, on a cluster; and no two keys have one line, `k` and `{k}` neither.
         let tagged = has_tag(namespace, name);
-        let (open, close) = if tagged { ("", "") } else { ("{", "}") };
+        let (open, close) = if tagged { ("=", "") } else { ("{", "}") };
         let line: Arc<str> = [LINE, open, namespace, colon, name, close].concat().into();
         let name_at = line.len() - close.len() - name.len();
         Self { line, tagged, name_at }
@@ -55,7 +55,7 @@ impl Key {
 
     /// What the store calls it: the namespace and the name.
     pub fn as_str(&self) -> &str {
-        &self.line[LINE.len() + usize::from(!self.tagged)..self.end()]
+        &self.line[LINE.len() + 1..self.end()]
     }
 
     /// What the caller calls it.
@@ -116,8 +116,17 @@ mod tests {
     fn a_line_is_in_its_keys_hash_slot() {
         let line = |name| Key::new("lock", name).unwrap().line().to_owned();
         assert_eq!(line("k"), "distlock-line:{lock:k}");
-        assert_eq!(line("{shop}:k"), "distlock-line:lock:{shop}:k");
+        assert_eq!(line("{shop}:k"), "distlock-line:=lock:{shop}:k");
         assert_eq!(line("a}b{"), "distlock-line:{lock:a}b{}");
+    }
+
+    #[cfg(feature = "redis")]
+    #[test]
+    fn no_two_keys_have_one_line() {
+        let keys = ["k", "{k}", "{{k}}", "={k}", "k}", "{k"];
+        let lines: std::collections::HashSet<_> =
+            keys.iter().map(|name| Key::new("", name).unwrap().line().to_owned()).collect();
+        assert_eq!(lines.len(), keys.len());
     }
 
     #[test]
