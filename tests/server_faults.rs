@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use common::{RedisServer, eventually, free_port, proxy::Proxy};
+use common::{RedisServer, eventually, free_port, in_time, proxy::Proxy};
 use distlock::{LockError, LockManager, LostReason, StoreErrorKind};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -362,4 +362,22 @@ async fn a_server_that_accepts_and_never_answers() {
     let builder = LockManager::builder().url(url).response_timeout(Duration::from_millis(100));
     let locks = builder.connect_timeout(Duration::from_millis(100)).build().unwrap();
     fault(&locks).await;
+}
+
+#[tokio::test]
+async fn callers_of_a_server_that_accepts_and_says_nothing_do_not_wait_for_each_other() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("redis://{}/", silent.local_addr().unwrap());
+    let locks = LockManager::builder().url(url).connect_timeout(Duration::from_millis(200)).build().unwrap();
+    let mut calls = tokio::task::JoinSet::new();
+    for number in 0..100 {
+        let lock = locks.lock(format!("k{number}"));
+        calls.spawn(async move { lock.acquire().await.unwrap_err() });
+    }
+    // One after the other they would take 20 s.
+    for error in in_time(Duration::from_secs(10), calls.join_all()).await {
+        let LockError::Store { source, .. } = &error else { panic!("{error}") };
+        assert_eq!(source.kind(), StoreErrorKind::Unreachable, "nothing was sent: {error}");
+    }
+    drop(silent);
 }
