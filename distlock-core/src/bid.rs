@@ -7,10 +7,11 @@ use tokio::time::Instant;
 use crate::{
     error::{StoreError, StoreErrorKind},
     held::Held,
-    keeper::{Errand, Keeper, Leftover},
+    keeper::{Errand, Keeper},
     key::Key,
     lease::{FencingToken, Moment, OwnerToken},
     options::Options,
+    release::Leftover,
     store::{Acquired, HandOver, HintFuture, StoreFuture},
 };
 

@@ -15,10 +15,10 @@ use tokio::{
 
 use crate::{
     error::{LockError, LostReason},
-    keeper::Leftover,
     key::Key,
     lease::{FencingToken, Moment, OwnerToken, validity},
     options::{OnLost, Options, RENEWALS_PER_TTL, Release},
+    release::Leftover,
 };
 
 pub(crate) struct Held {

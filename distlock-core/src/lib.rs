@@ -32,6 +32,7 @@ mod lease;
 mod manager;
 mod options;
 mod per_runtime;
+mod release;
 mod request;
 mod store;
 mod waiting;

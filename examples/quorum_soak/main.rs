@@ -20,6 +20,8 @@ use std::{
 
 #[path = "../../tests/common/mod.rs"]
 mod common;
+#[path = "../soak/options.rs"]
+mod options;
 mod record;
 mod worker;
 
@@ -40,7 +42,7 @@ async fn main() -> ExitCode {
         ["worker", url, directory, seed] => {
             worker::work(url, Path::new(directory), seed.parse().unwrap_or_default()).await.map(|()| true)
         }
-        words => match options(words) {
+        words => match options::read(words) {
             Ok((duration, seed)) => soak(duration, seed).await,
             Err(error) => Err(error.into()),
         },
@@ -53,20 +55,6 @@ async fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-fn options(words: &[&str]) -> Result<(Duration, u64), String> {
-    let (mut duration, mut seed) = (Duration::from_secs(60), fastrand::u64(1..1_000_000));
-    for pair in words.chunks(2) {
-        let number = pair.get(1).and_then(|word| word.parse().ok());
-        match (pair[0], number) {
-            ("--minutes", Some(minutes)) => duration = Duration::from_secs(60 * minutes),
-            ("--seconds", Some(seconds)) => duration = Duration::from_secs(seconds),
-            ("--seed", Some(number)) => seed = number,
-            _ => return Err(format!("`{}`: use --minutes N, --seconds N, --seed N", pair.join(" "))),
-        }
-    }
-    Ok((duration, seed))
 }
 
 async fn soak(duration: Duration, seed: u64) -> Outcome<bool> {

@@ -23,6 +23,7 @@ use std::{
 mod common;
 mod history;
 mod nemesis;
+mod options;
 mod worker;
 
 use common::{RedisServer, proxy::Proxy};
@@ -41,7 +42,7 @@ async fn main() -> ExitCode {
             (Ok(worker), Ok(seed)) => worker::work(url, Path::new(record), worker, seed).await.map(|()| true),
             _ => Err("a worker's number and seed are numbers".into()),
         },
-        words => match options(words) {
+        words => match options::read(words) {
             Ok((duration, seed)) => soak(duration, seed).await,
             Err(error) => Err(error.into()),
         },
@@ -54,20 +55,6 @@ async fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-fn options(words: &[&str]) -> Result<(Duration, u64), String> {
-    let (mut duration, mut seed) = (Duration::from_secs(60), fastrand::u64(1..1_000_000));
-    for pair in words.chunks(2) {
-        let number = pair.get(1).and_then(|word| word.parse().ok());
-        match (pair[0], number) {
-            ("--minutes", Some(minutes)) => duration = Duration::from_secs(60 * minutes),
-            ("--seconds", Some(seconds)) => duration = Duration::from_secs(seconds),
-            ("--seed", Some(number)) => seed = number,
-            _ => return Err(format!("`{}`: use --minutes N, --seconds N, --seed N", pair.join(" "))),
-        }
-    }
-    Ok((duration, seed))
 }
 
 async fn soak(duration: Duration, seed: u64) -> Result<bool, Box<dyn Error + Send + Sync>> {

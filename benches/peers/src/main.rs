@@ -138,10 +138,15 @@ fn throughput(names: &[&str], server: &common::RedisServer) -> Outcome<()> {
             costs.push(cpu / plain_cpu);
         }
     }
-    for (name, (speeds, costs)) in names.iter().zip(&measured) {
+    print_speeds(names, &measured);
+    Ok(())
+}
+
+/// Ratios of speed and of CPU time, a line for each.
+fn print_speeds(names: &[&str], measured: &[(Vec<f64>, Vec<f64>)]) {
+    for (name, (speeds, costs)) in names.iter().zip(measured) {
         println!("  {name:<22} {}   {}", spread(speeds), spread(costs));
     }
-    Ok(())
 }
 
 /// A section, in nanoseconds of the host's monotonic clock.

@@ -11,7 +11,9 @@ use redis::aio::MultiplexedConnection;
 use tokio::{runtime::Builder, sync::Mutex, task::JoinSet, time::timeout};
 use uuid::Uuid;
 
-use crate::{Outcome, REPETITIONS, client::TTL, common::RedisServer, cpu_time, quantile, spread};
+use crate::{
+    Outcome, REPETITIONS, client::TTL, common::RedisServer, cpu_time, print_speeds, quantile, spread,
+};
 
 const NODES: usize = 5;
 const NAMES: [&str; 5] = ["redis-rs", "distlock", "distlock, fenced", "rslock", "redis-lock"];
@@ -233,8 +235,6 @@ fn throughput(servers: &[RedisServer]) -> Outcome<()> {
             costs.push(cpu / plain_cpu);
         }
     }
-    for (name, (speeds, costs)) in NAMES.iter().zip(&measured) {
-        println!("  {name:<22} {}   {}", spread(speeds), spread(costs));
-    }
+    print_speeds(&NAMES, &measured);
     Ok(())
 }

@@ -1,0 +1,17 @@
+//! For how long, and from which seed.
+
+use std::time::Duration;
+
+pub fn read(words: &[&str]) -> Result<(Duration, u64), String> {
+    let (mut duration, mut seed) = (Duration::from_secs(60), fastrand::u64(1..1_000_000));
+    for pair in words.chunks(2) {
+        let number = pair.get(1).and_then(|word| word.parse().ok());
+        match (pair[0], number) {
+            ("--minutes", Some(minutes)) => duration = Duration::from_secs(60 * minutes),
+            ("--seconds", Some(seconds)) => duration = Duration::from_secs(seconds),
+            ("--seed", Some(number)) => seed = number,
+            _ => return Err(format!("`{}`: use --minutes N, --seconds N, --seed N", pair.join(" "))),
+        }
+    }
+    Ok((duration, seed))
+}
