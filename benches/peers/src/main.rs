@@ -50,6 +50,11 @@ fn main() -> Outcome<()> {
     };
     let uncontended: Vec<_> = UNCONTENDED.into_iter().filter(|name| wanted(name, "redis-rs")).collect();
     let contended: Vec<_> = CONTENDED.into_iter().filter(|name| wanted(name, "blocking list")).collect();
+    if let [word, name, cycles] = args.as_slice()
+        && word == "cycles"
+    {
+        return instructions(name, cycles.parse()?);
+    }
     if args.iter().any(|arg| arg == "quorum") {
         return quorum::run();
     }
@@ -244,6 +249,38 @@ fn hand_over(
         medians.push((*name, p50));
     }
     Ok(medians)
+}
+
+/// So many cycles in each of 64 tasks, each on a key of its own, on one thread: for callgrind and memcheck to count. Two runs tell a cycle's share.
+fn instructions(name: &str, cycles: usize) -> Outcome<()> {
+    let servers: Vec<_> = (0..5).map(|_| common::RedisServer::start()).collect();
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut tasks = JoinSet::new();
+        if let Some(name) = name.strip_prefix("quorum:") {
+            let client = quorum::Quorum::named(name, &servers).await?;
+            for task in 0..64 {
+                let (client, key) = (client.clone(), format!("own:{task}"));
+                tasks.spawn(async move {
+                    for _ in 0..cycles {
+                        while client.cycle(&key).await.is_err() {}
+                    }
+                });
+            }
+        } else {
+            let client = Client::named(name, &servers[0].url()).await?;
+            for task in 0..64 {
+                let (client, key) = (client.clone(), format!("own:{task}"));
+                tasks.spawn(async move {
+                    for _ in 0..cycles {
+                        client.locked(&key, || async {}).await;
+                    }
+                });
+            }
+        }
+        tasks.join_all().await;
+        Ok(())
+    })
 }
 
 /// 10,000 tasks of one process that wait for one key: what waiting costs, and how fast they are served.

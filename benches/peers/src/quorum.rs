@@ -19,7 +19,7 @@ const NODES: usize = 5;
 const NAMES: [&str; 5] = ["redis-rs", "distlock", "distlock, fenced", "rslock", "redis-lock"];
 
 #[derive(Clone)]
-enum Quorum {
+pub enum Quorum {
     /// By hand: all asked at once, three answers waited for.
     Plain(Vec<MultiplexedConnection>, Arc<redis::Script>),
     Distlock(LockManager, bool),
@@ -28,7 +28,7 @@ enum Quorum {
 }
 
 impl Quorum {
-    async fn named(name: &str, servers: &[RedisServer]) -> Outcome<Self> {
+    pub async fn named(name: &str, servers: &[RedisServer]) -> Outcome<Self> {
         let urls: Vec<_> = servers.iter().map(RedisServer::url).collect();
         Ok(match name {
             "redis-rs" => {
@@ -68,7 +68,7 @@ impl Quorum {
         self.cycle(key).await
     }
 
-    async fn cycle(&self, key: &str) -> Outcome<()> {
+    pub async fn cycle(&self, key: &str) -> Outcome<()> {
         match self {
             Self::Plain(connections, release) => {
                 let owner = Uuid::new_v4().to_string();
