@@ -264,13 +264,13 @@ async fn ten_thousand_that_wait_ask_about_once_a_second() {
     let _held = holder.lock("k").acquire().await.unwrap();
     let mut tasks = tokio::task::JoinSet::new();
     for _ in 0..10_000 {
-        tasks.spawn(waiting.lock("k").wait(Duration::from_secs(3)).acquire());
+        tasks.spawn(waiting.lock("k").wait_forever().acquire());
     }
-    let busy = tasks.join_all().await;
-    assert!(busy.iter().all(|result| matches!(result, Err(LockError::Busy { .. }))));
-    // 64, 128, .. 1,000 ms apart, jittered by a half, and the way out of the line.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    // 64, 128, .. 1,200 ms apart, less up to 15 %.
     let asked = server.calls(&["evalsha", "eval"]).await;
-    assert!(asked < 20, "{asked} questions in 3 s");
+    assert!((1..12).contains(&asked), "{asked} questions in 3 s");
+    tasks.shutdown().await;
 }
 
 #[tokio::test]
