@@ -48,6 +48,11 @@ impl Call {
     }
 
     #[must_use]
+    pub fn fair(self, fair: bool) -> Self {
+        Self(self.0.map(|request| request.fair(fair)))
+    }
+
+    #[must_use]
     pub fn max_hold(self, max_hold: Duration) -> Self {
         Self(self.0.map(|request| request.max_hold(max_hold)))
     }

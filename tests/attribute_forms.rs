@@ -472,7 +472,7 @@ async fn settings_reach_the_lock() {
     .await;
 }
 
-#[distributed_lock(key = "forever", wait = forever)]
+#[distributed_lock(key = "forever", wait = forever, fair = false)]
 async fn forever() -> AppResult<()> {
     Ok(())
 }

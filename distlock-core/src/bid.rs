@@ -12,10 +12,10 @@ use crate::{
     lease::{FencingToken, Moment, OwnerToken},
     options::Options,
     release::Leftover,
-    store::{Acquired, HandOver, HintFuture, StoreFuture},
+    store::{Acquired, HandOver, HintFuture, StoreFuture, Waits},
 };
 
-/// One acquisition: an owner token, and what is known of the attempts made with it.
+/// One acquisition under way.
 ///
 /// Dropped with an answer outstanding or an outcome unknown, it leaves the rest to the keeper: the same future is polled on, so
 /// that the release can never overtake its own acquire.
@@ -23,8 +23,14 @@ pub(crate) struct Bid<'a> {
     keeper: &'a Keeper,
     key: &'a Key,
     options: &'a Options,
+    claim: Claim,
+}
+
+/// An owner token, and what is known of the attempts made with it.
+pub(crate) struct Claim {
     owner: OwnerToken,
-    pending: Option<StoreFuture<Acquired>>,
+    /// The attempt under way, and when it was sent.
+    pending: Option<(StoreFuture<Acquired>, Moment)>,
     /// An attempt failed without an answer: it may have been granted, or may yet be.
     unsettled: bool,
     /// A grant that nobody has taken over yet.
@@ -33,13 +39,40 @@ pub(crate) struct Bid<'a> {
     in_line: bool,
 }
 
+impl Claim {
+    fn new(owner: OwnerToken) -> Self {
+        Self { owner, pending: None, unsettled: false, granted: false, in_line: false }
+    }
+
+    /// A lease that was granted.
+    pub(crate) fn granted(owner: OwnerToken) -> Self {
+        Self { granted: true, ..Self::new(owner) }
+    }
+
+    /// What is left to do when it is given up.
+    pub(crate) fn errand(&mut self, key: &Key, ttl: Duration) -> Option<Errand> {
+        let lease = || Leftover {
+            key: key.clone(),
+            owner: self.owner,
+            until: Instant::now() + ttl,
+            unsettled: self.unsettled,
+            keep: None,
+        };
+        match self.pending.take() {
+            Some((pending, _)) => Some(Errand::Acquire { pending, lease: lease(), in_line: self.in_line }),
+            None if self.granted || self.unsettled || self.in_line => Some(Errand::Release(lease())),
+            None => None,
+        }
+    }
+}
+
 /// How a key is asked for.
 #[derive(Clone, Copy)]
 pub(crate) enum Ask {
     /// Once.
     Once,
     /// By somebody who is going to wait, and may have seen that others have the key.
-    Waiting { contended: bool },
+    Waiting(Waits),
 }
 
 /// What one attempt came to.
@@ -50,16 +83,34 @@ pub(crate) enum Attempt {
 
 impl<'a> Bid<'a> {
     pub(crate) fn new(keeper: &'a Keeper, key: &'a Key, options: &'a Options) -> Self {
-        Self {
-            keeper,
-            key,
-            options,
-            owner: OwnerToken::random(),
-            pending: None,
-            unsettled: false,
-            granted: false,
-            in_line: false,
-        }
+        Self::with(keeper, key, options, Claim::new(OwnerToken::random()))
+    }
+
+    /// Goes on with somebody else's claim.
+    pub(crate) fn with(keeper: &'a Keeper, key: &'a Key, options: &'a Options, claim: Claim) -> Self {
+        Self { keeper, key, options, claim }
+    }
+
+    pub(crate) fn owner(&self) -> OwnerToken {
+        self.claim.owner
+    }
+
+    /// Listens for what the store tells the owner, who has not asked; false when it would not.
+    pub(crate) fn listen(&mut self) -> bool {
+        self.claim.in_line = self.keeper.core().store.listen(&self.claim.owner);
+        self.claim.in_line
+    }
+
+    /// The claim, for somebody else to go on with it; `None` when there is nothing to go on with.
+    pub(crate) fn give_up(&mut self) -> Option<Claim> {
+        let Claim { pending, unsettled, granted, in_line, .. } = &self.claim;
+        let worth_it = !granted && (pending.is_some() || *unsettled || *in_line);
+        worth_it.then(|| std::mem::replace(&mut self.claim, Claim::new(OwnerToken::random())))
+    }
+
+    /// Whether an answer is outstanding.
+    pub(crate) fn is_asking(&self) -> bool {
+        self.claim.pending.is_some()
     }
 
     /// Asks once; once more when the connection broke under the question, which an idle connection does at its first use.
@@ -70,21 +121,30 @@ impl<'a> Bid<'a> {
         }
     }
 
+    /// Asks, or goes on waiting for the answer to what was asked before.
     async fn ask(&mut self, how: Ask) -> Result<Attempt, StoreError> {
-        self.keeper.core().open()?;
-        let mut sent = Moment::now();
         let store = &self.keeper.core().store;
         let Options { ttl, fenced, .. } = *self.options;
-        let pending = self.pending.insert(match how {
-            Ask::Once => store.acquire(self.key, &self.owner, ttl, fenced),
-            Ask::Waiting { contended } => {
-                // Until we know better.
-                self.in_line = true;
-                store.stand_in_line(self.key, &self.owner, ttl, fenced, contended)
+        let claim = &mut self.claim;
+        let (pending, sent) = match &mut claim.pending {
+            Some(attempt) => attempt,
+            none => {
+                self.keeper.core().open()?;
+                let sent = Moment::now();
+                let pending = match how {
+                    Ask::Once => store.acquire(self.key, &claim.owner, ttl, fenced),
+                    Ask::Waiting(waits) => {
+                        // Until we know better.
+                        claim.in_line = true;
+                        store.stand_in_line(self.key, &claim.owner, ttl, fenced, waits)
+                    }
+                };
+                none.insert((pending, sent))
             }
-        });
+        };
+        let mut sent = *sent;
         let answer = poll_fn(|cx| pending.as_mut().poll(cx)).await;
-        self.pending = None;
+        claim.pending = None;
         let fence = match answer {
             Ok(Acquired::Granted { fence }) => fence,
             Ok(Acquired::Held { remaining }) => {
@@ -92,17 +152,17 @@ impl<'a> Bid<'a> {
                 return Ok(Attempt::Held { remaining });
             }
             Err(error) => {
-                self.unsettled |= error.outcome_unknown();
+                self.claim.unsettled |= error.outcome_unknown();
                 self.was_refused();
                 return Err(error);
             }
         };
-        self.granted = true;
-        if self.unsettled {
+        self.claim.granted = true;
+        if self.claim.unsettled {
             // The grant may be an earlier attempt's, whose ttl runs since then. A renewal starts it anew.
             sent = Moment::now();
-            if !store.renew(self.key, &self.owner, ttl).await? {
-                self.granted = false;
+            if !store.renew(self.key, &self.claim.owner, ttl).await? {
+                self.claim.granted = false;
                 return Ok(Attempt::Held { remaining: None });
             }
         }
@@ -119,24 +179,24 @@ impl<'a> Bid<'a> {
     /// Takes a fresh owner token where nothing is left of the one before: on a quorum, what an attempt that failed has sent may yet arrive in
     /// the midst of the next one.
     fn was_refused(&mut self) {
-        self.in_line = self.keeper.core().store.is_in_line(&self.owner);
-        if !self.in_line && !self.unsettled {
-            self.owner = OwnerToken::random();
+        self.claim.in_line = self.keeper.core().store.is_in_line(&self.claim.owner);
+        if !self.claim.in_line && !self.claim.unsettled {
+            self.claim.owner = OwnerToken::random();
         }
     }
 
     pub(crate) fn is_in_line(&self) -> bool {
-        self.in_line
+        self.claim.in_line
     }
 
     /// What the store tells a waiter of its own accord.
     pub(crate) fn hint(&self) -> HintFuture {
-        self.keeper.core().store.hint(self.key, &self.owner)
+        self.keeper.core().store.hint(self.key, &self.claim.owner)
     }
 
     /// A lease that was handed over; `None` when the news is so old that nothing of it may be left, and the store has to be asked.
     pub(crate) fn accept(&mut self, lease: HandOver) -> Result<Option<Arc<Held>>, StoreError> {
-        self.granted = true;
+        self.claim.granted = true;
         self.take(lease.fence, (lease.since, lease.lasts))
     }
 
@@ -147,7 +207,15 @@ impl<'a> Bid<'a> {
         term: (Moment, Duration),
     ) -> Result<Option<Arc<Held>>, StoreError> {
         let now = Moment::now();
-        let held = Held::new(self.key.clone(), self.owner, fence, self.options, term, self.unsettled, now);
+        let held = Held::new(
+            self.key.clone(),
+            self.claim.owner,
+            fence,
+            self.options,
+            term,
+            self.claim.unsettled,
+            now,
+        );
         if held.status(now).is_err() {
             return Ok(None);
         }
@@ -158,25 +226,15 @@ impl<'a> Bid<'a> {
             self.keeper.forget(&held);
             return Err(error);
         }
-        (self.granted, self.unsettled, self.in_line) = (false, false, false);
+        (self.claim.granted, self.claim.unsettled, self.claim.in_line) = (false, false, false);
         Ok(Some(held))
     }
 }
 
 impl Drop for Bid<'_> {
     fn drop(&mut self) {
-        let lease = Leftover {
-            key: self.key.clone(),
-            owner: self.owner,
-            until: Instant::now() + self.options.ttl,
-            unsettled: self.unsettled,
-            keep: None,
-        };
-        let errand = match self.pending.take() {
-            Some(pending) => Errand::Acquire { pending, lease, in_line: self.in_line },
-            None if self.granted || self.unsettled || self.in_line => Errand::Release(lease),
-            None => return,
-        };
-        self.keeper.run(errand);
+        if let Some(errand) = self.claim.errand(self.key, self.options.ttl) {
+            self.keeper.run(errand);
+        }
     }
 }

@@ -14,11 +14,12 @@ use tokio::sync::futures::Notified;
 
 use crate::{
     chain::{Entered, Link},
-    error::{LockError, LostReason},
+    error::{LockError, LostReason, StoreError, StoreErrorKind},
     held::{Held, Inside},
     keeper::{Errand, Keeper},
     lease::{FencingToken, Moment},
     options::{OnLost, Release},
+    store::StoreFuture,
 };
 
 /// A held lock: a lease that its manager's keeper renews every third of its ttl, until it is released, dropped or lost.
@@ -124,7 +125,8 @@ impl LockGuard {
         Run { body, turns }
     }
 
-    /// Releases the lock, and waits until the store has confirmed it.
+    /// Releases the lock, and waits until the store has confirmed it; or leaves it to a task of this process that waits for it without being
+    /// [fair](crate::LockRequest::fair).
     ///
     /// # Errors
     /// [`LockError::Lost`] when the lease had ended before: somebody else may have been in. [`LockError::Store`] when the store did not
@@ -136,9 +138,19 @@ impl LockGuard {
         let core = Arc::clone(self.keeper.core());
         let held = Arc::clone(&self.held);
         self.keeper.forget(&held);
+        if self.bequeath() {
+            return Ok(());
+        }
         let now = Moment::now();
         let status = held.status(now);
-        let answer = core.release_once(&held.key, &held.owner, held.to_keep(now)).await;
+        let keep = held.to_keep(now);
+        let mut releasing = Releasing::new(&self, keep);
+        let answer = match releasing.answer().await {
+            Err(error) if error.kind() == StoreErrorKind::Disconnected => {
+                core.release_again(&held.key, &held.owner, keep).await
+            }
+            answer => answer.map(Some),
+        };
         // An acquire that may yet execute is left to `drop`, whose release is repeated.
         held.released.store(answer.is_ok() && !held.unsettled, Ordering::Release);
         if answer.is_ok() {
@@ -176,31 +188,75 @@ impl LockGuard {
 }
 
 impl LockGuard {
+    /// Leaves the lease to a task of this process that waits for it and takes it as it is.
+    fn bequeath(&self) -> bool {
+        let (held, core) = (&self.held, self.keeper.core());
+        let bequest = || core.open().ok().and_then(|()| held.bequest(Moment::now()));
+        let left = core.waiting.bequeath(&held.key, held.ttl, bequest);
+        held.released.fetch_or(left, Ordering::AcqRel);
+        left
+    }
+
     /// Sends the release, and leaves its answer to the keeper.
     async fn release_in_background(self) {
-        let held = &self.held;
-        self.keeper.forget(held);
-        let lease = held.leftover(Moment::now());
-        let core = self.keeper.core();
-        let mut pending = core.send_release(&lease.key, &lease.owner, lease.keep);
+        self.keeper.forget(&self.held);
+        if self.bequeath() {
+            return;
+        }
+        let mut releasing = Releasing::new(&self, self.held.to_keep(Moment::now()));
         // The first poll sends it, in this task, so that nothing later overtakes it.
-        let answer = poll_fn(|cx| Poll::Ready(pending.as_mut().poll(cx))).await;
-        held.released.store(true, Ordering::Release);
-        let pending = match answer {
-            Poll::Ready(answer) => Box::pin(ready(answer)),
-            Poll::Pending => pending,
-        };
-        self.keeper.run(Errand::Releasing { pending, lease });
+        if let Poll::Ready(answer) = poll_fn(|cx| Poll::Ready(releasing.poll(cx))).await {
+            releasing.pending = Some(Box::pin(ready(answer)));
+        }
+    }
+}
+
+/// A release under way; dropped without an answer, it goes on in the background.
+struct Releasing<'a> {
+    guard: &'a LockGuard,
+    pending: Option<StoreFuture<bool>>,
+}
+
+impl<'a> Releasing<'a> {
+    fn new(guard: &'a LockGuard, keep: Option<Duration>) -> Self {
+        let Held { key, owner, .. } = &*guard.held;
+        Self { guard, pending: Some(guard.keeper.core().send_release(key, owner, keep)) }
+    }
+
+    async fn answer(&mut self) -> Result<bool, StoreError> {
+        poll_fn(|cx| self.poll(cx)).await
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, StoreError>> {
+        let Some(pending) = &mut self.pending else { return Poll::Pending };
+        let answer = pending.as_mut().poll(cx);
+        if answer.is_ready() {
+            self.pending = None;
+        }
+        answer
+    }
+}
+
+impl Drop for Releasing<'_> {
+    fn drop(&mut self) {
+        if let Some(pending) = self.pending.take() {
+            let LockGuard { held, keeper } = self.guard;
+            held.released.store(true, Ordering::Release);
+            keeper.run(Errand::Releasing { pending, lease: held.leftover(Moment::now()) });
+        }
     }
 }
 
 impl Drop for LockGuard {
     fn drop(&mut self) {
         let held = &self.held;
+        let ended = held.released.load(Ordering::Acquire) || {
+            self.keeper.forget(held);
+            self.bequeath()
+        };
         // For a body's call chain that still has it.
         held.lose(LostReason::Expired);
-        if !held.released.load(Ordering::Acquire) {
-            self.keeper.forget(held);
+        if !ended {
             self.keeper.run(Errand::Release(held.leftover(Moment::now())));
         }
     }

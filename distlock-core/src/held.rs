@@ -19,6 +19,8 @@ use crate::{
     lease::{FencingToken, Moment, OwnerToken, validity},
     options::{OnLost, Options, RENEWALS_PER_TTL, Release},
     release::Leftover,
+    store::HandOver,
+    waiting::Bequest,
 };
 
 pub(crate) struct Held {
@@ -206,6 +208,17 @@ impl Held {
             unsettled: self.unsettled,
             keep: self.to_keep(now),
         }
+    }
+
+    /// The lease for another task of this process to take over as it is; `None` when it is too short for that, or was not for him.
+    pub(crate) fn bequest(&self, now: Moment) -> Option<Bequest> {
+        let left = self.status(now).ok()?;
+        if self.fence.is_some() || self.unsettled || self.to_keep(now).is_some() {
+            return None;
+        }
+        let State { sent, lasts, .. } = *self.state();
+        let lease = HandOver { fence: None, since: sent, lasts };
+        (left > lasts / 2).then_some(Bequest { owner: self.owner, lease })
     }
 
     /// Marks a body as running under this lease until the value is dropped.

@@ -149,7 +149,7 @@ impl Keeper {
     }
 
     /// Has something done in the background. A release goes to the current runtime's keeper when that is another one, because this one's
-    /// runtime may stand still; an acquire under way stays with the runtime that it began on. Without a keeper that is not gone it is
+    /// runtime may stand still and the current one has begun to send it, if anybody has; an acquire under way stays with the runtime that it began on. Without a keeper that is not gone it is
     /// left to the ttl and counted.
     pub(crate) fn run(&self, errand: Errand) {
         let here = || {
@@ -160,10 +160,10 @@ impl Keeper {
             Some(keeper) => keeper.lists().accept(errand),
             None => Err(errand),
         };
-        let left = if matches!(errand, Errand::Release(_)) {
-            give(here(), errand).or_else(|errand| self.lists().accept(errand))
-        } else {
+        let left = if matches!(errand, Errand::Acquire { .. }) {
             self.lists().accept(errand).or_else(|errand| give(here(), errand))
+        } else {
+            give(here(), errand).or_else(|errand| self.lists().accept(errand))
         };
         if let Err(errand) = left {
             self.core().count_failed_release(&errand.lease().key, &"the runtime was shut down");

@@ -25,6 +25,7 @@ mod chain;
 mod current;
 mod error;
 mod guard;
+mod head;
 mod held;
 mod keeper;
 mod key;
@@ -53,7 +54,9 @@ pub use options::{
 pub use request::LockRequest;
 #[cfg(feature = "redis")]
 pub use store::RedisStore;
-pub use store::{Acquired, HandOver, Hint, HintFuture, Holder, MemoryStore, QuorumStore, Store, StoreFuture};
+pub use store::{
+    Acquired, HandOver, Hint, HintFuture, Holder, MemoryStore, Next, QuorumStore, Store, StoreFuture, Waits,
+};
 
 /// For the attribute's expansion; not part of the interface.
 #[doc(hidden)]

@@ -86,6 +86,7 @@ pub(crate) struct Options {
     pub(crate) max_hold: Option<Duration>,
     pub(crate) at_least: Duration,
     pub(crate) fenced: bool,
+    pub(crate) fair: bool,
     pub(crate) on_lost: OnLost,
     pub(crate) release: Release,
 }
@@ -99,6 +100,7 @@ impl Options {
             max_hold: None,
             at_least: Duration::ZERO,
             fenced: false,
+            fair: true,
             on_lost: OnLost::Cancel,
             release: Release::Confirmed,
         }

@@ -79,6 +79,12 @@ impl<T: Clone + Send + 'static> PerRuntime<T> {
         self.values().iter().for_each(|slot| see(&slot.value));
     }
 
+    /// What the first of all runtimes' values gives for which there is something.
+    #[cfg(feature = "redis")]
+    pub(crate) fn find_map<R>(&self, see: impl Fn(&T) -> Option<R>) -> Option<R> {
+        self.values().iter().find_map(|slot| see(&slot.value))
+    }
+
     /// The values of all runtimes.
     pub(crate) fn all(&self) -> Vec<T> {
         self.values().iter().map(|slot| slot.value.clone()).collect()

@@ -75,13 +75,22 @@ impl Core {
         owner: &OwnerToken,
         keep: Option<Duration>,
     ) -> Result<Option<bool>, StoreError> {
-        let send = || self.send_release(key, owner, keep);
-        match send().await {
+        match self.send_release(key, owner, keep).await {
             Err(error) if error.kind() == StoreErrorKind::Disconnected => {
-                send().await.map(|released| released.then_some(true))
+                self.release_again(key, owner, keep).await
             }
             answer => answer.map(Some),
         }
+    }
+
+    /// A release whose first sending ended with its connection.
+    pub(crate) async fn release_again(
+        &self,
+        key: &Key,
+        owner: &OwnerToken,
+        keep: Option<Duration>,
+    ) -> Result<Option<bool>, StoreError> {
+        self.send_release(key, owner, keep).await.map(|released| released.then_some(true))
     }
 
     pub(crate) fn send_release(
@@ -90,8 +99,11 @@ impl Core {
         owner: &OwnerToken,
         keep: Option<Duration>,
     ) -> StoreFuture<bool> {
-        match keep {
-            Some(rest) => self.store.renew(key, owner, rest),
+        if let Some(rest) = keep {
+            return self.store.renew(key, owner, rest);
+        }
+        match self.waiting.next(key) {
+            Some(next) => self.store.release_to(key, owner, next),
             None => self.store.release(key, owner),
         }
     }

@@ -9,12 +9,12 @@ use crate::{
     chain,
     error::{LockError, StoreError, StoreErrorKind},
     guard::LockGuard,
+    head::Head,
     keeper::Keeper,
     key::Key,
     manager::LockManager,
     options::{OnLost, Options, Release, Wait},
-    store::Hint,
-    waiting::Backoff,
+    waiting::Place,
 };
 
 /// A lock that is about to be asked for: made by [`LockManager::lock`], ended by [`acquire`](Self::acquire),
@@ -77,6 +77,14 @@ impl LockRequest {
         self
     }
 
+    /// Whether those who wait in other processes, and came first, are served first. Default true. With `false`, on a Redis server with lines, a release may pass the
+    /// key to this waiter, who stands beside the releaser, up to 16 times in a row: faster, because nobody has to be told over the
+    /// network, and bounded, so that nobody starves. Among the waiters of one process the order of arrival stays.
+    pub fn fair(mut self, fair: bool) -> Self {
+        self.options.fair = fair;
+        self
+    }
+
     /// What happens to a body, in [`run`](Self::run), whose lease is lost. Default: it is dropped at its next await.
     pub fn on_lost(mut self, on_lost: OnLost) -> Self {
         self.options.on_lost = on_lost;
@@ -90,7 +98,8 @@ impl LockRequest {
     }
 
     /// Takes the lock, waiting for it as long as [`wait`](Self::wait) allows. Waiters of one process are served in the order of their first poll;
-    /// on a Redis server with lines, processes in the order in which their first waiters came.
+    /// on a Redis server with lines, those of all processes are, unless they are not [`fair`](Self::fair). One that gives up leaves its place among the processes to the
+    /// next of its own.
     ///
     /// # Errors
     /// [`LockError::Busy`] when somebody else held it until then; [`LockError::Store`] when the store did not answer: at once without
@@ -190,28 +199,18 @@ impl Acquisition<'_> {
 
     /// Stands in line; at its head, asks until the key is granted or the deadline has come.
     async fn until(&self, deadline: Option<Instant>) -> Result<Granted, LockError> {
-        let core = self.keeper.core();
-        let place = core.waiting.join(self.key);
+        let place = Place::join(self.keeper, self.key);
         let turn = before(deadline, place.turn()).await;
-        if turn.is_none() || deadline.is_some_and(|deadline| deadline <= Instant::now()) {
-            return Err(self.busy(place.remaining(Instant::now())));
-        }
-        let mut bid = Bid::new(self.keeper, self.key, self.options);
+        let turn = turn.filter(|_| deadline.is_none_or(|deadline| Instant::now() < deadline));
+        let Some(turn) = turn else { return Err(self.busy(place.remaining(Instant::now()))) };
+        let mut head = Head::new(&place, self.options, turn, self.started);
         let mut failing: Option<(Instant, StoreError)> = None;
-        // In the store's line: when to ask again.
-        let mut checks = Backoff::of_line();
-        let mut check = None;
         loop {
-            if let Some(retry) = check.take().or_else(|| place.planned()) {
-                let hint = place.worth_a_try(bid.hint(), bid.is_in_line(), retry);
-                match before(deadline, hint).await {
-                    Some(Hint::MayBeFree) => {}
-                    Some(Hint::HandedOver(lease)) => {
-                        if let Some(held) = bid.accept(lease).map_err(|error| self.store(error))? {
-                            place.granted(Instant::now());
-                            return Ok(held);
-                        }
-                    }
+            if let Some(due) = head.due() {
+                match before(deadline, head.sleep(due)).await {
+                    Some(Ok(Some(held))) => return Ok(held),
+                    Some(Ok(None)) => {}
+                    Some(Err(error)) => return Err(self.store(error)),
                     None => {
                         return Err(match failing {
                             Some((_, error)) => self.store(error),
@@ -220,20 +219,11 @@ impl Acquisition<'_> {
                     }
                 }
             }
-            place.plan(Instant::now());
-            let how = Ask::Waiting { contended: place.is_contended() };
-            let answer = before(deadline, bid.attempt(how)).await;
+            let answer = before(deadline, head.ask()).await;
             let now = Instant::now();
             match answer {
-                Some(Ok(Attempt::Granted(held))) => {
-                    place.granted(now);
-                    return Ok(held);
-                }
-                Some(Ok(Attempt::Held { remaining })) => {
-                    failing = None;
-                    place.saw(remaining, now);
-                    check = bid.is_in_line().then(|| place.in_line(now, &mut checks));
-                }
+                Some(Ok(Some(held))) => return Ok(held),
+                Some(Ok(None)) => failing = None,
                 Some(Err(error)) => {
                     let since = failing.take().map_or(now, |(since, _)| since);
                     if !error.is_transient() || now - since >= self.options.ttl {

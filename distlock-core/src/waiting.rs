@@ -5,7 +5,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -15,8 +18,11 @@ use tokio::{
 };
 
 use crate::{
+    bid::Claim,
+    keeper::Keeper,
     key::Key,
-    store::{Hint, HintFuture},
+    lease::OwnerToken,
+    store::{self, HandOver, Hint, HintFuture},
 };
 
 /// The queues of all keys that somebody in this process waits for.
@@ -27,10 +33,14 @@ pub(crate) struct Waiting {
 
 #[derive(Default)]
 struct Queue {
+    /// How many stand here.
+    places: AtomicUsize,
     /// Who has it is the head.
     turn: TurnMutex<()>,
     /// Told when this process has released the key.
     released: Notify,
+    /// Told when a lease was left to the head.
+    inherits: Notify,
     seen: Mutex<Seen>,
 }
 
@@ -44,6 +54,39 @@ struct Seen {
     backoff: Backoff,
     /// The store keeps a line for the key.
     in_line: bool,
+    /// Somebody of this process has the key, whose release is going to bring the head along.
+    held_here: bool,
+    /// The head, while it waits in the store's line or to be brought along.
+    next: Option<Next>,
+    /// What a head has left behind that gave up.
+    left: Option<Left>,
+    /// The ttl of a head that takes over a lease of this process as it is.
+    heir: Option<Duration>,
+    /// A lease for the heir.
+    bequest: Option<Bequest>,
+    /// How many leases in a row have been taken over.
+    bequests: u32,
+}
+
+/// The head, as a release brings it along.
+#[derive(Clone)]
+pub(crate) struct Next {
+    pub(crate) owner: OwnerToken,
+    pub(crate) ttl: Duration,
+    pub(crate) fenced: bool,
+    pub(crate) since: Instant,
+}
+
+/// What a head leaves to the next that gives up: its place in the store's line, or its question.
+pub(crate) struct Left {
+    pub(crate) claim: Claim,
+    pub(crate) ttl: Duration,
+    pub(crate) fenced: bool,
+    /// Since when it has waited.
+    pub(crate) since: Instant,
+    /// When to ask again all the same; `None` for now.
+    pub(crate) check: Option<Instant>,
+    pub(crate) checks: Backoff,
 }
 
 impl Waiting {
@@ -53,19 +96,45 @@ impl Waiting {
         !queues.is_empty() && queues.contains_key(key)
     }
 
-    /// Stands at the end of the key's line.
-    pub(crate) fn join(&self, key: &Key) -> Place<'_> {
-        let queue = Arc::clone(self.queues().entry(key.clone()).or_default());
-        Place { waiting: self, key: key.clone(), queue }
+    /// Whom a release of the key, which is about to be sent, is to bring along.
+    pub(crate) fn next(&self, key: &Key) -> Option<store::Next> {
+        let queue = self.queue(key)?;
+        let mut seen = queue.seen();
+        (seen.held_here, seen.bequests) = (false, 0);
+        let Next { owner, ttl, fenced, since } = seen.next.take()?;
+        Some(store::Next { owner, ttl, fenced, waited: since.elapsed() })
+    }
+
+    /// Gives a lease to the key's heir, without a word to the store; false when there is none, or it is the others' turn.
+    pub(crate) fn bequeath(
+        &self,
+        key: &Key,
+        ttl: Duration,
+        bequest: impl FnOnce() -> Option<Bequest>,
+    ) -> bool {
+        let Some(queue) = self.queue(key) else { return false };
+        let mut seen = queue.seen();
+        if seen.heir != Some(ttl) || seen.bequests == BEQUESTS_IN_A_ROW {
+            return false;
+        }
+        let Some(bequest) = bequest() else { return false };
+        (seen.heir, seen.bequest) = (None, Some(bequest));
+        seen.bequests += 1;
+        queue.inherits.notify_one();
+        true
     }
 
     /// Wakes the head of the key's line: this process has just released the key.
     pub(crate) fn released(&self, key: &Key) {
-        let queue = self.queues().get(key).cloned();
-        if let Some(queue) = queue {
+        if let Some(queue) = self.queue(key) {
             // It keeps until the head next listens, so a release between the head's attempt and its sleep is not missed.
             queue.released.notify_one();
         }
+    }
+
+    fn queue(&self, key: &Key) -> Option<Arc<Queue>> {
+        let queues = self.queues();
+        if queues.is_empty() { None } else { queues.get(key).cloned() }
     }
 
     fn queues(&self) -> MutexGuard<'_, HashMap<Key, Arc<Queue>>> {
@@ -73,20 +142,83 @@ impl Waiting {
     }
 }
 
+/// What has woken a head.
+pub(crate) enum Woken {
+    /// There may be a lease for it to [inherit](Place::inherit).
+    Inherits,
+    Hint(Hint),
+}
+
+/// A lease that its holder leaves to another task of this process.
+pub(crate) struct Bequest {
+    pub(crate) owner: OwnerToken,
+    pub(crate) lease: HandOver,
+}
+
+/// Has the turn of its key.
+pub(crate) type Turn<'a> = TurnGuard<'a, ()>;
+
 /// A place in a key's line; dropping it leaves the line.
 pub(crate) struct Place<'a> {
-    waiting: &'a Waiting,
-    key: Key,
+    pub(crate) keeper: &'a Keeper,
+    pub(crate) key: &'a Key,
     queue: Arc<Queue>,
 }
 
-impl Place<'_> {
+impl<'a> Place<'a> {
+    /// Stands at the end of the key's line.
+    pub(crate) fn join(keeper: &'a Keeper, key: &'a Key) -> Self {
+        let mut queues = keeper.core().waiting.queues();
+        let queue = Arc::clone(queues.entry(key.clone()).or_default());
+        queue.places.fetch_add(1, Ordering::Relaxed);
+        Self { keeper, key, queue }
+    }
+
     /// Waits until all who came before have left the line.
-    pub(crate) async fn turn(&self) -> TurnGuard<'_, ()> {
+    pub(crate) async fn turn(&self) -> Turn<'_> {
         match self.queue.turn.try_lock() {
             Ok(turn) => turn,
             Err(_) => self.queue.turn.lock().await,
         }
+    }
+
+    /// Whether somebody of this process has the key.
+    pub(crate) fn is_held_here(&self) -> bool {
+        self.queue.seen().held_here
+    }
+
+    /// Has the head brought along by a release of this process; false when there will be none.
+    pub(crate) fn follow(&self, next: Next) -> bool {
+        let mut seen = self.queue.seen();
+        seen.next = Some(next);
+        seen.held_here
+    }
+
+    /// The head waits no more.
+    pub(crate) fn unfollow(&self) {
+        self.queue.seen().next = None;
+    }
+
+    /// Leaves something to whoever comes next in this line; where nobody does, it ends with the line.
+    pub(crate) fn leave(&self, left: Left) {
+        self.queue.seen().left = Some(left);
+    }
+
+    /// What the head before has left.
+    pub(crate) fn left(&self) -> Option<Left> {
+        self.queue.seen().left.take()
+    }
+
+    /// The head takes over a lease of this ttl.
+    pub(crate) fn expect(&self, ttl: Duration) {
+        self.queue.seen().heir = Some(ttl);
+    }
+
+    /// A lease that was left to the head.
+    pub(crate) fn inherit(&self) -> Option<Bequest> {
+        let mut seen = self.queue.seen();
+        seen.heir = None;
+        seen.bequest.take()
     }
 
     /// Plans the attempt after the one that is about to be made, by whoever is the head then: a line whose waiters give up one by one,
@@ -128,6 +260,7 @@ impl Place<'_> {
         self.seen().backoff = Backoff::of_polling();
         self.plan(now);
         let mut seen = self.seen();
+        (seen.held_here, seen.next) = (true, None);
         if seen.in_line {
             // The next is to stand in the store's line while we hold the key.
             seen.retry = None;
@@ -146,37 +279,62 @@ impl Place<'_> {
 
     /// Sleeps until the key is worth another attempt: released in this process, free by the store's hint, or, since a hint may never
     /// come, at `retry`; or until the store has handed it over. The seam between polling and whatever a store can do better.
-    pub(crate) async fn worth_a_try(&self, hint: HintFuture, in_line: bool, retry: Instant) -> Hint {
+    pub(crate) async fn worth_a_try(&self, hint: HintFuture, in_line: bool, retry: Instant) -> Woken {
         tokio::select! {
             biased;
-            hint = hint => hint,
+            () = self.queue.inherits.notified() => Woken::Inherits,
+            hint = hint => Woken::Hint(hint),
             // In the store's line a release of ours is heard of as any other.
-            () = self.queue.released.notified(), if !in_line => Hint::MayBeFree,
-            () = sleep_until(retry) => Hint::MayBeFree,
+            () = self.queue.released.notified(), if !in_line => Woken::Hint(Hint::MayBeFree),
+            () = sleep_until(retry) => Woken::Hint(Hint::MayBeFree),
         }
     }
 
-    /// Whether nobody else stands here: two references are the map's and ours.
+    /// Whether nobody else stands here.
     fn is_alone(&self) -> bool {
-        Arc::strong_count(&self.queue) == 2
+        self.queue.places.load(Ordering::Relaxed) == 1
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
-        self.queue.seen.lock().unwrap_or_else(PoisonError::into_inner)
+        self.queue.seen()
+    }
+}
+
+impl Queue {
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        let mut queues = self.waiting.queues();
-        // Places are made under this lock only, so nobody can join meanwhile.
-        if self.is_alone() {
-            queues.remove(&self.key);
+        let mut queues = self.keeper.core().waiting.queues();
+        // Places are made and given up under this lock only.
+        if self.queue.places.fetch_sub(1, Ordering::Relaxed) > 1 {
+            return;
+        }
+        queues.remove(self.key);
+        drop(queues);
+        if let Some(left) = self.left() {
+            left.end(self.keeper, self.key);
         }
     }
 }
 
+impl Left {
+    /// Nobody goes on with it.
+    pub(crate) fn end(mut self, keeper: &Keeper, key: &Key) {
+        if let Some(errand) = self.claim.errand(key, self.ttl) {
+            keeper.run(errand);
+        }
+    }
+}
+
+/// After so many leases in a row that were taken over, the key is released: those who wait in other processes are to have it too.
+const BEQUESTS_IN_A_ROW: u32 = 16;
+
 /// How long a head sleeps between attempts when nothing wakes it: doubling, with jitter so that processes do not march in step.
+#[derive(Clone)]
 pub(crate) struct Backoff {
     next: Duration,
     longest: Duration,

@@ -12,7 +12,7 @@ use crate::suggest::meant;
 
 const NAMES: &[&str] = &[
     "key", "ttl", "wait", "renew", "max_hold", "at_least", "on_busy", "on_error", "on_lost", "release",
-    "fenced", "guard", "locks", "crate",
+    "fair", "fenced", "guard", "locks", "crate",
 ];
 
 /// What was written, unchecked beyond its syntax.
@@ -28,6 +28,7 @@ pub(crate) struct Args {
     pub(crate) on_error: Option<Expr>,
     pub(crate) on_lost: Option<Expr>,
     pub(crate) release: Option<Expr>,
+    pub(crate) fair: Option<Expr>,
     pub(crate) fenced: bool,
     pub(crate) guard: Option<Ident>,
     pub(crate) locks: Option<Expr>,
@@ -133,6 +134,7 @@ fn argument(input: ParseStream, args: &mut Args, seen: &mut Vec<String>, errors:
                 "on_error" => &mut args.on_error,
                 "on_lost" => &mut args.on_lost,
                 "release" => &mut args.release,
+                "fair" => &mut args.fair,
                 _ => &mut args.locks,
             };
             *place = Some(value);
@@ -197,6 +199,7 @@ fn example(name: &str) -> &'static str {
         "on_error" => "on_error = log",
         "on_lost" => "on_lost = finish",
         "release" => "release = \"background\"",
+        "fair" => "fair = false",
         "guard" => "guard = lock",
         "locks" => "locks = self.locks",
         _ => "crate = ::distlock",

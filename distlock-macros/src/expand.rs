@@ -152,6 +152,9 @@ fn settings(model: &Model) -> (TokenStream, TokenStream) {
     if let Some(renew) = &model.renew {
         calls.extend(own!(.renew(#renew)));
     }
+    if let Some(fair) = &model.fair {
+        calls.extend(own!(.fair(#fair)));
+    }
     if let Some(Wait::Forever) = model.wait {
         calls.extend(own!(.wait_forever()));
     }

@@ -2,7 +2,7 @@
 
 use proc_macro2::{Span, TokenStream};
 use quote::quote;
-use syn::{Error, Expr, ExprLit, Ident, Lit, Result, Type, ext::IdentExt, spanned::Spanned};
+use syn::{Error, Expr, ExprLit, Ident, Lit, LitBool, Result, Type, ext::IdentExt, spanned::Spanned};
 
 use crate::{
     args::{self, Args, Errors, word},
@@ -19,6 +19,7 @@ pub(crate) struct Model {
     pub(crate) ttl: Option<Length>,
     pub(crate) wait: Option<Wait>,
     pub(crate) renew: Option<Expr>,
+    pub(crate) fair: Option<Expr>,
     pub(crate) max_hold: Option<Length>,
     pub(crate) at_least: Option<Length>,
     pub(crate) on_busy: Option<OnBusy>,
@@ -72,6 +73,7 @@ pub(crate) fn check(tokens: TokenStream, function: &Function) -> Result<Model> {
         on_error,
         on_lost,
         release,
+        fair,
         fenced,
         guard,
         locks,
@@ -87,11 +89,22 @@ pub(crate) fn check(tokens: TokenStream, function: &Function) -> Result<Model> {
     let max_hold = max_hold.and_then(|hold| errors.take(durations::parse("max_hold", hold)));
     let at_least = at_least.and_then(|least| errors.take(durations::parse("at_least", least)));
     check_lengths(ttl.as_ref(), max_hold.as_ref(), at_least.as_ref(), &mut errors);
+    let waits = wait.is_some();
     let wait = wait.and_then(|wait| match word(&wait) {
         Some((word, _)) if word == "forever" => Some(Wait::Forever),
         _ => errors.take(durations::parse("wait", wait)).map(Wait::For),
     });
-    let renew = renew.and_then(|renew| errors.take(check_renew(renew)));
+    let renew = renew.and_then(|renew| {
+        let message = "`renew` is `true` or `false`; the interval is always a third of the ttl";
+        errors.take(check_bool(renew, message))
+    });
+    let fair = fair.and_then(|fair| {
+        let message = "`fair` is `true` (who came first, in whatever process) or `false` (waiters beside the holder first, up to 16 times in a row)";
+        errors.take(check_bool(fair, message))
+    });
+    if let Some(fair) = fair.as_ref().filter(|fair| is_false(fair)) {
+        check_unfair(fair, waits, fenced, renew.as_ref(), &mut errors);
+    }
     let on_busy = on_busy.and_then(|value| {
         errors
             .take(handler("on_busy", "skip", &value))
@@ -121,6 +134,7 @@ pub(crate) fn check(tokens: TokenStream, function: &Function) -> Result<Model> {
             ttl,
             wait,
             renew,
+            fair,
             max_hold,
             at_least,
             on_busy,
@@ -179,14 +193,29 @@ fn check_lengths(
     }
 }
 
-fn check_renew(renew: Expr) -> Result<Expr> {
-    match &renew {
-        Expr::Lit(ExprLit { lit: Lit::Bool(_), .. }) => Ok(renew),
-        _ => Err(Error::new(
-            renew.span(),
-            "`renew` is `true` or `false`; the interval is always a third of the ttl",
-        )),
+fn check_bool(value: Expr, message: &str) -> Result<Expr> {
+    match &value {
+        Expr::Lit(ExprLit { lit: Lit::Bool(_), .. }) => Ok(value),
+        _ => Err(Error::new(value.span(), message)),
     }
+}
+
+/// Who is not fair takes over a lease as it is.
+fn check_unfair(fair: &Expr, waits: bool, fenced: bool, renew: Option<&Expr>, errors: &mut Errors) {
+    let why = if !waits {
+        "without `wait`: nobody stands in line; add `wait = \"2s\"`, or leave `fair` out"
+    } else if fenced {
+        "with `fenced`: each holder needs a fencing token of its own, from the store; leave one of the two out"
+    } else if renew.is_some_and(is_false) {
+        "with `renew = false`: what is left of a lease would have to do; leave one of the two out"
+    } else {
+        return;
+    };
+    errors.push(Error::new(fair.span(), format!("`fair = false` does nothing {why}")));
+}
+
+fn is_false(value: &Expr) -> bool {
+    matches!(value, Expr::Lit(ExprLit { lit: Lit::Bool(LitBool { value: false, .. }), .. }))
 }
 
 /// Whether the handler is the argument's own word.

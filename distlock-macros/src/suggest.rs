@@ -42,6 +42,8 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("on_conflict", "on_busy"),
     ("fallback", "on_busy"),
     ("skip", "on_busy"),
+    ("fairness", "fair"),
+    ("unfair", "fair"),
     ("fencing", "fenced"),
     ("fence", "fenced"),
 ];

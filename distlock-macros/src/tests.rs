@@ -40,11 +40,12 @@ const ITEMS: [&str; 14] = [
 ];
 
 /// Words, signs and literals that mean something here, or nearly do.
-const WORDS: [&str; 60] = [
+const WORDS: [&str; 61] = [
     "key",
     "ttl",
     "wait",
     "renew",
+    "fair",
     "max_hold",
     "at_least",
     "on_busy",

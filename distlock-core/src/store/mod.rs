@@ -2,6 +2,8 @@
 
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
+use tokio::time::Instant;
+
 use crate::{
     error::{StoreError, StoreErrorKind},
     key::Key,
@@ -35,6 +37,30 @@ pub enum Hint {
     MayBeFree,
     /// The key has been handed over to the waiter.
     HandedOver(HandOver),
+}
+
+/// How somebody comes to wait for a key.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct Waits {
+    /// Since when: who came first is served first.
+    pub since: Instant,
+    /// Somebody was seen to have the key just now.
+    pub contended: bool,
+}
+
+/// Who waits for a key in the process that is about to release it.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Next {
+    /// The waiter's owner token.
+    pub owner: OwnerToken,
+    /// How long its lease is to last.
+    pub ttl: Duration,
+    /// Whether it wants a fencing token.
+    pub fenced: bool,
+    /// For how long it has waited, which is its claim among those who wait elsewhere. [`MAX`](Duration::MAX) is before them all.
+    pub waited: Duration,
 }
 
 /// A lease that its holder's release has passed on.
@@ -118,10 +144,22 @@ pub trait Store: Send + Sync + 'static {
     /// Ends the owner's lease; false, and no change, when the key is not the owner's.
     fn release(&self, key: &Key, owner: &OwnerToken) -> StoreFuture<bool>;
 
+    /// As [`release`](Self::release), in favour of somebody who waits for the key in this process, and [listens](Self::listen): a store that keeps
+    /// a line gives the key to whoever of them all has waited for longest, and tells him by a [`hint`](Self::hint). The default only releases.
+    fn release_to(&self, key: &Key, owner: &OwnerToken, _next: Next) -> StoreFuture<bool> {
+        self.release(key, owner)
+    }
+
+    /// Begins to listen for an owner that has not asked, because somebody in this process holds the key and will [release it to
+    /// him](Self::release_to); false where that would not be heard. The default keeps no line.
+    fn listen(&self, _owner: &OwnerToken) -> bool {
+        false
+    }
+
     /// Who holds the key, `None` for nobody.
     fn inspect(&self, key: &Key) -> StoreFuture<Option<Holder>>;
 
-    /// As [`acquire`](Self::acquire) for an owner that is going to wait, and is `contended` when somebody was seen to have the key just now. A store
+    /// As [`acquire`](Self::acquire) for an owner that is going to wait. A store
     /// that keeps a line for each key, and hands the key over on release, puts the owner into it; that lapses by itself
     /// unless it is asked again every other second, and [`release`](Self::release) leaves it. The default keeps no line.
     fn stand_in_line(
@@ -130,7 +168,7 @@ pub trait Store: Send + Sync + 'static {
         owner: &OwnerToken,
         ttl: Duration,
         fenced: bool,
-        _contended: bool,
+        _waits: Waits,
     ) -> StoreFuture<Acquired> {
         self.acquire(key, owner, ttl, fenced)
     }
@@ -189,6 +227,14 @@ macro_rules! by_pointer {
                 (**self).release(key, owner)
             }
 
+            fn release_to(&self, key: &Key, owner: &OwnerToken, next: Next) -> StoreFuture<bool> {
+                (**self).release_to(key, owner, next)
+            }
+
+            fn listen(&self, owner: &OwnerToken) -> bool {
+                (**self).listen(owner)
+            }
+
             fn inspect(&self, key: &Key) -> StoreFuture<Option<Holder>> {
                 (**self).inspect(key)
             }
@@ -199,9 +245,9 @@ macro_rules! by_pointer {
                 owner: &OwnerToken,
                 ttl: Duration,
                 fenced: bool,
-                contended: bool,
+                waits: Waits,
             ) -> StoreFuture<Acquired> {
-                (**self).stand_in_line(key, owner, ttl, fenced, contended)
+                (**self).stand_in_line(key, owner, ttl, fenced, waits)
             }
 
             fn is_in_line(&self, owner: &OwnerToken) -> bool {

@@ -17,11 +17,17 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::{failure::classify, line::Line, restart::LastStart};
+use super::{
+    failure::classify,
+    line::{Line, Offer},
+    restart::LastStart,
+};
 use crate::{
     error::{StoreError, StoreErrorKind},
+    key::Key,
     lease::OwnerToken,
     per_runtime::PerRuntime,
+    store::Next,
 };
 
 /// Gives connections. A clone of one shares its socket.
@@ -37,6 +43,16 @@ pub trait Connect: Send + Sync + 'static {
 
     /// Where this runtime's waiters stand in line; `None` where that is not possible.
     fn line(&self) -> Option<Arc<Line>> {
+        None
+    }
+
+    /// Listens for an owner that a release in this process is going to bring along; false where that is not possible.
+    fn listen(&self, _owner: &OwnerToken) -> bool {
+        false
+    }
+
+    /// A waiter that a release of the key is to bring along; `None` when it does not listen.
+    fn offer(&self, _key: &Key, _next: &Next) -> Option<Offer> {
         None
     }
 
@@ -152,12 +168,20 @@ impl Connect for PerRuntimeConnection {
         self.lines.get_or_make(make).ok()
     }
 
+    fn listen(&self, owner: &OwnerToken) -> bool {
+        self.line().is_some_and(|line| line.listen(owner))
+    }
+
+    fn offer(&self, key: &Key, next: &Next) -> Option<Offer> {
+        self.lines.find_map(|line| line.offer(key, next))
+    }
+
     fn leaves(&self, owner: &OwnerToken) {
         self.lines.for_each(|line| line.leaves(owner));
     }
 
     fn left(&self, owner: &OwnerToken) {
-        self.lines.for_each(|line| line.leave(owner));
+        self.lines.for_each(|line| line.left(owner));
     }
 
     fn lacks_lines(&self, error: &StoreError) {

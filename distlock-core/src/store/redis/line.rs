@@ -22,7 +22,7 @@ use crate::{
     error::StoreError,
     key::Key,
     lease::{FencingToken, Moment, OwnerToken},
-    store::{HandOver, Hint},
+    store::{HandOver, Hint, Next},
 };
 
 /// How long a lease lasts that is handed over, unless its ttl is shorter: who does not claim it, because it hangs, holds the others up for so long. Well
@@ -56,8 +56,27 @@ pub(super) struct Connection {
 struct Waiter {
     told: Arc<Notify>,
     handed_over: Option<HandOver>,
-    /// It waits no more, and its release is on its way.
-    leaves: bool,
+    presence: Presence,
+    /// Releases under way that bring it along.
+    offers: u32,
+}
+
+#[derive(Default, Clone, Copy, PartialEq)]
+enum Presence {
+    #[default]
+    Waits,
+    /// It has the key.
+    Served,
+    /// It waits no more, and its release is on its way or done.
+    Leaves,
+}
+
+/// A waiter that a release in this process brings along.
+pub struct Offer {
+    line: Arc<Line>,
+    key: Key,
+    pub(super) next: Next,
+    ended: bool,
 }
 
 impl Line {
@@ -99,11 +118,13 @@ impl Line {
             && let Some(Message { owner, lasts, fence, key }) = Message::parse(&push.data)
             && let Some(waiter) = lock(&line.waiters).get_mut(&owner)
         {
-            if waiter.leaves {
-                line.pass_on(key, owner);
-            } else {
-                waiter.handed_over = lock(answered).map(|since| HandOver { fence, since, lasts });
-                waiter.told.notify_one();
+            match waiter.presence {
+                Presence::Waits => {
+                    waiter.handed_over = lock(answered).map(|since| HandOver { fence, since, lasts });
+                    waiter.told.notify_one();
+                }
+                Presence::Served => {}
+                Presence::Leaves => line.pass_on(key, owner),
             }
         }
         Ok(())
@@ -136,31 +157,62 @@ impl Line {
         }
     }
 
-    /// An owner's entry in a line, which the release script takes apart.
+    /// An owner's entry in a line, which the scripts take apart.
     pub(super) fn entry(&self, owner: &str, ttl: Duration, fenced: bool) -> String {
-        let lease = ttl.min(HANDED_OVER).as_millis();
-        format!("{owner} {lease} {} {}", u8::from(fenced), self.channel)
+        format!("{owner} {:04} {} {}", lease(ttl).as_millis(), u8::from(fenced), self.channel)
     }
 
-    /// Listens for an owner, if nobody does yet.
+    /// Listens for an owner.
     pub(super) fn enter(&self, owner: &OwnerToken) {
-        lock(&self.waiters).entry(*owner).or_default();
+        lock(&self.waiters).entry(*owner).or_default().presence = Presence::Waits;
+    }
+
+    /// Listens for an owner that has not asked, if there is a connection to listen on.
+    pub(super) fn listen(&self, owner: &OwnerToken) -> bool {
+        let connected = lock(&self.connection).get().is_some();
+        if connected {
+            self.enter(owner);
+        }
+        connected
     }
 
     /// Hears of a key that is handed over to the owner only to pass it on.
     pub(super) fn leaves(&self, owner: &OwnerToken) {
         if let Some(waiter) = lock(&self.waiters).get_mut(owner) {
-            waiter.leaves = true;
+            waiter.presence = Presence::Leaves;
+        }
+    }
+
+    /// The leaving owner's release has ended.
+    pub(super) fn left(&self, owner: &OwnerToken) {
+        self.ends(owner, Presence::Leaves);
+    }
+
+    /// The owner has the key.
+    pub(super) fn served(&self, owner: &OwnerToken) {
+        self.ends(owner, Presence::Served);
+    }
+
+    fn ends(&self, owner: &OwnerToken, presence: Presence) {
+        let mut waiters = lock(&self.waiters);
+        if let Some(waiter) = waiters.get_mut(owner) {
+            waiter.presence = presence;
+            if waiter.offers == 0 {
+                waiters.remove(owner);
+            }
         }
     }
 
     pub(super) fn has(&self, owner: &OwnerToken) -> bool {
-        lock(&self.waiters).contains_key(owner)
+        lock(&self.waiters).get(owner).is_some_and(|waiter| waiter.presence == Presence::Waits)
     }
 
-    /// Listens for an owner no more.
-    pub(super) fn leave(&self, owner: &OwnerToken) {
-        lock(&self.waiters).remove(owner);
+    /// Brings an owner along with a release, if this is where it waits.
+    pub(super) fn offer(self: &Arc<Self>, key: &Key, next: &Next) -> Option<Offer> {
+        let mut waiters = lock(&self.waiters);
+        let waiter = waiters.get_mut(&next.owner).filter(|waiter| waiter.presence == Presence::Waits)?;
+        waiter.offers += 1;
+        Some(Offer { line: Arc::clone(self), key: key.clone(), next: next.clone(), ended: false })
     }
 
     /// Ends when a key that is held has changed: by client-side caching's invalidation message, which also tells of a lease that lapsed, and of
@@ -207,9 +259,66 @@ impl Line {
         }
         let handed_over = lock(&self.waiters).get_mut(&owner).and_then(|waiter| waiter.handed_over.take());
         let Some(handed_over) = handed_over else { return Hint::MayBeFree };
-        self.leave(&owner);
+        self.served(&owner);
         Hint::HandedOver(handed_over)
     }
+}
+
+/// What has become of an offer.
+pub(super) enum Offered {
+    /// Nothing, or nobody knows: its waiter is to ask.
+    Unknown,
+    /// Its waiter stands in line.
+    InLine,
+    /// Its waiter has the key.
+    Taken(HandOver),
+}
+
+impl Offer {
+    /// The waiter's entry.
+    pub(super) fn entry(&self) -> String {
+        let mut text = [0; 36];
+        self.line.entry(self.next.owner.encode(&mut text), self.next.ttl, self.next.fenced)
+    }
+
+    /// Hears what has become of it.
+    pub(super) fn end(&mut self, offered: &Offered) {
+        if std::mem::replace(&mut self.ended, true) {
+            return;
+        }
+        let owner = self.next.owner;
+        let mut waiters = lock(&self.line.waiters);
+        let Some(waiter) = waiters.get_mut(&owner) else { return };
+        waiter.offers -= 1;
+        let presence = waiter.presence;
+        match (presence, offered) {
+            (Presence::Waits, Offered::Unknown) => waiter.told.notify_one(),
+            (Presence::Waits, Offered::Taken(lease)) => {
+                waiter.handed_over = Some(*lease);
+                waiter.told.notify_one();
+            }
+            _ => {}
+        }
+        if presence != Presence::Waits && waiter.offers == 0 {
+            waiters.remove(&owner);
+        }
+        drop(waiters);
+        if presence == Presence::Leaves && !matches!(offered, Offered::Unknown) {
+            // Its own release may have come before it was brought along.
+            self.line.pass_on(self.key.clone(), owner);
+        }
+    }
+}
+
+impl Drop for Offer {
+    fn drop(&mut self) {
+        self.end(&Offered::Unknown);
+    }
+}
+
+/// How long a lease lasts that is handed over.
+pub(super) fn lease(ttl: Duration) -> Duration {
+    ttl.min(HANDED_OVER)
 }
 
 /// Somebody listens for changes of a key.

@@ -10,7 +10,9 @@ use std::{
 
 use redis::{Cmd, RedisResult, Value, aio::ConnectionLike};
 
-use super::{Acquired, HintFuture, Holder, Store, StoreFuture};
+use tokio::time::Instant;
+
+use super::{Acquired, HandOver, HintFuture, Holder, Next, Store, StoreFuture, Waits};
 use crate::{
     error::{LockError, StoreError, StoreErrorKind},
     key::Key,
@@ -26,7 +28,7 @@ mod script;
 
 pub(crate) use connect::{Connect, Given, PerRuntimeConnection};
 use failure::{classify, nonsense};
-use line::Line;
+use line::{Line, Offer, Offered};
 use script::{First, Script};
 
 const RENEW_LUA: &str = include_str!("renew.lua");
@@ -45,9 +47,6 @@ static ACQUIRE_FENCED: Script = Script::new(ACQUIRE_FENCED_LUA, || Script::sha1(
 /// How long a key's fence outlives its last grant; after that the server's clock keeps tokens rising.
 const FENCE_TTL: Duration = Duration::from_secs(2 * 24 * 60 * 60);
 
-/// How long a line lasts in which nobody asks again: all who stood there are gone.
-const LINE_TTL: Duration = Duration::from_secs(10);
-
 /// Keeps leases on one Redis or Valkey server, over one connection per tokio runtime that uses it.
 ///
 /// An acquire is `SET key owner NX PX ttl`; renewal and release are Lua scripts that compare the owner token first.
@@ -60,6 +59,25 @@ struct Shared<C> {
     connect: C,
     /// The server is likely to know the script.
     has_released: AtomicBool,
+}
+
+impl<C: Connect> Shared<C> {
+    /// One round trip from the first release on: nothing that is sent later is to come first.
+    fn how_to_release(&self) -> First {
+        if self.has_released.load(Ordering::Relaxed) { First::ByHash } else { First::ByText }
+    }
+
+    /// Hears of the end of an owner's release.
+    fn released(&self, origin: &C::Origin, owner: &OwnerToken, released: &Result<bool, StoreError>) {
+        match released {
+            Ok(_) if self.how_to_release() == First::ByText => {
+                self.has_released.store(true, Ordering::Relaxed);
+            }
+            Ok(_) => {}
+            Err(error) => self.connect.failed(origin, error),
+        }
+        self.connect.left(owner);
+    }
 }
 
 /// What a connection is wanted for.
@@ -197,19 +215,29 @@ impl<C: Connect> Store for RedisStore<C> {
         self.shared.connect.leaves(owner);
         let (shared, key, owner) = (Arc::clone(&self.shared), key.clone(), *owner);
         Box::pin(async move {
-            let Shared { connect, has_released } = &*shared;
-            let (mut connection, origin) = connect.connection().await?;
-            // One round trip from the first release on: nothing that is sent later is to come first.
-            let how = if has_released.load(Ordering::Relaxed) { First::ByHash } else { First::ByText };
+            let (mut connection, origin) = shared.connect.connection().await?;
+            let how = shared.how_to_release();
             let released = release(&mut connection, &key, &owner, how).await;
-            match &released {
-                Ok(_) if how == First::ByText => has_released.store(true, Ordering::Relaxed),
-                Ok(_) => {}
-                Err(error) => connect.failed(&origin, error),
-            }
-            connect.left(&owner);
+            shared.released(&origin, &owner, &released);
             released
         })
+    }
+
+    fn release_to(&self, key: &Key, owner: &OwnerToken, next: Next) -> StoreFuture<bool> {
+        let Some(mut offer) = self.shared.connect.offer(key, &next) else { return self.release(key, owner) };
+        self.shared.connect.leaves(owner);
+        let (shared, key, owner) = (Arc::clone(&self.shared), key.clone(), *owner);
+        Box::pin(async move {
+            let (mut connection, origin) = shared.connect.connection().await?;
+            let how = shared.how_to_release();
+            let released = release_to(&mut connection, &key, &owner, &mut offer, how).await;
+            shared.released(&origin, &owner, &released);
+            released
+        })
+    }
+
+    fn listen(&self, owner: &OwnerToken) -> bool {
+        self.shared.connect.listen(owner)
     }
 
     fn stand_in_line(
@@ -218,13 +246,13 @@ impl<C: Connect> Store for RedisStore<C> {
         owner: &OwnerToken,
         ttl: Duration,
         fenced: bool,
-        contended: bool,
+        waits: Waits,
     ) -> StoreFuture<Acquired> {
         let (shared, key, owner) = (Arc::clone(&self.shared), key.clone(), *owner);
         Box::pin(async move {
             let connect = &shared.connect;
             // A free key costs what it costs without lines.
-            if !contended && !fenced {
+            if !waits.contended && !fenced {
                 let (mut connection, origin) = connect.connection().await?;
                 let granted = set(&mut connection, &key, &owner, ttl).await;
                 if granted.inspect_err(|error| connect.failed(&origin, error))? {
@@ -233,7 +261,7 @@ impl<C: Connect> Store for RedisStore<C> {
             }
             if let Some(line) = connect.line() {
                 // Boxed, so that a free key does not carry the weight of a taken one.
-                match Box::pin(in_line(&line, &key, &owner, ttl, fenced)).await {
+                match Box::pin(in_line(&line, &key, &owner, ttl, fenced, waits.since)).await {
                     Err(error) if error.kind() == StoreErrorKind::Refused => connect.lacks_lines(&error),
                     answer => return answer,
                 }
@@ -324,6 +352,35 @@ async fn release(
     owned(RELEASE.run(connection, how, &[key.as_str()], args).await)
 }
 
+/// A release that brings somebody along.
+async fn release_to(
+    connection: &mut (impl ConnectionLike + Send),
+    key: &Key,
+    owner: &OwnerToken,
+    offer: &mut Offer,
+    how: First,
+) -> Result<bool, StoreError> {
+    let mut text = [0; 36];
+    let args = (owner.encode(&mut text), key.line(), offer.entry(), micros(offer.next.waited));
+    let since = Moment::now();
+    let answer = RELEASE.run(connection, how, &[key.as_str()], args).await;
+    let Ok(Value::Array(answer)) = answer else {
+        let released = owned(answer.and_then(|answer| Ok(redis::from_redis_value(answer)?)));
+        offer.end(if let Ok(true) = released { &Offered::InLine } else { &Offered::Unknown });
+        return released;
+    };
+    let [Value::Int(2), fence] = &*answer else {
+        return Err(nonsense("a release answers a pair of numbers"));
+    };
+    let fence = match fence {
+        Value::Int(fence) => u64::try_from(*fence).ok().map(FencingToken::new),
+        _ => None,
+    };
+    let lasts = line::lease(offer.next.ttl);
+    offer.end(&Offered::Taken(HandOver { fence, since, lasts }));
+    Ok(true)
+}
+
 /// Takes the key, or stands in its line.
 async fn in_line(
     line: &Arc<Line>,
@@ -331,12 +388,13 @@ async fn in_line(
     owner: &OwnerToken,
     ttl: Duration,
     fenced: bool,
+    since: Instant,
 ) -> Result<Acquired, StoreError> {
     let mut connection = line.connection().await?;
     let mut text = [0; 36];
     let text = owner.encode(&mut text);
-    let args =
-        (text, millis(ttl), key.line(), line.entry(text, ttl, fenced), millis(LINE_TTL), u8::from(fenced));
+    let waited = micros(since.elapsed());
+    let args = (text, millis(ttl), key.line(), line.entry(text, ttl, fenced), waited, u8::from(fenced));
     // Listens before the server can have anything to tell.
     line.enter(owner);
     let sent = Moment::now();
@@ -348,7 +406,7 @@ async fn in_line(
     connection.answered(sent);
     match answer {
         (1, fence) => {
-            line.leave(owner);
+            line.served(owner);
             granted(fence, fenced)
         }
         (0, Some(pttl)) => Ok(Acquired::Held { remaining: remaining(pttl) }),
@@ -415,6 +473,10 @@ fn owned(answer: RedisResult<i64>) -> Result<bool, StoreError> {
         Err(error) if error.kind() == StoreErrorKind::WrongType => Ok(false),
         Err(error) => Err(error),
     }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 fn millis(duration: Duration) -> u64 {

@@ -1,9 +1,17 @@
 if both[1] == ARGV[1] then
-  local done, rest = hand_over(ARGV[2], both[2])
-  if not done then
+  local line, entries, near = ARGV[2], both[2] or '', nil
+  if ARGV[3] then
+    near = string.sub(ARGV[3], 1, 36)
+    entries = with(entries, ARGV[3], ARGV[4])
+  end
+  local next, rest, fence = hand_over(line, entries, near)
+  if not next then
     redis.call('DEL', KEYS[1])
   end
-  write(ARGV[2], rest)
+  write(line, rest)
+  if next and next == near then
+    return {2, fence}
+  end
   return 1
 end
 if not both[1] then
