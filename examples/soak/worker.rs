@@ -23,12 +23,22 @@ const TASKS: u64 = 6;
 /// The body: when it began and ended, taken inside.
 #[distributed_lock(key = "soak:{key}", ttl = TTL, wait = "400ms", locks = locks)]
 async fn section(locks: &LockManager, key: u32, work: Duration) -> Result<(Nanos, Nanos), LockError> {
+    Ok(steps(work).await)
+}
+
+/// The same in a task that takes leases over from its neighbours.
+#[distributed_lock(key = "soak:{key}", ttl = TTL, wait = "400ms", fair = false, locks = locks)]
+async fn unfair_section(locks: &LockManager, key: u32, work: Duration) -> Result<(Nanos, Nanos), LockError> {
+    Ok(steps(work).await)
+}
+
+/// In steps, so that there are awaits to be stopped at.
+async fn steps(work: Duration) -> (Nanos, Nanos) {
     let start = now();
-    // In steps, so that there are awaits to be stopped at.
     for _ in 0..4 {
         tokio::time::sleep(work / 4).await;
     }
-    Ok((start, now()))
+    (start, now())
 }
 
 /// What a worker is told on its standard input.
@@ -87,7 +97,12 @@ async fn run(
         let longest = if told == AT_WAR && random.u8(0..20) == 0 { 1500 } else { 20 };
         let work = Duration::from_micros(random.u64(100..longest * 1000));
         let asked = now();
-        let event = match section(locks, key, work).await {
+        let section = if random.bool() {
+            section(locks, key, work).await
+        } else {
+            unfair_section(locks, key, work).await
+        };
+        let event = match section {
             Ok((start, end)) => Event::Ran { key, start, end, waited: start - asked, worker },
             Err(LockError::Busy { .. }) => Event::Busy,
             Err(LockError::Lost { .. }) => Event::Lost { key },
