@@ -44,6 +44,8 @@ struct Late {
     /// How long each command is on its way.
     acquire_lag: Mutex<Duration>,
     release_lag: Mutex<Duration>,
+    /// It says that commands reach it in their order.
+    in_order: bool,
 }
 
 impl Late {
@@ -79,13 +81,21 @@ impl Store for Late {
         Self::after(&self.release_lag, self.store.release(key, owner))
     }
 
+    fn keeps_order(&self) -> bool {
+        self.in_order
+    }
+
     fn inspect(&self, key: &Key) -> StoreFuture<Option<Holder>> {
         Self::after(&self.acquire_lag, self.store.inspect(key))
     }
 }
 
 fn late<const N: usize>() -> ([Arc<Late>; N], LockManager) {
-    let nodes: [Arc<Late>; N] = std::array::from_fn(|_| Arc::default());
+    late_in_order(false)
+}
+
+fn late_in_order<const N: usize>(in_order: bool) -> ([Arc<Late>; N], LockManager) {
+    let nodes: [Arc<Late>; N] = std::array::from_fn(|_| Arc::new(Late { in_order, ..Late::default() }));
     let locks = LockManager::quorum(nodes.clone()).unwrap();
     (nodes, locks)
 }
@@ -97,6 +107,34 @@ async fn a_release_never_overtakes_its_own_acquire() {
     locks.lock("k").acquire().await.unwrap().release().await.unwrap();
     sleep(Duration::from_secs(1)).await;
     assert!(!nodes[2].has("k").await, "it would stay until its ttl");
+}
+
+/// A connection was replaced, and the server read the new one first.
+#[tokio::test(start_paused = true)]
+async fn a_release_that_overtook_its_own_acquire_is_sent_again() {
+    let (nodes, locks) = late_in_order::<5>(true);
+    // Its answer comes before the release's, or after it.
+    for (node, millis) in [(3, 10), (4, 500)] {
+        *nodes[node].acquire_lag.lock().unwrap() = Duration::from_millis(millis);
+    }
+    let guard = locks.lock("k").acquire().await.unwrap();
+    guard.release().await.unwrap();
+    sleep(Duration::from_secs(1)).await;
+    for node in &nodes {
+        assert!(!node.has("k").await, "it would stay until its ttl");
+    }
+}
+
+/// One command does not wait for the answer to another.
+#[tokio::test(start_paused = true)]
+async fn nodes_that_keep_order_are_not_waited_for_one_by_one() {
+    let (nodes, locks) = late_in_order::<3>(true);
+    *nodes[2].acquire_lag.lock().unwrap() = Duration::from_millis(500);
+    for _ in 0..10 {
+        locks.lock("k").acquire().await.unwrap().release().await.unwrap();
+    }
+    sleep(Duration::from_millis(1)).await;
+    assert_eq!(nodes[2].acquires.load(Ordering::Relaxed), 10);
 }
 
 #[tokio::test(start_paused = true)]

@@ -213,7 +213,7 @@ impl Held {
     /// The lease for another task of this process to take over as it is; `None` when it is too short for that, or was not for him.
     pub(crate) fn bequest(&self, now: Moment) -> Option<Bequest> {
         let left = self.status(now).ok()?;
-        if self.fence.is_some() || self.unsettled || self.to_keep(now).is_some() {
+        if self.unsettled || self.to_keep(now).is_some() {
             return None;
         }
         let State { sent, lasts, .. } = *self.state();

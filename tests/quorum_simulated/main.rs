@@ -56,7 +56,7 @@ impl Outcome {
     }
 }
 
-/// Plays one schedule.
+/// Plays one schedule, by its seed with three nodes or five.
 fn play(seed: u64, faults: Faults) -> Outcome {
     // The library's own jitter.
     fastrand::seed(seed);
@@ -69,8 +69,10 @@ fn play(seed: u64, faults: Faults) -> Outcome {
         let outcome = Arc::new(Mutex::new(Outcome::default()));
         let mut clients = JoinSet::new();
         for number in 0..CLIENTS {
-            let named =
-                nodes.iter().enumerate().map(|(at, node)| (format!("n{at}"), Box::new(node.clone()) as _));
+            let named = nodes
+                .iter()
+                .enumerate()
+                .map(|(at, node)| (format!("n{at}"), Box::new(node.for_client()) as _));
             let off = world.draw(|random| random.i64(-40_000..40_000));
             let store = QuorumStore::with_clock(named, world.wall_clock(off)).unwrap();
             let manager = LockManager::builder().store(store).ttl(TTL).build().unwrap();

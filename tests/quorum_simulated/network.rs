@@ -14,7 +14,7 @@ use distlock::{
 };
 use tokio::{
     sync::oneshot,
-    time::{Instant, sleep, timeout},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 
 /// How long a client waits for a node's answer.
@@ -45,14 +45,18 @@ pub(crate) struct World {
     pub(crate) random: Mutex<fastrand::Rng>,
     start: Instant,
     pub(crate) faults: Faults,
+    /// Messages of one client to one node arrive in their order, but for those that something happens to.
+    in_order: bool,
     pub(crate) at_peace: AtomicBool,
     /// Microseconds that all clocks have stepped.
     step: AtomicI64,
 }
 
 impl World {
+    /// By its seed, with connections that keep order or not.
     pub(crate) fn new(seed: u64, faults: Faults) -> Arc<Self> {
         Arc::new(Self {
+            in_order: seed % 4 > 1,
             random: Mutex::new(fastrand::Rng::with_seed(seed)),
             start: Instant::now(),
             faults,
@@ -101,6 +105,8 @@ impl World {
 pub(crate) struct Node {
     world: Arc<World>,
     server: Arc<Mutex<Server>>,
+    /// When the last message of this client arrives, of those that keep their order.
+    last: Arc<Mutex<Instant>>,
 }
 
 struct Server {
@@ -123,7 +129,26 @@ impl Node {
             off,
             rate: world.draw(|random| 0.99 + 0.02 * random.f64()),
         };
-        Self { world: Arc::clone(world), server: Arc::new(Mutex::new(server)) }
+        let last = Arc::new(Mutex::new(Instant::now()));
+        Self { world: Arc::clone(world), server: Arc::new(Mutex::new(server)), last }
+    }
+
+    /// The node, for another client.
+    pub(crate) fn for_client(&self) -> Self {
+        Self { last: Arc::new(Mutex::new(Instant::now())), ..self.clone() }
+    }
+
+    /// When a message arrives that is sent now.
+    fn arrival(&self) -> Instant {
+        let Self { world, last, .. } = self;
+        let overtaken = world.happens(world.faults.slow);
+        let arrival = Instant::now() + world.delay();
+        if !world.in_order || overtaken {
+            return arrival;
+        }
+        let mut last = last.lock().unwrap();
+        *last = arrival.max(*last + Duration::from_nanos(1));
+        *last
     }
 
     /// Goes down; what is under way to it is lost.
@@ -149,15 +174,21 @@ impl Node {
         grants: bool,
         command: impl Fn(&MemoryStore, f64) -> StoreFuture<T> + Send + 'static,
     ) -> StoreFuture<T> {
-        let Self { world, server } = self.clone();
+        let node = self.clone();
         Box::pin(async move {
+            let arrival = node.arrival();
+            let Self { world, server, .. } = node;
             let (reply, replied) = oneshot::channel();
             // What was sent arrives, whatever becomes of its sender.
             tokio::spawn(async move {
                 let times = if world.happens(world.faults.doubled) { 2 } else { 1 };
                 let mut reply = Some(reply);
-                for _ in 0..times {
-                    sleep(world.delay()).await;
+                for time in 0..times {
+                    if time == 0 {
+                        sleep_until(arrival).await;
+                    } else {
+                        sleep(world.delay()).await;
+                    }
                     if world.happens(world.faults.lost) {
                         continue;
                     }
@@ -230,6 +261,10 @@ impl Store for Node {
     fn inspect(&self, key: &Key) -> StoreFuture<Option<Holder>> {
         let key = key.clone();
         self.call(false, move |store, _| store.inspect(&key))
+    }
+
+    fn keeps_order(&self) -> bool {
+        self.world.in_order
     }
 
     fn watch(&self, key: &Key) -> HintFuture {

@@ -156,6 +156,12 @@ pub trait Store: Send + Sync + 'static {
         false
     }
 
+    /// Whether operations that are sent from one tokio runtime take effect in the order in which their futures were first polled, as
+    /// long as none fails: a quorum then need not wait for a node's answers one by one. The default does not say so.
+    fn keeps_order(&self) -> bool {
+        false
+    }
+
     /// Who holds the key, `None` for nobody.
     fn inspect(&self, key: &Key) -> StoreFuture<Option<Holder>>;
 
@@ -233,6 +239,10 @@ macro_rules! by_pointer {
 
             fn listen(&self, owner: &OwnerToken) -> bool {
                 (**self).listen(owner)
+            }
+
+            fn keeps_order(&self) -> bool {
+                (**self).keeps_order()
             }
 
             fn inspect(&self, key: &Key) -> StoreFuture<Option<Holder>> {

@@ -48,6 +48,8 @@ pub struct QuorumStore {
 
 struct Inner {
     nodes: Vec<Arc<Node>>,
+    /// All nodes [keep order](Store::keeps_order).
+    in_order: bool,
     open: OpenKeys,
     /// The highest fencing token that was granted here, over all keys.
     highest: AtomicU64,
@@ -123,6 +125,7 @@ impl QuorumStore {
             return Err(LockError::Config { key: String::new(), reason });
         }
         let inner = Inner {
+            in_order: nodes.iter().all(|node| node.store.keeps_order()),
             nodes,
             open: OpenKeys::default(),
             highest: AtomicU64::new(0),
@@ -172,7 +175,7 @@ impl Inner {
         let proposal = fenced.then(|| self.propose());
         let mut ballot = Ballot::new(self.nodes.len());
         // A node that has yet to release an earlier lease of ours would refuse this one, and a majority may be in that state.
-        let before = After::All(self.open.of(key));
+        let before = After::All(self.open.of(key, |open| !self.follows(open)));
         let (of, by) = (key.clone(), *owner);
         let mut asked = self.ask_all(Nodes::default(), &before, &mut ballot, move |store| match proposal {
             Some(proposal) => store.acquire_proposed(&of, &by, ttl, proposal),
@@ -198,9 +201,9 @@ impl Inner {
         })
         .await;
         if let Some(open) = self.open.acquired(key, owner, left_out, unsettled, ballot.to_come()) {
-            self.in_background(key, open, Open::acquire_answered, asked, |open, at, answer| {
-                if answer.is_err_and(|error| error.outcome_unknown()) {
-                    open.unsettle(at);
+            self.in_background(key, open, Open::acquire_answered, asked, |rest, at, answer| {
+                if let Some(unsettled) = rest.open.acquire_ended(at, &answer) {
+                    rest.inner.see_off(at, &rest.key, &rest.open.owner, unsettled);
                 }
             });
         }
@@ -263,11 +266,17 @@ impl Inner {
         self.conclude(ballot, asked).await
     }
 
-    /// Releases on each node after that node has answered the acquire: a release that overtook it would leave the late grant to its ttl.
+    /// Whether what is sent now takes effect after what is open, on each node.
+    fn follows(&self, open: &Open) -> bool {
+        self.in_order && open.is_of_this_runtime()
+    }
+
+    /// Releases on each node after the acquire: a release that overtook it would leave the late grant to its ttl. Where nodes keep order it is
+    /// sent at once, else when the node has answered; and once more when it was overtaken all the same, because a connection was replaced.
     async fn release(self: &Arc<Self>, key: &Key, owner: &OwnerToken) -> Result<bool, StoreError> {
         let open = self.open.of_owner(key, owner);
         let left_out = open.as_ref().map_or(Nodes::default(), |open| open.left_out);
-        let after = open.clone().map_or(After::Nothing, After::Acquire);
+        let after = open.clone().filter(|open| !self.follows(open)).map_or(After::Nothing, After::Acquire);
         let mut ballot = Ballot::new(self.nodes.len());
         for at in left_out.iter() {
             ballot.cast(at, Ok(false));
@@ -276,8 +285,11 @@ impl Inner {
         let mut asked = self.ask_all(left_out, &after, &mut ballot, move |store| store.release(&of, &by));
         let (inner, of, by) = (Arc::clone(self), key.clone(), *owner);
         let see = move |at, answer: Result<bool, StoreError>| {
-            let unsettled = open.as_ref().is_some_and(|open| open.is_unsettled(at));
-            if unsettled || answer.is_err() {
+            let again = match &open {
+                Some(open) => open.release_ended(at, &answer),
+                None => answer.is_err().then_some(false),
+            };
+            if let Some(unsettled) = again {
                 inner.see_off(at, &of, &by, unsettled);
             }
             answer
@@ -326,7 +338,7 @@ impl Inner {
         open: Arc<Open>,
         answered: fn(&Open, Nodes),
         mut asked: Asked<F>,
-        mut see: impl FnMut(&Open, usize, T) + Send + 'static,
+        mut see: impl FnMut(&Rest, usize, T) + Send + 'static,
     ) where
         F: Future<Output = (usize, T)> + Send + 'static,
         T: Send,
@@ -337,7 +349,7 @@ impl Inner {
         let rest = Rest { inner: Arc::clone(self), key: key.clone(), open, answered };
         tokio::spawn(async move {
             while let Some((at, answer)) = asked.next().await {
-                see(&rest.open, at, answer);
+                see(&rest, at, answer);
                 answered(&rest.open, Nodes::default().with(at));
             }
         });

@@ -5,10 +5,13 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use tokio::sync::Notify;
+use tokio::{
+    runtime::{Handle, Id},
+    sync::Notify,
+};
 
 use super::ballot::Nodes;
-use crate::{key::Key, lease::OwnerToken};
+use crate::{error::StoreError, key::Key, lease::OwnerToken, store::Acquired};
 
 /// All keys of which something is open.
 #[derive(Default)]
@@ -16,7 +19,9 @@ pub(super) struct OpenKeys(Mutex<HashMap<Key, Vec<Arc<Open>>>>);
 
 /// What is open of one owner's acquisition.
 pub(super) struct Open {
-    owner: OwnerToken,
+    pub(super) owner: OwnerToken,
+    /// Whose connections it was asked over.
+    runtime: Option<Id>,
     /// Were not asked for the lease, because they were down.
     pub(super) left_out: Nodes,
     state: Mutex<State>,
@@ -31,14 +36,36 @@ struct State {
     releasing: Nodes,
     /// Have failed to answer the acquire, and may yet grant it.
     unsettled: Nodes,
+    /// Have granted it after the decision.
+    granted: Nodes,
     released: bool,
+    /// Have answered the release, or failed to.
+    ended: Nodes,
+    /// Said that there was nothing to release.
+    missed: Nodes,
+    /// Have failed to answer the release.
+    failed: Nodes,
+}
+
+impl State {
+    /// Whether a node's key has to be released again, when both its answers are there: yes, with an acquire that may yet execute, or not.
+    fn again(&self, at: usize) -> Option<bool> {
+        if self.acquiring.has(at) || !self.ended.has(at) {
+            return None;
+        }
+        let unsettled = self.unsettled.has(at);
+        // Granted late, and not there to be released: the release came first.
+        let overtaken = self.granted.has(at) && self.missed.has(at);
+        (unsettled || overtaken || self.failed.has(at)).then_some(unsettled)
+    }
 }
 
 impl OpenKeys {
     /// What a new command on a key has to wait for, node by node.
-    pub(super) fn of(&self, key: &Key) -> Vec<Arc<Open>> {
+    pub(super) fn of(&self, key: &Key, waits: impl Fn(&Open) -> bool) -> Vec<Arc<Open>> {
         let keys = self.keys();
-        if keys.is_empty() { Vec::new() } else { keys.get(key).cloned().unwrap_or_default() }
+        let all = if keys.is_empty() { None } else { keys.get(key) };
+        all.into_iter().flatten().filter(|open| waits(open)).cloned().collect()
     }
 
     pub(super) fn of_owner(&self, key: &Key, owner: &OwnerToken) -> Option<Arc<Open>> {
@@ -62,8 +89,9 @@ impl OpenKeys {
     }
 
     fn add(&self, key: &Key, owner: &OwnerToken, left_out: Nodes, state: State) -> Arc<Open> {
-        let state = Mutex::new(state);
-        let open = Arc::new(Open { owner: *owner, left_out, state, changed: Notify::new() });
+        let runtime = Handle::try_current().ok().map(|runtime| runtime.id());
+        let (state, changed) = (Mutex::new(state), Notify::new());
+        let open = Arc::new(Open { owner: *owner, runtime, left_out, state, changed });
         self.keys().entry(key.clone()).or_default().push(Arc::clone(&open));
         open
     }
@@ -120,13 +148,32 @@ impl Open {
         self.changed.notify_waiters();
     }
 
-    pub(super) fn is_unsettled(&self, at: usize) -> bool {
-        self.state().unsettled.has(at)
+    pub(super) fn is_of_this_runtime(&self) -> bool {
+        Handle::try_current().ok().map(|runtime| runtime.id()) == self.runtime
     }
 
-    pub(super) fn unsettle(&self, at: usize) {
+    /// A late answer to the acquire. Says whether the node's key has to be released again, and whether the acquire may yet execute.
+    pub(super) fn acquire_ended(&self, at: usize, answer: &Result<Acquired, StoreError>) -> Option<bool> {
         let mut state = self.state();
-        state.unsettled = state.unsettled.with(at);
+        state.acquiring = state.acquiring.but(Nodes::default().with(at));
+        match answer {
+            Ok(Acquired::Granted { .. }) => state.granted = state.granted.with(at),
+            Err(error) if error.outcome_unknown() => state.unsettled = state.unsettled.with(at),
+            Ok(Acquired::Held { .. }) | Err(_) => {}
+        }
+        state.again(at)
+    }
+
+    /// An answer to the release. Says the same.
+    pub(super) fn release_ended(&self, at: usize, answer: &Result<bool, StoreError>) -> Option<bool> {
+        let mut state = self.state();
+        state.ended = state.ended.with(at);
+        match answer {
+            Ok(true) => {}
+            Ok(false) => state.missed = state.missed.with(at),
+            Err(_) => state.failed = state.failed.with(at),
+        }
+        state.again(at)
     }
 
     /// Waits until a node has answered the acquire.

@@ -36,6 +36,9 @@ pub trait Connect: Send + Sync + 'static {
     /// What tells one connection from the next.
     type Origin: Send + Sync + 'static;
 
+    /// A runtime's commands all go over one connection, until that breaks.
+    const KEEPS_ORDER: bool = false;
+
     /// # Errors
     /// None that leaves it open whether something was sent.
     fn connection(&self)
@@ -142,6 +145,8 @@ impl PerRuntimeConnection {
 impl Connect for PerRuntimeConnection {
     type Connection = MultiplexedConnection;
     type Origin = Arc<OnceCell<Connection>>;
+
+    const KEEPS_ORDER: bool = true;
 
     async fn connection(&self) -> Result<(Self::Connection, Self::Origin), StoreError> {
         let cell = self.connections.get_or_make(|| Ok(Arc::default()))?;

@@ -236,6 +236,10 @@ impl<C: Connect> Store for RedisStore<C> {
         })
     }
 
+    fn keeps_order(&self) -> bool {
+        C::KEEPS_ORDER
+    }
+
     fn listen(&self, owner: &OwnerToken) -> bool {
         self.shared.connect.listen(owner)
     }
