@@ -233,8 +233,8 @@ async fn nobody_pays_for_lines_who_does_not_wait() {
 
 /// Four processes' worth of tasks that all want one key.
 #[tokio::test]
-async fn a_contended_acquisition_takes_three_commands_at_the_most() {
-    const EACH: u64 = 25;
+async fn a_contended_acquisition_takes_about_one_command() {
+    const EACH: u64 = 100;
     let server = RedisServer::start();
     let mut tasks = tokio::task::JoinSet::new();
     for _ in 0..4 {
@@ -251,9 +251,9 @@ async fn a_contended_acquisition_takes_three_commands_at_the_most() {
         }
     }
     in_time(SOON * 4, tasks.join_all()).await;
-    // Two scripts, after a plain SET where the process saw nobody else; and now and then somebody looks in vain.
+    // The release of the one before, in whatever process; now and then somebody comes while nobody of his is there, or looks in vain.
     let scripts = server.calls(&["evalsha", "eval"]).await;
-    assert!(scripts <= 16 * EACH * 21 / 10, "{scripts} scripts for {} acquisitions", 16 * EACH);
+    assert!(scripts <= 16 * EACH * 115 / 100, "{scripts} scripts for {} acquisitions", 16 * EACH);
     assert!(server.keys().await.is_empty());
 }
 

@@ -21,7 +21,9 @@ pub enum Client {
     Plain(MultiplexedConnection, Arc<redis::Script>),
     /// By hand: a token in a list that is popped and pushed back, with a connection for each task. No lock: nobody gives a dead holder's token back.
     List(redis::Client),
-    Distlock(LockManager, distlock::Release),
+    Distlock(LockManager),
+    DistlockInBackground(LockManager),
+    DistlockNotFair(LockManager),
     Rslock(Arc<rslock::LockManager>),
     Rds(redis_032::aio::ConnectionManager, u64),
     Distributed(Arc<distributed_lock_redis::RedisLockProvider>),
@@ -40,9 +42,10 @@ pub const UNCONTENDED: [&str; 8] = [
     "redis-lock",
     "redlock",
 ];
-pub const CONTENDED: [&str; 10] = [
+pub const CONTENDED: [&str; 11] = [
     "blocking list",
     "distlock",
+    "distlock, not fair",
     "rslock",
     "rslock, 5 ms",
     "rds_lock",
@@ -63,10 +66,12 @@ impl Client {
             ),
             "blocking list" => Self::List(redis::Client::open(url)?),
             "distlock" => {
-                let background = name.ends_with("background");
-                let release =
-                    if background { distlock::Release::Background } else { distlock::Release::Confirmed };
-                Self::Distlock(LockManager::connect(url).await?, release)
+                let manager = LockManager::connect(url).await?;
+                match name {
+                    "distlock, background" => Self::DistlockInBackground(manager),
+                    "distlock, not fair" => Self::DistlockNotFair(manager),
+                    _ => Self::Distlock(manager),
+                }
             }
             "rslock" => {
                 let mut manager = rslock::LockManager::new(vec![url]);
@@ -126,12 +131,17 @@ impl Client {
                 section().await;
                 redis::cmd("RPUSH").arg(key).arg("token").query_async::<i64>(&mut connection).await?;
             }
-            Self::Distlock(manager, distlock::Release::Background) => {
+            Self::DistlockInBackground(manager) => {
                 let lock = manager.lock(key).ttl(TTL).wait_forever();
                 lock.release(distlock::Release::Background).run(section()).await?;
             }
-            Self::Distlock(manager, _) => {
+            Self::Distlock(manager) => {
                 let guard = manager.lock(key).ttl(TTL).wait_forever().acquire().await?;
+                section().await;
+                guard.release().await?;
+            }
+            Self::DistlockNotFair(manager) => {
+                let guard = manager.lock(key).ttl(TTL).fair(false).wait_forever().acquire().await?;
                 section().await;
                 guard.release().await?;
             }

@@ -173,12 +173,14 @@ fn latency(servers: &[RedisServer], hangs: Option<&RedisServer>) -> Outcome<()> 
 fn contention(servers: &[RedisServer]) -> Outcome<()> {
     const TASKS: usize = 16;
     const TIME: Duration = Duration::from_secs(2);
-    println!("five servers, 16 clients, one key: cycles per second, median (least to most of {REPETITIONS})");
+    println!(
+        "five servers, 16 clients, one key: cycles per second, median (least to most of {REPETITIONS}), and the least served client's share of the most served one's"
+    );
     let runtime = Builder::new_multi_thread().enable_all().build()?;
     for name in NAMES.iter().filter(|name| **name != "redis-rs") {
-        let mut speeds = Vec::new();
+        let (mut speeds, mut shares) = (Vec::new(), Vec::new());
         for _ in 0..REPETITIONS {
-            speeds.push(runtime.block_on(async {
+            let served = runtime.block_on(async {
                 let mut tasks = JoinSet::new();
                 for _ in 0..TASKS {
                     let (client, key) = (Quorum::named(name, servers).await?, format!("contended:{name}"));
@@ -191,11 +193,13 @@ fn contention(servers: &[RedisServer]) -> Outcome<()> {
                         cycles
                     });
                 }
-                let cycles: usize = tasks.join_all().await.into_iter().sum();
-                Outcome::Ok(cycles as f64 / TIME.as_secs_f64())
-            })?);
+                Outcome::Ok(tasks.join_all().await)
+            })?;
+            speeds.push(served.iter().sum::<usize>() as f64 / TIME.as_secs_f64());
+            let (least, most) = (served.iter().min().unwrap_or(&0), served.iter().max().unwrap_or(&0));
+            shares.push(*least as f64 / *most as f64);
         }
-        println!("  {name:<22} {}", spread(&speeds));
+        println!("  {name:<22} {}   {}", spread(&speeds), spread(&shares));
     }
     Ok(())
 }

@@ -73,7 +73,8 @@ enum Presence {
 
 /// A waiter that a release in this process brings along.
 pub struct Offer {
-    line: Arc<Line>,
+    pub(super) line: Arc<Line>,
+    pub(super) connection: Connection,
     key: Key,
     pub(super) next: Next,
     ended: bool,
@@ -209,10 +210,11 @@ impl Line {
 
     /// Brings an owner along with a release, if this is where it waits.
     pub(super) fn offer(self: &Arc<Self>, key: &Key, next: &Next) -> Option<Offer> {
+        let connection = lock(&self.connection).get().cloned()?;
         let mut waiters = lock(&self.waiters);
         let waiter = waiters.get_mut(&next.owner).filter(|waiter| waiter.presence == Presence::Waits)?;
         waiter.offers += 1;
-        Some(Offer { line: Arc::clone(self), key: key.clone(), next: next.clone(), ended: false })
+        Some(Offer { line: Arc::clone(self), connection, key: key.clone(), next: next.clone(), ended: false })
     }
 
     /// Ends when a key that is held has changed: by client-side caching's invalidation message, which also tells of a lease that lapsed, and of

@@ -68,13 +68,9 @@ impl<C: Connect> Shared<C> {
     }
 
     /// Hears of the end of an owner's release.
-    fn released(&self, origin: &C::Origin, owner: &OwnerToken, released: &Result<bool, StoreError>) {
-        match released {
-            Ok(_) if self.how_to_release() == First::ByText => {
-                self.has_released.store(true, Ordering::Relaxed);
-            }
-            Ok(_) => {}
-            Err(error) => self.connect.failed(origin, error),
+    fn released(&self, owner: &OwnerToken, released: &Result<bool, StoreError>) {
+        if released.is_ok() && self.how_to_release() == First::ByText {
+            self.has_released.store(true, Ordering::Relaxed);
         }
         self.connect.left(owner);
     }
@@ -218,8 +214,8 @@ impl<C: Connect> Store for RedisStore<C> {
             let (mut connection, origin) = shared.connect.connection().await?;
             let how = shared.how_to_release();
             let released = release(&mut connection, &key, &owner, how).await;
-            shared.released(&origin, &owner, &released);
-            released
+            shared.released(&owner, &released);
+            released.inspect_err(|error| shared.connect.failed(&origin, error))
         })
     }
 
@@ -228,10 +224,8 @@ impl<C: Connect> Store for RedisStore<C> {
         self.shared.connect.leaves(owner);
         let (shared, key, owner) = (Arc::clone(&self.shared), key.clone(), *owner);
         Box::pin(async move {
-            let (mut connection, origin) = shared.connect.connection().await?;
-            let how = shared.how_to_release();
-            let released = release_to(&mut connection, &key, &owner, &mut offer, how).await;
-            shared.released(&origin, &owner, &released);
+            let released = release_to(&key, &owner, &mut offer, shared.how_to_release()).await;
+            shared.released(&owner, &released);
             released
         })
     }
@@ -356,9 +350,8 @@ async fn release(
     owned(RELEASE.run(connection, how, &[key.as_str()], args).await)
 }
 
-/// A release that brings somebody along.
+/// A release that brings somebody along, over the connection on which he listens: what he is told later happened later than this.
 async fn release_to(
-    connection: &mut (impl ConnectionLike + Send),
     key: &Key,
     owner: &OwnerToken,
     offer: &mut Offer,
@@ -367,10 +360,20 @@ async fn release_to(
     let mut text = [0; 36];
     let args = (owner.encode(&mut text), key.line(), offer.entry(), micros(offer.next.waited));
     let since = Moment::now();
-    let answer = RELEASE.run(connection, how, &[key.as_str()], args).await;
+    let answer = RELEASE.run(&mut offer.connection.commands, how, &[key.as_str()], args).await;
+    if answer.is_ok() {
+        offer.connection.answered(since);
+    }
     let Ok(Value::Array(answer)) = answer else {
         let released = owned(answer.and_then(|answer| Ok(redis::from_redis_value(answer)?)));
-        offer.end(if let Ok(true) = released { &Offered::InLine } else { &Offered::Unknown });
+        offer.end(match &released {
+            Ok(true) => &Offered::InLine,
+            Ok(false) => &Offered::Unknown,
+            Err(error) => {
+                offer.line.failed(&offer.connection, error);
+                &Offered::Unknown
+            }
+        });
         return released;
     };
     let [Value::Int(2), fence] = &*answer else {
