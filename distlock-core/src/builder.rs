@@ -174,8 +174,7 @@ fn open(
         )),
         #[cfg(feature = "redis")]
         "redis" | "rediss" => {
-            let store =
-                Arc::new(RedisStore::open_with(url, timeouts.response, timeouts.connect, Duration::ZERO)?);
+            let store = Arc::new(RedisStore::open_with(url, timeouts.response, timeouts.connect, None)?);
             let probe = Arc::clone(&store);
             Ok((Box::new(store), Some(Box::pin(async move { probe.ping().await }))))
         }
@@ -205,7 +204,7 @@ fn quorum(rest: &str, timeouts: Timeouts, restart_delay: Duration) -> Result<Quo
     let mut nodes: Vec<(String, Box<dyn Store>)> = Vec::new();
     for host in hosts.split(',') {
         let url = format!("redis://{credentials}{at}{host}/{database}");
-        let node = RedisStore::open_with(&url, timeouts.response, timeouts.connect, restart_delay)?;
+        let node = RedisStore::open_with(&url, timeouts.response, timeouts.connect, Some(restart_delay))?;
         let name = node.address();
         if nodes.iter().any(|(other, _)| *other == name) {
             return Err(config(format!("the node `{name}` is named twice: it would count as two")));

@@ -20,7 +20,7 @@ const NAMES: [&str; 5] = ["redis-rs", "distlock", "distlock, fenced", "rslock", 
 
 #[derive(Clone)]
 pub enum Quorum {
-    /// By hand: all asked at once, three answers waited for.
+    /// By hand: all asked at once, three yes waited for.
     Plain(Vec<MultiplexedConnection>, Arc<redis::Script>),
     Distlock(LockManager, bool),
     Rslock(Arc<rslock::LockManager>),
@@ -34,7 +34,13 @@ impl Quorum {
             "redis-rs" => {
                 let mut connections = Vec::new();
                 for url in urls {
-                    connections.push(redis::Client::open(url)?.get_multiplexed_async_connection().await?);
+                    let mut connection = redis::Client::open(url)?.get_multiplexed_async_connection().await?;
+                    redis::cmd("SCRIPT")
+                        .arg("LOAD")
+                        .arg(crate::client::RELEASE)
+                        .exec_async(&mut connection)
+                        .await?;
+                    connections.push(connection);
                 }
                 Self::Plain(connections, Arc::new(redis::Script::new(crate::client::RELEASE)))
             }
@@ -77,13 +83,13 @@ impl Quorum {
                     set.arg(key).arg(&owner).arg("NX").arg("PX").arg(30_000);
                     async move { set.query_async::<Option<String>>(&mut connection).await }
                 });
-                majority(sets.collect()).await?;
+                majority(sets.collect(), |granted| granted.is_some()).await?;
                 let releases = connections.iter().cloned().map(|mut connection| {
-                    let mut call = release.key(key);
-                    call.arg(&owner);
-                    async move { call.invoke_async::<i64>(&mut connection).await }
+                    let mut call = redis::cmd("EVALSHA");
+                    call.arg(release.get_hash()).arg(1).arg(key).arg(&owner);
+                    async move { call.query_async::<i64>(&mut connection).await }
                 });
-                majority(releases.collect()).await?;
+                majority(releases.collect(), |released| *released == 1).await?;
             }
             Self::Distlock(locks, fenced) => {
                 let lock = locks.lock(key).ttl(TTL);
@@ -105,14 +111,17 @@ impl Quorum {
     }
 }
 
-async fn majority<T, F: Future<Output = redis::RedisResult<T>>>(
+/// Waits for a majority of yes. The rest goes on in the background: redis-rs does not send what nobody waits for any more, so that releases
+/// would be lost, and nearly every cycle would find its key taken.
+async fn majority<T: Send + 'static, F: Future<Output = redis::RedisResult<T>> + Send + 'static>(
     mut asked: FuturesUnordered<F>,
+    is_yes: impl Fn(&T) -> bool,
 ) -> Outcome<()> {
     let mut yes = 0;
     while yes < NODES / 2 + 1 {
-        asked.next().await.ok_or("no majority")??;
-        yes += 1;
+        yes += usize::from(is_yes(&asked.next().await.ok_or("no majority")??));
     }
+    tokio::spawn(async move { while asked.next().await.is_some() {} });
     Ok(())
 }
 

@@ -95,6 +95,9 @@ pub struct PerRuntimeConnection {
     lacks_lines: AtomicBool,
 }
 
+/// Commands that wait to be written to a connection. With redis-rs's 50, tasks queue for room where many lock at once, and are woken once more.
+const COMMANDS_AT_ONCE: usize = 1024;
+
 /// A connection that was made.
 #[derive(Clone)]
 pub struct Connection {
@@ -112,7 +115,8 @@ impl PerRuntimeConnection {
     ) -> Self {
         let config = AsyncConnectionConfig::new()
             .set_response_timeout(Some(response_timeout))
-            .set_connection_timeout(Some(connect_timeout));
+            .set_connection_timeout(Some(connect_timeout))
+            .set_pipeline_buffer_size(COMMANDS_AT_ONCE);
         Self {
             client,
             config,

@@ -31,14 +31,21 @@ use failure::{classify, nonsense};
 use line::{Line, Offer, Offered};
 use script::{First, Script};
 
-const RENEW_LUA: &str = include_str!("renew.lua");
+const RENEW_LUA: &str = concat!(include_str!("renew.lua"), include_str!("not_the_owners.lua"));
 /// A free line is done with before Lua so much as defines a function.
-const RELEASE_LUA: &str =
-    concat!(include_str!("release.lua"), include_str!("hand_over.lua"), include_str!("release_in_line.lua"));
+const RELEASE_LUA: &str = concat!(
+    include_str!("release.lua"),
+    include_str!("hand_over.lua"),
+    include_str!("release_in_line.lua"),
+    include_str!("not_the_owners.lua")
+);
+const RELEASE_FROM_NODE_LUA: &str =
+    concat!(include_str!("release_from_node.lua"), include_str!("not_the_owners.lua"));
 const STAND_IN_LINE_LUA: &str = concat!(include_str!("hand_over.lua"), include_str!("stand_in_line.lua"));
 const ACQUIRE_FENCED_LUA: &str = include_str!("acquire_fenced.lua");
 const RAISE_FENCE_LUA: &str = include_str!("raise_fence.lua");
 static RENEW: Script = Script::new(RENEW_LUA, || Script::sha1(RENEW_LUA));
+static RELEASE_FROM_NODE: Script = Script::new(RELEASE_FROM_NODE_LUA, || Script::sha1(RELEASE_FROM_NODE_LUA));
 static RELEASE: Script = Script::new(RELEASE_LUA, || Script::sha1(RELEASE_LUA));
 static STAND_IN_LINE: Script = Script::new(STAND_IN_LINE_LUA, || Script::sha1(STAND_IN_LINE_LUA));
 static RAISE_FENCE: Script = Script::new(RAISE_FENCE_LUA, || Script::sha1(RAISE_FENCE_LUA));
@@ -59,6 +66,8 @@ struct Shared<C> {
     connect: C,
     /// The server is likely to know the script.
     has_released: AtomicBool,
+    /// A quorum's: nobody stands in line there, and a release does not look for them.
+    is_node: bool,
 }
 
 impl<C: Connect> Shared<C> {
@@ -90,14 +99,15 @@ impl RedisStore {
     /// # Errors
     /// [`LockError::Config`] for a URL that is not understood.
     pub fn open(url: &str) -> Result<Self, LockError> {
-        Self::open_with(url, DEFAULT_RESPONSE_TIMEOUT, DEFAULT_CONNECT_TIMEOUT, Duration::ZERO)
+        Self::open_with(url, DEFAULT_RESPONSE_TIMEOUT, DEFAULT_CONNECT_TIMEOUT, None)
     }
 
+    /// The same, also as a quorum's node with its restart delay.
     pub(crate) fn open_with(
         url: &str,
         response_timeout: Duration,
         connect_timeout: Duration,
-        restart_delay: Duration,
+        node: Option<Duration>,
     ) -> Result<Self, LockError> {
         let config = |reason| LockError::Config { key: String::new(), reason };
         for (name, timeout) in [("response_timeout", response_timeout), ("connect_timeout", connect_timeout)]
@@ -118,7 +128,9 @@ impl RedisStore {
                 "the Redis URL is not valid ({what}); write redis://[user:password@]host[:port][/db]"
             ))
         })?;
-        Ok(Self::new(PerRuntimeConnection::new(client, response_timeout, connect_timeout, restart_delay)))
+        let restart_delay = node.unwrap_or_default();
+        let connect = PerRuntimeConnection::new(client, response_timeout, connect_timeout, restart_delay);
+        Ok(Self::over(connect, node.is_some()))
     }
 
     /// Host and port, for messages.
@@ -138,7 +150,11 @@ impl RedisStore {
 
 impl<C: Connect> RedisStore<C> {
     pub(crate) fn new(connect: C) -> Self {
-        Self { shared: Arc::new(Shared { connect, has_released: AtomicBool::new(false) }) }
+        Self::over(connect, false)
+    }
+
+    fn over(connect: C, is_node: bool) -> Self {
+        Self { shared: Arc::new(Shared { connect, has_released: AtomicBool::new(false), is_node }) }
     }
 
     /// A future that owns its connection, key and owner token: see [`StoreFuture`].
@@ -213,7 +229,13 @@ impl<C: Connect> Store for RedisStore<C> {
         Box::pin(async move {
             let (mut connection, origin) = shared.connect.connection().await?;
             let how = shared.how_to_release();
-            let released = release(&mut connection, &key, &owner, how).await;
+            let released = if shared.is_node {
+                let mut text = [0; 36];
+                let owner = owner.encode(&mut text);
+                owned(RELEASE_FROM_NODE.run(&mut connection, how, &[key.as_str()], owner).await)
+            } else {
+                release(&mut connection, &key, &owner, how).await
+            };
             shared.released(&owner, &released);
             released.inspect_err(|error| shared.connect.failed(&origin, error))
         })
