@@ -13,10 +13,7 @@ use std::{
     time::Duration,
 };
 
-use futures_util::{
-    future::select_all,
-    stream::{FuturesUnordered, StreamExt},
-};
+use futures_util::future::select_all;
 use tokio::time::{Instant, sleep};
 
 use super::{Acquired, HintFuture, Holder, Store, StoreFuture};
@@ -26,10 +23,12 @@ use crate::{
     lease::{FencingToken, OwnerToken, WallClock},
 };
 
+mod asked;
 mod ballot;
 mod node;
 mod open;
 
+use asked::Asked;
 use ballot::{Ballot, MOST_NODES, Nodes, Verdict, free_in, highest, majority};
 use node::Node;
 use open::{Open, OpenKeys};
@@ -68,6 +67,14 @@ enum After {
 }
 
 impl After {
+    fn is_nothing(&self) -> bool {
+        match self {
+            Self::Nothing => true,
+            Self::Acquire(_) => false,
+            Self::All(all) => all.is_empty(),
+        }
+    }
+
     async fn wait(self, at: usize) {
         match self {
             Self::Nothing => {}
@@ -84,9 +91,6 @@ impl After {
 /// The longest that a waiter pauses at random before it tries for a key that has become free, so that contenders do not divide the nodes among
 /// them.
 const LONGEST_PAUSE: Duration = Duration::from_millis(2);
-
-/// Questions under way.
-type Asked<F> = FuturesUnordered<F>;
 
 impl QuorumStore {
     /// A quorum of these nodes, each with a name for messages, which must hold no secrets.
@@ -139,26 +143,29 @@ impl QuorumStore {
 impl Inner {
     /// Asks all nodes but some, and those that are down; each after what is open there.
     fn ask_all<T, Q>(
-        &self,
+        self: &Arc<Self>,
         but: Nodes,
         after: &After,
         ballot: &mut Ballot,
         question: Q,
-    ) -> Asked<impl Future<Output = (usize, Result<T, StoreError>)> + Send + use<T, Q>>
+    ) -> Asked<T, Q>
     where
         T: Send + 'static,
         Q: Fn(&dyn Store) -> StoreFuture<T> + Clone + Send + Sync + 'static,
     {
-        let asked = FuturesUnordered::new();
+        let mut asked = Asked::new(Arc::clone(self), question.clone());
         for (at, node) in self.nodes.iter().enumerate().filter(|(at, _)| !but.has(*at)) {
             if node.is_down() {
                 ballot.cast(at, Err(node.left_out()));
+            } else if after.is_nothing() {
+                asked.ask(at);
             } else {
                 let (node, question, after) = (Arc::clone(node), question.clone(), after.clone());
-                asked.push(async move {
+                let answer = async move {
                     after.wait(at).await;
-                    (at, node.ask(question).await)
-                });
+                    question(&*node.store).await
+                };
+                asked.expect(at, Box::pin(answer));
             }
         }
         asked
@@ -308,12 +315,13 @@ impl Inner {
     }
 
     /// Sees a question to its end by a yes or no, and what comes after that in the background: a node that hangs is to be found out.
-    async fn conclude<F>(&self, mut ballot: Ballot, mut asked: Asked<F>) -> Result<bool, StoreError>
+    async fn conclude<Q>(&self, mut ballot: Ballot, mut asked: Asked<bool, Q>) -> Result<bool, StoreError>
     where
-        F: Future<Output = (usize, Result<bool, StoreError>)> + Send + 'static,
+        Q: Fn(&dyn Store) -> StoreFuture<bool> + Send + 'static,
     {
         let verdict = decide(&mut ballot, &mut asked, |_, answer| answer).await;
         if !asked.is_empty() {
+            let mut asked = asked.moved();
             tokio::spawn(async move { while asked.next().await.is_some() {} });
         }
         self.announce(verdict, ballot)
@@ -332,20 +340,21 @@ impl Inner {
     }
 
     /// Sees to the answers that came too late for a decision.
-    fn in_background<T, F>(
+    fn in_background<T, Q>(
         self: &Arc<Self>,
         key: &Key,
         open: Arc<Open>,
         answered: fn(&Open, Nodes),
-        mut asked: Asked<F>,
-        mut see: impl FnMut(&Rest, usize, T) + Send + 'static,
+        asked: Asked<T, Q>,
+        mut see: impl FnMut(&Rest, usize, Result<T, StoreError>) + Send + 'static,
     ) where
-        F: Future<Output = (usize, T)> + Send + 'static,
-        T: Send,
+        T: Send + 'static,
+        Q: Fn(&dyn Store) -> StoreFuture<T> + Send + 'static,
     {
         if asked.is_empty() {
             return;
         }
+        let mut asked = asked.moved();
         let rest = Rest { inner: Arc::clone(self), key: key.clone(), open, answered };
         tokio::spawn(async move {
             while let Some((at, answer)) = asked.next().await {
@@ -379,10 +388,10 @@ impl Drop for Rest {
 }
 
 /// Counts answers as they come, until they decide.
-async fn decide<T, F: Future<Output = (usize, T)>>(
+async fn decide<T, Q: Fn(&dyn Store) -> StoreFuture<T>>(
     ballot: &mut Ballot,
-    asked: &mut Asked<F>,
-    mut count: impl FnMut(usize, T) -> Result<bool, StoreError>,
+    asked: &mut Asked<T, Q>,
+    mut count: impl FnMut(usize, Result<T, StoreError>) -> Result<bool, StoreError>,
 ) -> Verdict {
     loop {
         if let Some(verdict) = ballot.verdict() {

@@ -14,7 +14,7 @@ use crate::{
     error::{StoreError, StoreErrorKind},
     key::Key,
     lease::OwnerToken,
-    store::{Store, StoreFuture},
+    store::Store,
 };
 
 /// A key that nobody locks, for the question whether a node answers.
@@ -44,25 +44,11 @@ impl Node {
         silence.unwrap_or_else(|| StoreError::new(StoreErrorKind::Unreachable, "it did not answer"))
     }
 
-    /// Asks, once more when the connection broke under the question, which an idle one does at its first use; notes it when there
-    /// is no answer.
-    pub(super) async fn ask<T: Send>(
-        self: &Arc<Self>,
-        question: impl Fn(&dyn Store) -> StoreFuture<T>,
-    ) -> Result<T, StoreError> {
-        let answer = match question(&*self.store).await {
-            Err(first) if first.kind() == StoreErrorKind::Disconnected => {
-                // That nothing was sent the second time says nothing of the first.
-                let known = |second: StoreError| if second.outcome_unknown() { second } else { first };
-                question(&*self.store).await.map_err(known)
-            }
-            answer => answer,
-        };
-        answer.inspect_err(|error| {
-            if is_silence(error) {
-                self.goes_down(error);
-            }
-        })
+    /// Notes a failure, which may be that nobody is there.
+    pub(super) fn failed(self: &Arc<Self>, error: &StoreError) {
+        if is_silence(error) {
+            self.goes_down(error);
+        }
     }
 
     /// Leaves the node out until it answers again: a node that hangs is to cost nobody anything but those who found it so.
