@@ -125,6 +125,21 @@ async fn a_release_that_overtook_its_own_acquire_is_sent_again() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_release_that_failed_on_a_node_that_granted_late_is_sent_again() {
+    for in_order in [false, true] {
+        let (nodes, locks) = late_in_order::<3>(in_order);
+        *nodes[2].acquire_lag.lock().unwrap() = Duration::from_millis(10);
+        *nodes[2].release_lag.lock().unwrap() = NEVER;
+        locks.lock("k").acquire().await.unwrap().release().await.unwrap();
+        sleep(Duration::from_millis(200)).await;
+        assert!(nodes[2].has("k").await);
+        *nodes[2].release_lag.lock().unwrap() = Duration::ZERO;
+        sleep(Duration::from_secs(5)).await;
+        assert!(!nodes[2].has("k").await, "it would stay until its ttl");
+    }
+}
+
 /// One command does not wait for the answer to another.
 #[tokio::test(start_paused = true)]
 async fn nodes_that_keep_order_are_not_waited_for_one_by_one() {
@@ -394,17 +409,17 @@ async fn a_node_that_was_just_started_grants_nothing() {
     let text = error.to_string();
     assert!(text.contains("2 of 3 nodes failed") && text.contains("restart_delay"), "{text}");
 
-    const DELAY: Duration = Duration::from_secs(2);
+    let delay = Duration::from_secs(2);
     let locks = quorum(&servers).build().unwrap();
     let held = locks.lock("k").acquire().await.unwrap();
     eventually(SOON, async || taken(&servers, "lock:k").await == 3).await;
     for server in &servers {
-        eventually(SOON, async || uptime(server).await > DELAY).await;
+        eventually(SOON, async || uptime(server).await > delay).await;
     }
     // One comes back empty, another has lost the key in some other way: they are a majority for a second owner.
     servers[0].restart();
     servers[1].command::<u8>(&["DEL", "lock:k"]).await;
-    let other = quorum(&servers).restart_delay(DELAY).build().unwrap();
+    let other = quorum(&servers).restart_delay(delay).build().unwrap();
     let refused = other.lock(held.key()).acquire().await;
     assert!(matches!(&refused, Err(LockError::Store { .. } | LockError::Busy { .. })), "{refused:?}");
     // Without the rule it does.
