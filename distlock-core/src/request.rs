@@ -2,6 +2,7 @@
 
 use std::{future::Future, sync::Arc, time::Duration};
 
+use futures_util::future::{Either, FutureExt};
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
@@ -255,10 +256,10 @@ impl Acquisition<'_> {
     }
 }
 
-/// The future's value, or `None` when the deadline came first.
-async fn before<F: Future>(deadline: Option<Instant>, future: F) -> Option<F::Output> {
+/// The future's value, or `None` when the deadline came first. No `async fn`, which would hold the future twice.
+fn before<F: Future>(deadline: Option<Instant>, future: F) -> impl Future<Output = Option<F::Output>> {
     match deadline {
-        Some(deadline) => timeout_at(deadline, future).await.ok(),
-        None => Some(future.await),
+        Some(deadline) => Either::Left(timeout_at(deadline, future).map(Result::ok)),
+        None => Either::Right(future.map(Some)),
     }
 }
