@@ -1,9 +1,8 @@
 //! The examples, run as a user runs them.
 
 use std::{
-    io::{BufRead, BufReader},
     path::PathBuf,
-    process::{Command, Output, Stdio},
+    process::{Command, Output},
 };
 
 use common::{RedisServer, free_port};
@@ -97,6 +96,11 @@ fn workers_lose_no_count_with_the_lock() {
 /// Starts a web example on a free port, and says where it listens.
 #[cfg(any(feature = "axum", feature = "actix-web"))]
 async fn order_api(name: &str) {
+    use std::{
+        io::{BufRead, BufReader},
+        process::Stdio,
+    };
+
     let server = RedisServer::start();
     let mut api = example(name);
     api.env("DISTLOCK_URL", server.url()).env("PORT", "0").env("WORK_MS", "400").stdout(Stdio::piped());

@@ -16,7 +16,13 @@ fn ran(key: u32, start: Nanos, end: Nanos) -> Event {
 }
 
 fn ran_by(worker: u64, key: u32, start: Nanos, end: Nanos) -> Event {
-    Event::Ran { key, start: start * MS, end: end * MS, waited: 0, worker }
+    let (start, end) = (start * MS, end * MS);
+    Event::Ran { key, leased: start, start, end, waited: 0, worker }
+}
+
+/// A body that began in a lease that was not new.
+fn ran_in(leased: Nanos, key: u32, start: Nanos, end: Nanos) -> Event {
+    Event::Ran { key, leased: leased * MS, start: start * MS, end: end * MS, waited: 0, worker: 0 }
 }
 
 fn deleted(key: u32, at: Nanos) -> Event {
@@ -45,6 +51,10 @@ fn a_deletion_excuses_only_who_cannot_know_of_it_yet() {
     assert_eq!(overlaps(&unknowing, NOTICE), []);
     let knowing = [ran(0, 0, 600), deleted(0, 100), ran(0, 110, 120), ran(0, 590, 610)];
     assert_eq!(overlaps(&knowing, NOTICE).len(), 2);
+    let taken_over = [ran(0, 0, 110), deleted(0, 100), ran_in(0, 0, 120, 140), ran(0, 130, 150)];
+    assert_eq!(overlaps(&taken_over, NOTICE), []);
+    let taken_since = [ran(0, 0, 110), deleted(0, 100), ran_in(101, 0, 120, 140), ran(0, 130, 150)];
+    assert_eq!(overlaps(&taken_since, NOTICE).len(), 1);
     let of_another_key = [ran(0, 0, 300), deleted(1, 100), ran(0, 110, 120)];
     assert_eq!(overlaps(&of_another_key, NOTICE).len(), 1);
 }

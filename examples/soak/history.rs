@@ -1,6 +1,6 @@
 //! What the workers did, and whether they may have.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, time::Duration};
 
 use rustix::time::{ClockId, clock_gettime};
 
@@ -14,11 +14,17 @@ pub fn now() -> Nanos {
         + u64::try_from(now.tv_nsec).unwrap_or_default()
 }
 
+/// A duration of that clock.
+pub fn nanos(duration: Duration) -> Nanos {
+    Nanos::try_from(duration.as_nanos()).unwrap_or(Nanos::MAX)
+}
+
 /// One line of a worker's or the nemesis's record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
-    /// A body of a worker process ran from `start` to `end`, and its call came back with its value.
-    Ran { key: u32, start: Nanos, end: Nanos, waited: Nanos, worker: u64 },
+    /// A body of a worker process ran from `start` to `end`, in a lease that counted from `leased` when it began, and its call came back
+    /// with its value.
+    Ran { key: u32, leased: Nanos, start: Nanos, end: Nanos, waited: Nanos, worker: u64 },
     /// A body was stopped, or its value refused, because its lease was lost.
     Lost { key: u32 },
     /// The key was held by somebody else.
@@ -32,8 +38,8 @@ pub enum Event {
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Ran { key, start, end, waited, worker } => {
-                write!(f, "ran {key} {start} {end} {waited} {worker}")
+            Self::Ran { key, leased, start, end, waited, worker } => {
+                write!(f, "ran {key} {leased} {start} {end} {waited} {worker}")
             }
             Self::Lost { key } => write!(f, "lost {key}"),
             Self::Busy => f.write_str("busy"),
@@ -56,6 +62,7 @@ impl FromStr for Event {
         Ok(match what {
             "ran" => Self::Ran {
                 key: key(number()?)?,
+                leased: number()?,
                 start: number()?,
                 end: number()?,
                 waited: number()?,
@@ -81,7 +88,8 @@ pub struct Overlap {
 /// All overlaps in a history.
 ///
 /// A body whose lock somebody deleted under it is excused for as long as it cannot know: it learns of it at its next renewal, within
-/// `notice` of the deletion. If it runs on to a proper end after that, it is not excused.
+/// `notice` of the deletion. So is one that had yet to begin: the lease was on its way to it, or its neighbour's, who left it on. If a body
+/// runs on to a proper end after that, it is not excused.
 pub fn overlaps(events: &[Event], notice: Nanos) -> Vec<Overlap> {
     let deletions: Vec<(u32, Nanos, Nanos)> = events
         .iter()
@@ -90,15 +98,17 @@ pub fn overlaps(events: &[Event], notice: Nanos) -> Vec<Overlap> {
             _ => None,
         })
         .collect();
-    let excused = |of: u32, from: Nanos, to: Nanos| {
+    let excused = |of: u32, leased: Nanos, to: Nanos| {
         deletions
             .iter()
-            .any(|&(key, start, end)| key == of && from <= end && to >= start && to <= end + notice)
+            .any(|&(key, start, end)| key == of && leased <= end && to >= start && to <= end + notice)
     };
     let mut bodies: Vec<(u32, Nanos, Nanos)> = events
         .iter()
         .filter_map(|event| match *event {
-            Event::Ran { key, start, end, .. } if !excused(key, start, end) => Some((key, start, end)),
+            Event::Ran { key, leased, start, end, .. } if !excused(key, leased, end) => {
+                Some((key, start, end))
+            }
             _ => None,
         })
         .collect();

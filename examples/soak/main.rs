@@ -27,7 +27,7 @@ mod options;
 mod worker;
 
 use common::{RedisServer, proxy::Proxy};
-use history::{Event, Nanos, now, overlaps, stuck};
+use history::{Event, nanos, now, overlaps, stuck};
 use nemesis::{Workers, strike};
 
 const WORKERS: usize = 3;
@@ -107,10 +107,6 @@ async fn under_fire(
     let left = server.keys().await;
     let stuck = stuck(&events, &numbers, peace, nanos(worker::TTL));
     Ok(report(&events, &faults, &stuck, ended_well, &left))
-}
-
-fn nanos(duration: Duration) -> Nanos {
-    Nanos::try_from(duration.as_nanos()).unwrap_or(Nanos::MAX)
 }
 
 fn read(record: &Path) -> Result<Vec<Event>, String> {

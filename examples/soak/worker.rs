@@ -12,33 +12,40 @@ use std::{
     time::Duration,
 };
 
-use distlock::{LockError, LockManager, distributed_lock};
+use distlock::{LockError, LockGuard, LockManager, distributed_lock};
 
-use crate::history::{Event, Nanos, now};
+use crate::history::{Event, Nanos, nanos, now};
 
 pub const KEYS: u32 = 4;
 pub const TTL: Duration = Duration::from_millis(600);
 const TASKS: u64 = 6;
 
-/// The body: when it began and ended, taken inside.
-#[distributed_lock(key = "soak:{key}", ttl = TTL, wait = "400ms", locks = locks)]
-async fn section(locks: &LockManager, key: u32, work: Duration) -> Result<(Nanos, Nanos), LockError> {
-    Ok(steps(work).await)
+/// What the body saw.
+struct Seen {
+    leased: Nanos,
+    start: Nanos,
+    end: Nanos,
+}
+
+#[distributed_lock(key = "soak:{key}", ttl = TTL, wait = "400ms", guard = lock, locks = locks)]
+async fn section(locks: &LockManager, key: u32, work: Duration) -> Result<Seen, LockError> {
+    Ok(steps(lock, work).await)
 }
 
 /// The same in a task that takes leases over from its neighbours.
-#[distributed_lock(key = "soak:{key}", ttl = TTL, wait = "400ms", fair = false, locks = locks)]
-async fn unfair_section(locks: &LockManager, key: u32, work: Duration) -> Result<(Nanos, Nanos), LockError> {
-    Ok(steps(work).await)
+#[distributed_lock(key = "soak:{key}", ttl = TTL, wait = "400ms", fair = false, guard = lock, locks = locks)]
+async fn unfair_section(locks: &LockManager, key: u32, work: Duration) -> Result<Seen, LockError> {
+    Ok(steps(lock, work).await)
 }
 
 /// In steps, so that there are awaits to be stopped at.
-async fn steps(work: Duration) -> (Nanos, Nanos) {
+async fn steps(lock: &LockGuard, work: Duration) -> Seen {
     let start = now();
+    let leased = start.saturating_sub(nanos(TTL.saturating_sub(lock.remaining())));
     for _ in 0..4 {
         tokio::time::sleep(work / 4).await;
     }
-    (start, now())
+    Seen { leased, start, end: now() }
 }
 
 /// What a worker is told on its standard input.
@@ -103,7 +110,9 @@ async fn run(
             unfair_section(locks, key, work).await
         };
         let event = match section {
-            Ok((start, end)) => Event::Ran { key, start, end, waited: start - asked, worker },
+            Ok(Seen { leased, start, end }) => {
+                Event::Ran { key, leased, start, end, waited: start - asked, worker }
+            }
             Err(LockError::Busy { .. }) => Event::Busy,
             Err(LockError::Lost { .. }) => Event::Lost { key },
             Err(_) => Event::Failed,
