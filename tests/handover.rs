@@ -189,6 +189,19 @@ async fn holders_that_know_nothing_of_lines_are_waited_for() {
 }
 
 #[tokio::test]
+async fn a_key_that_is_deleted_wakes_its_waiters() {
+    let server = RedisServer::start();
+    let locks = manager(server.url()).await;
+    server.command::<()>(&["SET", "lock:k", "theirs", "PX", "600000"]).await;
+    let waiter = stands(&server, &locks, 1).await;
+    // From the sixth question to the seventh is a second, at the least.
+    eventually(SOON, || async { server.calls(&["evalsha", "eval"]).await >= 6 }).await;
+    server.command::<u8>(&["DEL", "lock:k"]).await;
+    let guard = in_time(Duration::from_millis(700), waiter).await.unwrap();
+    guard.release().await.unwrap();
+}
+
+#[tokio::test]
 async fn fencing_tokens_rise_over_hand_overs() {
     let server = RedisServer::start();
     let mut held = manager(server.url()).await.lock("k").fenced().acquire().await.unwrap();

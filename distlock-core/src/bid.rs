@@ -97,7 +97,7 @@ impl<'a> Bid<'a> {
 
     /// Listens for what the store tells the owner, who has not asked; false when it would not.
     pub(crate) fn listen(&mut self) -> bool {
-        self.claim.in_line = self.keeper.core().store.listen(&self.claim.owner);
+        self.claim.in_line = self.keeper.core().store.listen(self.key, &self.claim.owner);
         self.claim.in_line
     }
 

@@ -152,7 +152,7 @@ pub trait Store: Send + Sync + 'static {
 
     /// Begins to listen for an owner that has not asked, because somebody in this process holds the key and will [release it to
     /// him](Self::release_to); false where that would not be heard. The default keeps no line.
-    fn listen(&self, _owner: &OwnerToken) -> bool {
+    fn listen(&self, _key: &Key, _owner: &OwnerToken) -> bool {
         false
     }
 
@@ -237,8 +237,8 @@ macro_rules! by_pointer {
                 (**self).release_to(key, owner, next)
             }
 
-            fn listen(&self, owner: &OwnerToken) -> bool {
-                (**self).listen(owner)
+            fn listen(&self, key: &Key, owner: &OwnerToken) -> bool {
+                (**self).listen(key, owner)
             }
 
             fn keeps_order(&self) -> bool {

@@ -50,7 +50,7 @@ pub trait Connect: Send + Sync + 'static {
     }
 
     /// Listens for an owner that a release in this process is going to bring along; false where that is not possible.
-    fn listen(&self, _owner: &OwnerToken) -> bool {
+    fn listen(&self, _key: &Key, _owner: &OwnerToken) -> bool {
         false
     }
 
@@ -177,8 +177,8 @@ impl Connect for PerRuntimeConnection {
         self.lines.get_or_make(make).ok()
     }
 
-    fn listen(&self, owner: &OwnerToken) -> bool {
-        self.line().is_some_and(|line| line.listen(owner))
+    fn listen(&self, key: &Key, owner: &OwnerToken) -> bool {
+        self.line().is_some_and(|line| line.listen(key, owner))
     }
 
     fn offer(&self, key: &Key, next: &Next) -> Option<Offer> {

@@ -10,13 +10,17 @@ use std::{
 use redis::{
     AsyncConnectionConfig, Client, PushInfo, PushKind, RedisError, Value, aio::MultiplexedConnection,
 };
-use tokio::sync::{Notify, OnceCell};
+use tokio::{
+    sync::{Notify, OnceCell},
+    time::{Instant, sleep_until, timeout},
+};
 use uuid::Uuid;
 
 use super::{
     connect::{is_fatal, made},
     release,
     script::First,
+    watched::{Watch, Watched},
 };
 use crate::{
     error::StoreError,
@@ -29,6 +33,11 @@ use crate::{
 /// above the 1.2 s after which a waiter asks again, which is what its validity is counted from.
 pub(super) const HANDED_OVER: Duration = Duration::from_secs(2);
 
+/// How long news of a hand-over may come behind that of the change that it is.
+const NEWS: Duration = Duration::from_millis(5);
+/// A waiter asks no oftener than this because its key has changed.
+const LOOKS: Duration = Duration::from_secs(1);
+
 /// The waiters of one runtime.
 pub struct Line {
     client: Client,
@@ -38,8 +47,7 @@ pub struct Line {
     channel: String,
     connection: Mutex<Arc<OnceCell<Connection>>>,
     waiters: Mutex<HashMap<OwnerToken, Waiter>>,
-    /// Keys whose changes somebody wants to hear of.
-    watched: Mutex<HashMap<Vec<u8>, Arc<Notify>>>,
+    watched: Arc<Watched>,
 }
 
 #[derive(Clone)]
@@ -49,12 +57,15 @@ pub(super) struct Connection {
     /// it did later than this.
     answered: Arc<Mutex<Option<Moment>>>,
     /// The server tells of keys that have changed since they were read over this connection.
-    tracks: Arc<OnceCell<()>>,
+    tracks: bool,
 }
 
-#[derive(Default)]
 struct Waiter {
     told: Arc<Notify>,
+    /// Of its key.
+    watch: Watch,
+    /// Not before this it asks because its key has changed.
+    look: Option<Instant>,
     handed_over: Option<HandOver>,
     presence: Presence,
     /// Releases under way that bring it along.
@@ -89,7 +100,7 @@ impl Line {
             channel: format!("distlock-line:{}", Uuid::new_v4()),
             connection: Mutex::default(),
             waiters: Mutex::default(),
-            watched: Mutex::default(),
+            watched: Arc::default(),
         })
     }
 
@@ -105,7 +116,11 @@ impl Line {
         let config = self.config.clone().set_push_sender(move |push| Self::told(&line, &seen, &push));
         let mut commands = self.client.get_multiplexed_async_connection_with_config(&config).await?;
         commands.subscribe(&self.channel).await?;
-        Ok(Connection { commands, answered, tracks: Arc::default() })
+        // By client-side caching. Where that is forbidden, waiters look by themselves.
+        let mut track = redis::cmd("CLIENT");
+        track.arg("TRACKING").arg("ON").arg("NOLOOP");
+        let tracks = track.exec_async(&mut commands).await.is_ok();
+        Ok(Connection { commands, answered, tracks })
     }
 
     /// Called by the connection for each message, in the order of the wire.
@@ -114,7 +129,7 @@ impl Line {
         if push.kind == PushKind::Disconnection {
             line.reset(answered);
         } else if push.kind == PushKind::Invalidate {
-            line.changed(&push.data);
+            line.watched.changed(&push.data);
         } else if push.kind == PushKind::Message
             && let Some(Message { owner, lasts, fence, key }) = Message::parse(&push.data)
             && let Some(waiter) = lock(&line.waiters).get_mut(&owner)
@@ -147,7 +162,7 @@ impl Line {
             for waiter in lock(&self.waiters).values() {
                 waiter.told.notify_one();
             }
-            lock(&self.watched).values().for_each(|watcher| watcher.notify_waiters());
+            self.watched.all_changed();
         }
     }
 
@@ -164,15 +179,19 @@ impl Line {
     }
 
     /// Listens for an owner.
-    pub(super) fn enter(&self, owner: &OwnerToken) {
-        lock(&self.waiters).entry(*owner).or_default().presence = Presence::Waits;
+    pub(super) fn enter(&self, key: &Key, owner: &OwnerToken) {
+        let mut waiters = lock(&self.waiters);
+        let waiter = waiters.entry(*owner).or_insert_with(|| Waiter::new(self.watched.watch(key)));
+        waiter.presence = Presence::Waits;
+        // It is going to see what the key is now.
+        waiter.watch.see();
     }
 
     /// Listens for an owner that has not asked, if there is a connection to listen on.
-    pub(super) fn listen(&self, owner: &OwnerToken) -> bool {
+    pub(super) fn listen(&self, key: &Key, owner: &OwnerToken) -> bool {
         let connected = lock(&self.connection).get().is_some();
         if connected {
-            self.enter(owner);
+            self.enter(key, owner);
         }
         connected
     }
@@ -221,48 +240,56 @@ impl Line {
     /// holders of any kind. Nothing of it is left on the server.
     pub(super) async fn watch(self: Arc<Self>, key: Key) -> Hint {
         let Ok(mut connection) = self.connection().await else { return pending().await };
-        let watch = Watch::new(&self, key.as_str().as_bytes());
-        let changed = watch.changed.notified();
-        let is_held = async {
-            let (mut commands, mut track) = (connection.commands.clone(), redis::cmd("CLIENT"));
-            track.arg("TRACKING").arg("ON");
-            connection.tracks.get_or_try_init(|| track.query_async(&mut commands)).await?;
-            redis::cmd("EXISTS").arg(key.as_str()).query_async::<bool>(&mut connection.commands).await
-        };
-        match is_held.await {
-            Ok(true) => changed.await,
+        let watch = self.watched.watch(&key);
+        let mut exists = redis::cmd("EXISTS");
+        match exists.arg(key.as_str()).query_async(&mut connection.commands).await {
+            Ok(true) if connection.tracks => watch.changed().await,
             // Nobody tells: waiters look by themselves.
-            Ok(false) | Err(_) => pending().await,
+            Ok(_) | Err(_) => pending().await,
         }
         Hint::MayBeFree
     }
 
-    /// The server says which keys have changed; all, where it has thrown away everything.
-    fn changed(&self, data: &[Value]) {
-        let watched = lock(&self.watched);
-        let [Value::Array(keys)] = data else {
-            return watched.values().for_each(|watcher| watcher.notify_waiters());
-        };
-        for key in keys {
-            if let Value::BulkString(key) = key
-                && let Some(watcher) = watched.get(key)
-            {
-                watcher.notify_waiters();
-            }
-        }
-    }
-
     /// What the server tells an owner next.
     pub(super) async fn hint(self: Arc<Self>, owner: OwnerToken) -> Hint {
-        let told = lock(&self.waiters).get(&owner).map(|waiter| Arc::clone(&waiter.told));
-        match told {
-            Some(told) => told.notified().await,
-            None => std::future::pending().await,
-        }
-        let handed_over = lock(&self.waiters).get_mut(&owner).and_then(|waiter| waiter.handed_over.take());
+        let waiter = |waiter: &Waiter| (Arc::clone(&waiter.told), waiter.watch.changed(), waiter.look);
+        let Some((told, changed, look)) = lock(&self.waiters).get(&owner).map(waiter) else {
+            return pending().await;
+        };
+        let look = async {
+            if let Some(look) = look {
+                sleep_until(look).await;
+            }
+            changed.await;
+        };
+        let changed = tokio::select! {
+            biased;
+            () = told.notified() => false,
+            () = look => {
+                let _ = timeout(NEWS, told.notified()).await;
+                true
+            }
+        };
+        let handed_over = lock(&self.waiters).get_mut(&owner).and_then(|waiter| {
+            waiter.look = changed.then(|| Instant::now() + LOOKS).or(waiter.look);
+            waiter.handed_over.take()
+        });
         let Some(handed_over) = handed_over else { return Hint::MayBeFree };
         self.served(&owner);
         Hint::HandedOver(handed_over)
+    }
+}
+
+impl Waiter {
+    fn new(watch: Watch) -> Self {
+        Self {
+            told: Arc::default(),
+            watch,
+            look: None,
+            handed_over: None,
+            presence: Presence::default(),
+            offers: 0,
+        }
     }
 }
 
@@ -321,30 +348,6 @@ impl Drop for Offer {
 /// How long a lease lasts that is handed over.
 pub(super) fn lease(ttl: Duration) -> Duration {
     ttl.min(HANDED_OVER)
-}
-
-/// Somebody listens for changes of a key.
-struct Watch<'a> {
-    line: &'a Line,
-    key: Vec<u8>,
-    changed: Arc<Notify>,
-}
-
-impl<'a> Watch<'a> {
-    fn new(line: &'a Line, key: &[u8]) -> Self {
-        let changed = Arc::clone(lock(&line.watched).entry(key.to_owned()).or_default());
-        Self { line, key: key.to_owned(), changed }
-    }
-}
-
-impl Drop for Watch<'_> {
-    fn drop(&mut self) {
-        let mut watched = lock(&self.line.watched);
-        // Watches are made under this lock only: two references are the map's and ours.
-        if Arc::strong_count(&self.changed) == 2 {
-            watched.remove(&self.key);
-        }
-    }
 }
 
 impl Connection {

@@ -25,6 +25,7 @@ mod failure;
 mod line;
 mod restart;
 mod script;
+mod watched;
 
 pub(crate) use connect::{Connect, Given, PerRuntimeConnection};
 use failure::{classify, nonsense};
@@ -256,8 +257,8 @@ impl<C: Connect> Store for RedisStore<C> {
         C::KEEPS_ORDER
     }
 
-    fn listen(&self, owner: &OwnerToken) -> bool {
-        self.shared.connect.listen(owner)
+    fn listen(&self, key: &Key, owner: &OwnerToken) -> bool {
+        self.shared.connect.listen(key, owner)
     }
 
     fn stand_in_line(
@@ -425,7 +426,7 @@ async fn in_line(
     let waited = micros(since.elapsed());
     let args = (text, millis(ttl), key.line(), line.entry(text, ttl, fenced), waited, u8::from(fenced));
     // Listens before the server can have anything to tell.
-    line.enter(owner);
+    line.enter(key, owner);
     let sent = Moment::now();
     let answer = STAND_IN_LINE
         .run(&mut connection.commands, First::ByHash, &[key.as_str()], args)
