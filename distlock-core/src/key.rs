@@ -8,7 +8,7 @@ use std::{
 
 use crate::{
     error::{KeyFault, LockError},
-    options::MAX_KEY_BYTES,
+    limits::MAX_KEY_BYTES,
 };
 
 /// A key that passed its checks, together with the namespace it lives in.

@@ -19,47 +19,44 @@
 //! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(example()).unwrap();
 //! ```
 
-mod bid;
-mod builder;
-mod chain;
-mod current;
+mod acquire;
+mod clock;
 mod error;
 mod guard;
-mod head;
-mod held;
 mod keeper;
 mod key;
 mod lease;
+mod limits;
 mod manager;
 mod options;
-mod per_runtime;
-mod release;
 mod request;
+mod runtime;
+mod shared;
 mod store;
-mod waiting;
+mod token;
+mod wait_queue;
 #[cfg(any(feature = "axum", feature = "actix-web"))]
 mod web;
 
-pub use builder::LockManagerBuilder;
-pub use current::{set_default, with_manager};
-pub use error::{KeyFault, LockError, LostReason, StoreError, StoreErrorKind};
+pub use error::{KeyFault, LockError, LostReason, Setting, StoreError, StoreErrorKind};
 pub use guard::LockGuard;
 pub use key::Key;
-pub use lease::{FencingToken, OwnerToken};
-pub use manager::LockManager;
-pub use options::{
+pub use limits::{
     DEFAULT_CONNECT_TIMEOUT, DEFAULT_NAMESPACE, DEFAULT_RESPONSE_TIMEOUT, DEFAULT_TTL, MAX_KEY_BYTES,
-    MAX_TTL, MIN_TTL, OnLost, Release, Setting,
+    MAX_TTL, MIN_TTL,
 };
+pub use manager::{LockManager, LockManagerBuilder, set_default, with_manager};
+pub use options::{OnLost, Release};
 pub use request::LockRequest;
 #[cfg(feature = "redis")]
 pub use store::RedisStore;
 pub use store::{
     Acquired, HandOver, Hint, HintFuture, Holder, MemoryStore, Next, QuorumStore, Store, StoreFuture, Waits,
 };
+pub use token::{FencingToken, OwnerToken};
 
 /// For the attribute's expansion; not part of the interface.
 #[doc(hidden)]
 pub mod __private {
-    pub use crate::current::current_manager;
+    pub use crate::manager::current_manager;
 }

@@ -1,26 +1,11 @@
-//! What a request can ask for, and every default as a named constant.
+//! What a request can ask for.
 
-use std::{fmt, time::Duration};
+use std::time::Duration;
 
-use crate::error::LockError;
-
-/// The namespace of a manager that was not given one: a lock on `order:42` is the Redis key `lock:order:42`.
-pub const DEFAULT_NAMESPACE: &str = "lock";
-/// How long a lease lasts when nobody says otherwise, counted from the moment before it is asked for.
-pub const DEFAULT_TTL: Duration = Duration::from_secs(30);
-/// The longest that an answer of the server is waited for.
-pub const DEFAULT_RESPONSE_TIMEOUT: Duration = Duration::from_secs(1);
-/// The longest that a connection may take to be made.
-pub const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// The shortest ttl: below it the drift allowance and a round trip would leave nothing.
-pub const MIN_TTL: Duration = Duration::from_millis(10);
-/// The longest ttl, far inside what Redis can add to its clock.
-pub const MAX_TTL: Duration = Duration::from_secs(366 * 24 * 60 * 60);
-/// The longest key, in bytes of UTF-8 and without the namespace.
-pub const MAX_KEY_BYTES: usize = 4096;
-
-/// A held lease is renewed each time this part of its ttl has passed.
-pub(crate) const RENEWALS_PER_TTL: u32 = 3;
+use crate::{
+    error::{LockError, Setting},
+    limits::check_ttl,
+};
 
 /// What happens to a body whose lease is lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -43,28 +28,6 @@ pub enum Release {
     /// leaves the key to its ttl, and after a break of the connection, or when the server has forgotten its scripts, a later
     /// command may come first.
     Background,
-}
-
-/// A duration that a request can be given, by the name that the attribute and the request share.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Setting {
-    /// How long a lease lasts without renewal.
-    Ttl,
-    /// How long a lease may be held, renewals included.
-    MaxHold,
-    /// How long a lease is kept at the least.
-    AtLeast,
-}
-
-impl fmt::Display for Setting {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Ttl => "ttl",
-            Self::MaxHold => "max_hold",
-            Self::AtLeast => "at_least",
-        })
-    }
 }
 
 /// How long a call may wait for a key that somebody else holds.
@@ -131,29 +94,9 @@ impl Options {
     }
 }
 
-/// The ttl cut to whole milliseconds, or why it cannot be kept.
-pub(crate) fn check_ttl(ttl: Duration) -> Result<Duration, String> {
-    if (MIN_TTL..=MAX_TTL).contains(&ttl) {
-        Ok(Duration::new(ttl.as_secs(), ttl.subsec_millis() * 1_000_000))
-    } else {
-        Err(format!("a lease lasts {MIN_TTL:?} to {} days", MAX_TTL.as_secs() / 86_400))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_ttl_is_whole_milliseconds_between_its_bounds() {
-        assert!(check_ttl(Duration::ZERO).is_err());
-        assert!(check_ttl(Duration::from_nanos(9_999_999)).is_err());
-        assert_eq!(check_ttl(MIN_TTL), Ok(MIN_TTL));
-        assert_eq!(check_ttl(Duration::from_micros(10_999)), Ok(Duration::from_millis(10)));
-        assert_eq!(check_ttl(MAX_TTL), Ok(MAX_TTL));
-        assert!(check_ttl(MAX_TTL + Duration::from_nanos(1)).is_err());
-        assert!(check_ttl(Duration::from_millis(u64::MAX)).is_err());
-    }
 
     #[test]
     fn at_least_fits_into_the_ttl() {

@@ -6,16 +6,16 @@ use futures_util::future::{Either, FutureExt};
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
-    bid::{Ask, Attempt, Bid},
-    chain,
+    acquire::attempt::{Ask, Attempt, Bid},
+    acquire::contender::Head,
     error::{LockError, StoreError, StoreErrorKind},
     guard::LockGuard,
-    head::Head,
+    guard::call_chain as chain,
     keeper::Keeper,
     key::Key,
     manager::LockManager,
     options::{OnLost, Options, Release, Wait},
-    waiting::Place,
+    wait_queue::Place,
 };
 
 /// A lock that is about to be asked for: made by [`LockManager::lock`], ended by [`acquire`](Self::acquire),
@@ -180,7 +180,7 @@ struct Acquisition<'a> {
     started: Instant,
 }
 
-type Granted = Arc<crate::held::Held>;
+type Granted = Arc<crate::lease::Held>;
 
 impl Acquisition<'_> {
     /// One attempt, no sleep.

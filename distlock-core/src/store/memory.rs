@@ -10,8 +10,9 @@ use tokio::{sync::Notify, time::Instant};
 
 use super::{Acquired, Hint, HintFuture, Holder, Store, StoreFuture};
 use crate::{
+    clock::WallClock,
     key::Key,
-    lease::{FencingToken, OwnerToken, PROPOSAL_REACH, WallClock},
+    token::{FencingToken, OwnerToken, PROPOSAL_REACH},
 };
 
 /// Keeps leases in memory: the store of [`LockManager::in_memory`](crate::LockManager::in_memory), for tests, examples and programs of one process.

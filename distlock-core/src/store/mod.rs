@@ -5,9 +5,10 @@ use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 use crate::{
+    clock::Moment,
     error::{StoreError, StoreErrorKind},
     key::Key,
-    lease::{FencingToken, Moment, OwnerToken},
+    token::{FencingToken, OwnerToken},
 };
 
 mod memory;

@@ -18,20 +18,21 @@ use tokio::time::{Instant, sleep};
 
 use super::{Acquired, HintFuture, Holder, Store, StoreFuture};
 use crate::{
+    clock::WallClock,
     error::{LockError, StoreError},
     key::Key,
-    lease::{FencingToken, OwnerToken, WallClock},
+    token::{FencingToken, OwnerToken},
 };
 
-mod asked;
-mod ballot;
+mod fan_out;
 mod node;
-mod open;
+mod tally;
+mod unfinished;
 
-use asked::Asked;
-use ballot::{Ballot, MOST_NODES, Nodes, Verdict, free_in, highest, majority};
+use fan_out::Asked;
 use node::Node;
-use open::{Open, OpenKeys};
+use tally::{Ballot, MOST_NODES, Nodes, Verdict, free_in, highest, majority};
+use unfinished::{Open, OpenKeys};
 
 /// Keeps leases on a majority of independent stores, its nodes: none of them alone can lose a lease or hold one up.
 ///

@@ -13,8 +13,8 @@ use tokio::time::{Instant, sleep};
 use crate::{
     error::{StoreError, StoreErrorKind},
     key::Key,
-    lease::OwnerToken,
     store::Store,
+    token::OwnerToken,
 };
 
 /// A key that nobody locks, for the question whether a node answers.

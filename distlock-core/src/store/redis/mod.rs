@@ -14,37 +14,38 @@ use tokio::time::Instant;
 
 use super::{Acquired, HandOver, HintFuture, Holder, Next, Store, StoreFuture, Waits};
 use crate::{
+    clock::Moment,
     error::{LockError, StoreError, StoreErrorKind},
     key::Key,
-    lease::{FencingToken, Moment, OwnerToken},
-    options::{DEFAULT_CONNECT_TIMEOUT, DEFAULT_RESPONSE_TIMEOUT},
+    limits::{DEFAULT_CONNECT_TIMEOUT, DEFAULT_RESPONSE_TIMEOUT},
+    token::{FencingToken, OwnerToken},
 };
 
 mod connect;
-mod failure;
-mod line;
+mod errors;
 mod restart;
 mod script;
-mod watched;
+mod wait;
 
 pub(crate) use connect::{Connect, Given, PerRuntimeConnection};
-use failure::{classify, nonsense};
-use line::{Line, Offer, Offered};
+use errors::{classify, nonsense};
 use script::{First, Script};
+use wait::channel::{Line, Offer, Offered};
 
-const RENEW_LUA: &str = concat!(include_str!("renew.lua"), include_str!("not_the_owners.lua"));
+const RENEW_LUA: &str = concat!(include_str!("lua/renew.lua"), include_str!("lua/not_the_owners.lua"));
 /// A free line is done with before Lua so much as defines a function.
 const RELEASE_LUA: &str = concat!(
-    include_str!("release.lua"),
-    include_str!("hand_over.lua"),
-    include_str!("release_in_line.lua"),
-    include_str!("not_the_owners.lua")
+    include_str!("lua/release.lua"),
+    include_str!("lua/hand_over.lua"),
+    include_str!("lua/release_queued.lua"),
+    include_str!("lua/not_the_owners.lua")
 );
 const RELEASE_FROM_NODE_LUA: &str =
-    concat!(include_str!("release_from_node.lua"), include_str!("not_the_owners.lua"));
-const STAND_IN_LINE_LUA: &str = concat!(include_str!("hand_over.lua"), include_str!("stand_in_line.lua"));
-const ACQUIRE_FENCED_LUA: &str = include_str!("acquire_fenced.lua");
-const RAISE_FENCE_LUA: &str = include_str!("raise_fence.lua");
+    concat!(include_str!("lua/release_from_node.lua"), include_str!("lua/not_the_owners.lua"));
+const STAND_IN_LINE_LUA: &str =
+    concat!(include_str!("lua/hand_over.lua"), include_str!("lua/acquire_or_enqueue.lua"));
+const ACQUIRE_FENCED_LUA: &str = include_str!("lua/acquire_fenced.lua");
+const RAISE_FENCE_LUA: &str = include_str!("lua/raise_fence.lua");
 static RENEW: Script = Script::new(RENEW_LUA, || Script::sha1(RENEW_LUA));
 static RELEASE_FROM_NODE: Script = Script::new(RELEASE_FROM_NODE_LUA, || Script::sha1(RELEASE_FROM_NODE_LUA));
 static RELEASE: Script = Script::new(RELEASE_LUA, || Script::sha1(RELEASE_LUA));
@@ -406,7 +407,7 @@ async fn release_to(
         Value::Int(fence) => u64::try_from(*fence).ok().map(FencingToken::new),
         _ => None,
     };
-    let lasts = line::lease(offer.next.ttl);
+    let lasts = wait::channel::lease(offer.next.ttl);
     offer.end(&Offered::Taken(HandOver { fence, since, lasts }));
     Ok(true)
 }

@@ -13,14 +13,17 @@ use pin_project_lite::pin_project;
 use tokio::sync::futures::Notified;
 
 use crate::{
-    chain::{Entered, Link},
+    clock::Moment,
     error::{LockError, LostReason, StoreError, StoreErrorKind},
-    held::{Held, Inside},
+    guard::call_chain::{Entered, Link},
     keeper::{Errand, Keeper},
-    lease::{FencingToken, Moment},
+    lease::{Held, Inside},
     options::{OnLost, Release},
     store::StoreFuture,
+    token::FencingToken,
 };
+
+pub(crate) mod call_chain;
 
 /// A held lock: a lease that its manager's keeper renews every third of its ttl, until it is released, dropped or lost.
 ///

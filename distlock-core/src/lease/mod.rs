@@ -14,14 +14,20 @@ use tokio::{
 };
 
 use crate::{
+    clock::Moment,
     error::{LockError, LostReason},
     key::Key,
-    lease::{FencingToken, Moment, OwnerToken, validity},
-    options::{OnLost, Options, RENEWALS_PER_TTL, Release},
-    release::Leftover,
+    limits::RENEWALS_PER_TTL,
+    options::{OnLost, Options, Release},
+    shared::commands::Leftover,
     store::HandOver,
-    waiting::Bequest,
+    token::{FencingToken, OwnerToken},
+    wait_queue::Bequest,
 };
+
+mod validity;
+
+use validity::validity;
 
 pub(crate) struct Held {
     pub(crate) key: Key,
@@ -30,7 +36,7 @@ pub(crate) struct Held {
     pub(crate) ttl: Duration,
     pub(crate) on_lost: OnLost,
     pub(crate) release: Release,
-    /// An acquire with this owner token may yet reach the server: see [`Bid`](crate::bid::Bid).
+    /// An acquire with this owner token may yet reach the server: see [`Bid`](crate::acquire::attempt::Bid).
     pub(crate) unsettled: bool,
     /// Whether the keeper renews it.
     pub(crate) renewed: bool,

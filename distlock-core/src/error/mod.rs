@@ -1,8 +1,12 @@
 //! What can go wrong, split by what the caller does next: wait, give up, fix the call, stop the work.
 
-use std::{error::Error as StdError, fmt, io, sync::Arc, time::Duration};
+use std::{fmt, io, time::Duration};
 
-use crate::options::{MAX_KEY_BYTES, Setting};
+use crate::limits::MAX_KEY_BYTES;
+
+mod store;
+
+pub use store::{StoreError, StoreErrorKind};
 
 /// Why a lock was not granted, or did not last.
 ///
@@ -159,110 +163,25 @@ pub enum KeyFault {
     TooLong(usize),
 }
 
-/// What a store reports when it cannot say "granted" or "held".
-#[derive(Debug, Clone, thiserror::Error)]
-#[error("{detail}")]
-pub struct StoreError {
-    kind: StoreErrorKind,
-    detail: String,
-    #[source]
-    source: Option<Arc<dyn StdError + Send + Sync>>,
-}
-
-/// What a store error means for the caller.
+/// A duration that a request can be given, by the name that the attribute and the request share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum StoreErrorKind {
-    /// No connection could be made: the command was never sent.
-    Unreachable,
-    /// The connection broke: the command may or may not have run.
-    Disconnected,
-    /// No answer came within the response timeout: the command may or may not have run, or may yet run.
-    TimedOut,
-    /// The server cannot serve just now (loading, failover under way, out of memory).
-    Unavailable,
-    /// The server is a replica: a failover has demoted it, or the URL names the wrong server. The next command goes over a new connection,
-    /// made to what the host's name means by then.
-    ReadOnly,
-    /// The server refused for a reason that waiting does not mend (credentials, permissions, a command it lacks).
-    Refused,
-    /// The key holds something that is no lock, of another Redis type.
-    WrongType,
-    /// The answer has a shape that no lock command gives.
-    Nonsense,
-    /// The grant came so late that nothing of its ttl was left.
-    TooLate,
-    /// So many nodes of a quorum failed that those that answered decide nothing.
-    NoQuorum,
-    /// The manager was [shut down](crate::LockManager::shutdown).
-    ShutDown,
+pub enum Setting {
+    /// How long a lease lasts without renewal.
+    Ttl,
+    /// How long a lease may be held, renewals included.
+    MaxHold,
+    /// How long a lease is kept at the least.
+    AtLeast,
 }
 
-impl StoreError {
-    /// An error of a kind, with a sentence for people that holds no secrets.
-    pub fn new(kind: StoreErrorKind, detail: impl Into<String>) -> Self {
-        Self { kind, detail: detail.into(), source: None }
-    }
-
-    pub(crate) fn timed_out() -> Self {
-        Self::new(StoreErrorKind::TimedOut, "the server did not answer in time")
-    }
-
-    pub(crate) fn shut_down() -> Self {
-        Self::new(StoreErrorKind::ShutDown, "the lock manager was shut down")
-    }
-
-    /// Adds the error that caused it.
-    #[must_use]
-    pub fn with_source(mut self, source: impl StdError + Send + Sync + 'static) -> Self {
-        self.source = Some(Arc::new(source));
-        self
-    }
-
-    /// The error of a connection over which nothing was sent yet.
-    #[cfg(feature = "redis")]
-    pub(crate) fn before_sending(mut self) -> Self {
-        if matches!(self.kind, StoreErrorKind::Disconnected | StoreErrorKind::TimedOut) {
-            self.kind = StoreErrorKind::Unreachable;
-        }
-        self
-    }
-
-    /// Adds which server said it.
-    #[cfg(feature = "redis")]
-    pub(crate) fn at(mut self, address: &str) -> Self {
-        self.detail = format!("{address}: {}", self.detail);
-        self
-    }
-
-    /// What it means for the caller.
-    pub fn kind(&self) -> StoreErrorKind {
-        self.kind
-    }
-
-    /// Whether the command may have run although it failed.
-    pub(crate) fn outcome_unknown(&self) -> bool {
-        matches!(
-            self.kind,
-            StoreErrorKind::Disconnected | StoreErrorKind::TimedOut | StoreErrorKind::Nonsense
-        )
-    }
-
-    /// Whether the same command may succeed a moment later.
-    pub(crate) fn is_transient(&self) -> bool {
-        matches!(
-            self.kind,
-            StoreErrorKind::Unreachable
-                | StoreErrorKind::Disconnected
-                | StoreErrorKind::TimedOut
-                | StoreErrorKind::Unavailable
-                | StoreErrorKind::ReadOnly
-                | StoreErrorKind::NoQuorum
-        )
-    }
-
-    pub(crate) fn for_key(self, key: impl Into<String>) -> LockError {
-        LockError::Store { key: key.into(), source: self }
+impl fmt::Display for Setting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ttl => "ttl",
+            Self::MaxHold => "max_hold",
+            Self::AtLeast => "at_least",
+        })
     }
 }
 

@@ -8,8 +8,8 @@ use std::{fmt, time::Duration};
 use crate::store::{QuorumStore, RedisStore};
 use crate::{
     error::LockError,
+    limits::{DEFAULT_CONNECT_TIMEOUT, DEFAULT_NAMESPACE, DEFAULT_RESPONSE_TIMEOUT, DEFAULT_TTL, check_ttl},
     manager::LockManager,
-    options::{DEFAULT_CONNECT_TIMEOUT, DEFAULT_NAMESPACE, DEFAULT_RESPONSE_TIMEOUT, DEFAULT_TTL, check_ttl},
     store::{MemoryStore, Store},
 };
 

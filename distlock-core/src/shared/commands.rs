@@ -6,11 +6,11 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::{
     error::{StoreError, StoreErrorKind},
-    held::Held,
     key::Key,
-    lease::OwnerToken,
+    lease::Held,
     manager::Core,
     store::StoreFuture,
+    token::OwnerToken,
 };
 
 /// What is known of a key that may carry our owner token.

@@ -13,17 +13,22 @@ use futures_util::stream::{self, StreamExt};
 use tokio::{sync::Semaphore, time::timeout_at};
 
 use crate::{
-    builder::LockManagerBuilder,
+    clock::Moment,
     error::{LockError, StoreError},
-    held::Held,
     keeper::{Keeper, Keepers},
     key::Key,
-    lease::Moment,
+    lease::Held,
     options::Options,
     request::LockRequest,
     store::{MemoryStore, QuorumStore, Store},
-    waiting::Waiting,
+    wait_queue::Waiting,
 };
+
+mod builder;
+mod default;
+
+pub use builder::LockManagerBuilder;
+pub use default::{current_manager, set_default, with_manager};
 
 /// Makes locks on one store. A clone is the same manager; a program needs one.
 ///

@@ -4,7 +4,7 @@ use std::{fmt::Write, time::Duration};
 
 use crate::{
     error::{StoreError, StoreErrorKind},
-    lease::FencingToken,
+    token::FencingToken,
 };
 
 /// A set of nodes.

@@ -18,11 +18,11 @@ use tokio::{
 };
 
 use crate::{
-    bid::Claim,
+    acquire::attempt::Claim,
     keeper::Keeper,
     key::Key,
-    lease::OwnerToken,
     store::{self, HandOver, Hint, HintFuture},
+    token::OwnerToken,
 };
 
 /// The queues of all keys that somebody in this process waits for.

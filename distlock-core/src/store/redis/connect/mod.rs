@@ -18,16 +18,16 @@ use tokio::{
 };
 
 use super::{
-    failure::classify,
-    line::{Line, Offer},
+    errors::classify,
     restart::LastStart,
+    wait::channel::{Line, Offer},
 };
 use crate::{
     error::{StoreError, StoreErrorKind},
     key::Key,
-    lease::OwnerToken,
-    per_runtime::PerRuntime,
+    runtime::PerRuntime,
     store::Next,
+    token::OwnerToken,
 };
 
 /// Gives connections. A clone of one shares its socket.

@@ -19,13 +19,13 @@ use tokio::{
 };
 
 use crate::{
+    clock::Moment,
     error::{LostReason, StoreError},
-    held::{Alarm, Held},
     key::Key,
-    lease::Moment,
+    lease::{Alarm, Held},
     manager::Core,
-    per_runtime::PerRuntime,
-    release::Leftover,
+    runtime::PerRuntime,
+    shared::commands::Leftover,
     store::{Acquired, StoreFuture},
 };
 

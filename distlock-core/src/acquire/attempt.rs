@@ -5,14 +5,15 @@ use std::{future::poll_fn, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 use crate::{
+    clock::Moment,
     error::{StoreError, StoreErrorKind},
-    held::Held,
     keeper::{Errand, Keeper},
     key::Key,
-    lease::{FencingToken, Moment, OwnerToken},
+    lease::Held,
     options::Options,
-    release::Leftover,
+    shared::commands::Leftover,
     store::{Acquired, HandOver, HintFuture, StoreFuture, Waits},
+    token::{FencingToken, OwnerToken},
 };
 
 /// One acquisition under way.

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use crate::{
-    bid::{Ask, Attempt, Bid, Claim},
+    acquire::attempt::{Ask, Attempt, Bid, Claim},
     error::StoreError,
-    held::Held,
+    lease::Held,
     options::Options,
     store::{Hint, Waits},
-    waiting::{Backoff, Bequest, Left, Next, Place, Turn, Woken},
+    wait_queue::{Backoff, Bequest, Left, Next, Place, Turn, Woken},
 };
 
 /// Has its key's turn: it asks, or listens, until the key is granted. When it gives up, its place in the store's line goes to whoever

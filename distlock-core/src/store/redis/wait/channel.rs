@@ -16,22 +16,23 @@ use tokio::{
 };
 use uuid::Uuid;
 
-use super::{
+use super::super::{
     connect::{is_fatal, made},
     release,
     script::First,
-    watched::{Watch, Watched},
 };
+use super::tracking::{Watch, Watched};
 use crate::{
+    clock::Moment,
     error::StoreError,
     key::Key,
-    lease::{FencingToken, Moment, OwnerToken},
     store::{HandOver, Hint, Next},
+    token::{FencingToken, OwnerToken},
 };
 
 /// How long a lease lasts that is handed over, unless its ttl is shorter: who does not claim it, because it hangs, holds the others up for so long. Well
 /// above the 1.2 s after which a waiter asks again, which is what its validity is counted from.
-pub(super) const HANDED_OVER: Duration = Duration::from_secs(2);
+pub(in super::super) const HANDED_OVER: Duration = Duration::from_secs(2);
 
 /// How long news of a hand-over may come behind that of the change that it is.
 const NEWS: Duration = Duration::from_millis(5);
@@ -51,8 +52,8 @@ pub struct Line {
 }
 
 #[derive(Clone)]
-pub(super) struct Connection {
-    pub(super) commands: MultiplexedConnection,
+pub(in super::super) struct Connection {
+    pub(in super::super) commands: MultiplexedConnection,
     /// When the latest command was sent over it that has been answered. The server answers and tells in order: whatever it tells later,
     /// it did later than this.
     answered: Arc<Mutex<Option<Moment>>>,
@@ -84,15 +85,19 @@ enum Presence {
 
 /// A waiter that a release in this process brings along.
 pub struct Offer {
-    pub(super) line: Arc<Line>,
-    pub(super) connection: Connection,
+    pub(in super::super) line: Arc<Line>,
+    pub(in super::super) connection: Connection,
     key: Key,
-    pub(super) next: Next,
+    pub(in super::super) next: Next,
     ended: bool,
 }
 
 impl Line {
-    pub(super) fn new(client: Client, config: AsyncConnectionConfig, patience: Duration) -> Arc<Self> {
+    pub(in super::super) fn new(
+        client: Client,
+        config: AsyncConnectionConfig,
+        patience: Duration,
+    ) -> Arc<Self> {
         Arc::new(Self {
             client,
             config,
@@ -105,7 +110,7 @@ impl Line {
     }
 
     /// The connection, made and subscribed on first use and after a break.
-    pub(super) async fn connection(self: &Arc<Self>) -> Result<Connection, StoreError> {
+    pub(in super::super) async fn connection(self: &Arc<Self>) -> Result<Connection, StoreError> {
         let connection = Arc::clone(&lock(&self.connection));
         made(&connection, self.patience, || self.connect()).await
     }
@@ -167,19 +172,19 @@ impl Line {
     }
 
     /// Hears of each failure over a connection.
-    pub(super) fn failed(&self, connection: &Connection, error: &StoreError) {
+    pub(in super::super) fn failed(&self, connection: &Connection, error: &StoreError) {
         if is_fatal(error) {
             self.reset(&connection.answered);
         }
     }
 
     /// An owner's entry in a line, which the scripts take apart.
-    pub(super) fn entry(&self, owner: &str, ttl: Duration, fenced: bool) -> String {
+    pub(in super::super) fn entry(&self, owner: &str, ttl: Duration, fenced: bool) -> String {
         format!("{owner} {:04} {} {}", lease(ttl).as_millis(), u8::from(fenced), self.channel)
     }
 
     /// Listens for an owner.
-    pub(super) fn enter(&self, key: &Key, owner: &OwnerToken) {
+    pub(in super::super) fn enter(&self, key: &Key, owner: &OwnerToken) {
         let mut waiters = lock(&self.waiters);
         let waiter = waiters.entry(*owner).or_insert_with(|| Waiter::new(self.watched.watch(key)));
         waiter.presence = Presence::Waits;
@@ -188,7 +193,7 @@ impl Line {
     }
 
     /// Listens for an owner that has not asked, if there is a connection to listen on.
-    pub(super) fn listen(&self, key: &Key, owner: &OwnerToken) -> bool {
+    pub(in super::super) fn listen(&self, key: &Key, owner: &OwnerToken) -> bool {
         let connected = lock(&self.connection).get().is_some();
         if connected {
             self.enter(key, owner);
@@ -197,19 +202,19 @@ impl Line {
     }
 
     /// Hears of a key that is handed over to the owner only to pass it on.
-    pub(super) fn leaves(&self, owner: &OwnerToken) {
+    pub(in super::super) fn leaves(&self, owner: &OwnerToken) {
         if let Some(waiter) = lock(&self.waiters).get_mut(owner) {
             waiter.presence = Presence::Leaves;
         }
     }
 
     /// The leaving owner's release has ended.
-    pub(super) fn left(&self, owner: &OwnerToken) {
+    pub(in super::super) fn left(&self, owner: &OwnerToken) {
         self.ends(owner, Presence::Leaves);
     }
 
     /// The owner has the key.
-    pub(super) fn served(&self, owner: &OwnerToken) {
+    pub(in super::super) fn served(&self, owner: &OwnerToken) {
         self.ends(owner, Presence::Served);
     }
 
@@ -223,12 +228,12 @@ impl Line {
         }
     }
 
-    pub(super) fn has(&self, owner: &OwnerToken) -> bool {
+    pub(in super::super) fn has(&self, owner: &OwnerToken) -> bool {
         lock(&self.waiters).get(owner).is_some_and(|waiter| waiter.presence == Presence::Waits)
     }
 
     /// Brings an owner along with a release, if this is where it waits.
-    pub(super) fn offer(self: &Arc<Self>, key: &Key, next: &Next) -> Option<Offer> {
+    pub(in super::super) fn offer(self: &Arc<Self>, key: &Key, next: &Next) -> Option<Offer> {
         let connection = lock(&self.connection).get().cloned()?;
         let mut waiters = lock(&self.waiters);
         let waiter = waiters.get_mut(&next.owner).filter(|waiter| waiter.presence == Presence::Waits)?;
@@ -238,7 +243,7 @@ impl Line {
 
     /// Ends when a key that is held has changed: by client-side caching's invalidation message, which also tells of a lease that lapsed, and of
     /// holders of any kind. Nothing of it is left on the server.
-    pub(super) async fn watch(self: Arc<Self>, key: Key) -> Hint {
+    pub(in super::super) async fn watch(self: Arc<Self>, key: Key) -> Hint {
         let Ok(mut connection) = self.connection().await else { return pending().await };
         let watch = self.watched.watch(&key);
         let mut exists = redis::cmd("EXISTS");
@@ -251,7 +256,7 @@ impl Line {
     }
 
     /// What the server tells an owner next.
-    pub(super) async fn hint(self: Arc<Self>, owner: OwnerToken) -> Hint {
+    pub(in super::super) async fn hint(self: Arc<Self>, owner: OwnerToken) -> Hint {
         let waiter = |waiter: &Waiter| (Arc::clone(&waiter.told), waiter.watch.changed(), waiter.look);
         let Some((told, changed, look)) = lock(&self.waiters).get(&owner).map(waiter) else {
             return pending().await;
@@ -294,7 +299,7 @@ impl Waiter {
 }
 
 /// What has become of an offer.
-pub(super) enum Offered {
+pub(in super::super) enum Offered {
     /// Nothing, or nobody knows: its waiter is to ask.
     Unknown,
     /// Its waiter stands in line.
@@ -305,13 +310,13 @@ pub(super) enum Offered {
 
 impl Offer {
     /// The waiter's entry.
-    pub(super) fn entry(&self) -> String {
+    pub(in super::super) fn entry(&self) -> String {
         let mut text = [0; 36];
         self.line.entry(self.next.owner.encode(&mut text), self.next.ttl, self.next.fenced)
     }
 
     /// Hears what has become of it.
-    pub(super) fn end(&mut self, offered: &Offered) {
+    pub(in super::super) fn end(&mut self, offered: &Offered) {
         if std::mem::replace(&mut self.ended, true) {
             return;
         }
@@ -346,13 +351,13 @@ impl Drop for Offer {
 }
 
 /// How long a lease lasts that is handed over.
-pub(super) fn lease(ttl: Duration) -> Duration {
+pub(in super::super) fn lease(ttl: Duration) -> Duration {
     ttl.min(HANDED_OVER)
 }
 
 impl Connection {
     /// A command sent at `sent` was answered.
-    pub(super) fn answered(&self, sent: Moment) {
+    pub(in super::super) fn answered(&self, sent: Moment) {
         let mut answered = lock(&self.answered);
         if answered.is_none_or(|before| sent.at > before.at) {
             *answered = Some(sent);

@@ -2,7 +2,7 @@
 
 use std::{cell::Cell, sync::Arc};
 
-use crate::{held::Held, key::Key, manager::Core};
+use crate::{key::Key, lease::Held, manager::Core};
 
 thread_local! {
     /// The innermost locked body that this thread is polling just now. Not tokio's task-local: that is generic over the body, and was

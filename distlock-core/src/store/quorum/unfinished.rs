@@ -10,8 +10,8 @@ use tokio::{
     sync::Notify,
 };
 
-use super::ballot::Nodes;
-use crate::{error::StoreError, key::Key, lease::OwnerToken, store::Acquired};
+use super::tally::Nodes;
+use crate::{error::StoreError, key::Key, store::Acquired, token::OwnerToken};
 
 /// All keys of which something is open.
 #[derive(Default)]

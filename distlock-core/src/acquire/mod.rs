@@ -1,0 +1,4 @@
+//! How a key is asked for.
+
+pub(crate) mod attempt;
+pub(crate) mod contender;

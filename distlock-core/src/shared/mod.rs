@@ -1,0 +1,3 @@
+//! What all parts of one manager share.
+
+pub(crate) mod commands;

@@ -1,0 +1,4 @@
+//! Waiting on the server.
+
+pub(super) mod channel;
+mod tracking;
