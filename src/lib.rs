@@ -53,11 +53,11 @@
 #[cfg(feature = "redis")]
 pub use distlock_core::RedisStore;
 pub use distlock_core::{
-    Acquired, DEFAULT_CONNECT_TIMEOUT, DEFAULT_NAMESPACE, DEFAULT_RESPONSE_TIMEOUT, DEFAULT_TTL,
+    Acquired, DEFAULT_CONNECT_TIMEOUT, DEFAULT_NAMESPACE, DEFAULT_RESPONSE_TIMEOUT, DEFAULT_TTL, Enqueue,
     FencingToken, HandOver, Hint, HintFuture, Holder, Key, KeyFault, LockError, LockGuard, LockManager,
-    LockManagerBuilder, LockRequest, LostReason, MAX_KEY_BYTES, MAX_TTL, MIN_TTL, MemoryStore, OnLost,
-    OwnerToken, QuorumStore, Release, Setting, Store, StoreError, StoreErrorKind, StoreFuture, set_default,
-    with_manager,
+    LockManagerBuilder, LockRequest, LostReason, MAX_KEY_BYTES, MAX_TTL, MIN_TTL, MemoryStore, Moment,
+    NextWaiter, OnLost, OwnerToken, QuorumStore, Release, Setting, Store, StoreError, StoreErrorKind,
+    StoreFuture, set_default, with_manager,
 };
 /// ```
 /// use std::time::Duration;

@@ -524,7 +524,7 @@ async fn a_body_that_loses_its_lease() {
 #[tokio::test]
 async fn without_a_manager_the_error_says_what_to_do() {
     let error = plain(1).await.unwrap_err();
-    assert!(matches!(&error, LockError::NoManager { key } if key == "order:1"));
+    assert!(matches!(&error, LockError::NoManager { key, .. } if key == "order:1"));
     assert!(error.to_string().contains("set_default"));
 }
 

@@ -26,7 +26,7 @@ async fn a_nested_call_for_the_same_key_fails_at_once() {
     let locks = LockManager::in_memory();
     let start = tokio::time::Instant::now();
     let error = outer(&locks, 1, 1).await.unwrap_err();
-    assert!(matches!(&error, LockError::Reentrant { key } if key == "outer:1"), "{error}");
+    assert!(matches!(&error, LockError::Reentrant { key, .. } if key == "outer:1"), "{error}");
     assert_eq!(start.elapsed(), Duration::ZERO);
     outer(&locks, 1, 2).await.unwrap();
 }

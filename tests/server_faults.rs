@@ -23,7 +23,7 @@ async fn fault(locks: &LockManager) -> StoreErrorKind {
     let error = locks.lock("order:42").acquire().await.unwrap_err();
     assert!(start.elapsed() < SOON, "{:?}", start.elapsed());
     assert!(error.to_string().contains("`order:42`"), "{error}");
-    let LockError::Store { key, source } = error else { panic!("{error}") };
+    let LockError::Store { key, source, .. } = error else { panic!("{error}") };
     assert_eq!(key, "order:42");
     source.kind()
 }

@@ -31,8 +31,8 @@ impl<'a> Owner<'a> {
 
     async fn fence(&self, name: &str) -> Option<FencingToken> {
         match self.store.acquire(&key(name), &self.token, TTL, true).await.unwrap() {
-            Acquired::Granted { fence } => fence,
-            Acquired::Held { .. } => None,
+            Acquired::Granted { fence, .. } => fence,
+            Acquired::Busy { .. } => None,
         }
     }
 
@@ -45,7 +45,7 @@ impl<'a> Owner<'a> {
     }
 }
 
-const GRANTED: Acquired = Acquired::Granted { fence: None };
+const GRANTED: Acquired = Acquired::granted(None);
 
 async fn remaining(store: &dyn Store, name: &str) -> Duration {
     store.inspect(&key(name)).await.unwrap().expect("somebody holds it").remaining.expect("a ttl")
@@ -56,7 +56,7 @@ async fn contract(store: &dyn Store) {
 
     // Granted to the first, refused to the second, with what is left of the lease.
     assert_eq!(one.acquire("a", TTL).await, GRANTED);
-    let Acquired::Held { remaining: Some(left) } = two.acquire("a", TTL).await else { panic!("it is held") };
+    let Acquired::Busy { remaining: Some(left), .. } = two.acquire("a", TTL).await else { panic!("it is held") };
     assert!(left > TTL / 2 && left <= TTL, "{left:?}");
     assert!(remaining(store, "a").await <= TTL);
 
@@ -107,8 +107,8 @@ async fn contract(store: &dyn Store) {
             .await
             .unwrap()
         {
-            Acquired::Granted { fence } => fence.expect("a token").value(),
-            Acquired::Held { .. } => panic!("it is free"),
+            Acquired::Granted { fence, .. } => fence.expect("a token").value(),
+            Acquired::Busy { .. } => panic!("it is free"),
         };
         let raise = async |owner: &Owner<'_>, fence| {
             store.raise_fence(&key("d"), &owner.token, FencingToken::new(fence)).await.unwrap()
@@ -193,13 +193,13 @@ async fn a_redis_store_tells_a_watcher_of_every_change_to_a_held_key() {
     let owner = Owner::of(&store);
     let soon = Duration::from_secs(5);
 
-    let nothing = tokio::time::timeout(Duration::from_millis(50), store.watch(&key("a")));
+    let nothing = tokio::time::timeout(Duration::from_millis(50), store.wait_for_change(&key("a")));
     assert!(nothing.await.is_err(), "it is free");
     for round in 0..4 {
         let ttl = if round == 2 { Duration::from_secs(1) } else { TTL };
         assert_eq!(owner.acquire("a", ttl).await, GRANTED);
         let looked = server.calls(&["exists"]).await;
-        let watch = tokio::spawn(store.watch(&key("a")));
+        let watch = tokio::spawn(store.wait_for_change(&key("a")));
         common::eventually(soon, || async { server.calls(&["exists"]).await > looked }).await;
         assert!(!watch.is_finished(), "round {round}: nothing has changed");
         match round {
@@ -213,7 +213,7 @@ async fn a_redis_store_tells_a_watcher_of_every_change_to_a_held_key() {
 
     // A connection that breaks may have lost a message.
     assert_eq!(owner.acquire("a", TTL).await, GRANTED);
-    let mut watch = store.watch(&key("a"));
+    let mut watch = store.wait_for_change(&key("a"));
     assert!(tokio::time::timeout(Duration::from_millis(50), &mut watch).await.is_err());
     server.command::<()>(&["CLIENT", "KILL", "TYPE", "pubsub"]).await;
     common::in_time(soon, watch).await;

@@ -12,13 +12,15 @@ use tokio::time::Instant;
 /// Linux's monotonic clock, and so tokio's, stands still while the host sleeps, and a server's does not: a lease must not
 /// outlive a night with the lid closed.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Moment {
+pub struct Moment {
     pub(crate) at: Instant,
     suspended: Duration,
 }
 
 impl Moment {
-    pub(crate) fn now() -> Self {
+    /// The current moment.
+    #[must_use]
+    pub fn now() -> Self {
         Self { at: Instant::now(), suspended: suspended() }
     }
 

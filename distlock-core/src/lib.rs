@@ -38,6 +38,7 @@ mod wait_queue;
 #[cfg(any(feature = "axum", feature = "actix-web"))]
 mod web;
 
+pub use clock::Moment;
 pub use error::{KeyFault, LockError, LostReason, Setting, StoreError, StoreErrorKind};
 pub use guard::LockGuard;
 pub use key::Key;
@@ -51,7 +52,8 @@ pub use request::LockRequest;
 #[cfg(feature = "redis")]
 pub use store::RedisStore;
 pub use store::{
-    Acquired, HandOver, Hint, HintFuture, Holder, MemoryStore, Next, QuorumStore, Store, StoreFuture, Waits,
+    Acquired, Enqueue, HandOver, Hint, HintFuture, Holder, MemoryStore, NextWaiter, QuorumStore, Store,
+    StoreFuture,
 };
 pub use token::{FencingToken, OwnerToken};
 

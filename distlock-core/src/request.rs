@@ -6,8 +6,8 @@ use futures_util::future::{Either, FutureExt};
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
-    acquire::attempt::{Ask, Attempt, Bid},
-    acquire::contender::Head,
+    acquire::attempt::{AcquireOp, Mode, Outcome},
+    acquire::contender::Contender,
     error::{LockError, StoreError, StoreErrorKind},
     guard::LockGuard,
     guard::call_chain as chain,
@@ -15,7 +15,7 @@ use crate::{
     key::Key,
     manager::LockManager,
     options::{OnLost, Options, Release, Wait},
-    wait_queue::Place,
+    wait_queue::QueuePlace,
 };
 
 /// A lock that is about to be asked for: made by [`LockManager::lock`], ended by [`acquire`](Self::acquire),
@@ -46,7 +46,7 @@ impl LockRequest {
         self
     }
 
-    /// Waits for as long as it takes. An unreachable store still ends it, after one ttl without an answer.
+    /// Enqueue for as long as it takes. An unreachable store still ends it, after one ttl without an answer.
     pub fn wait_forever(mut self) -> Self {
         self.options.wait = Wait::Forever;
         self
@@ -114,7 +114,7 @@ impl LockRequest {
         let Self { manager, key, options } = self;
         let key = manager.key(&key)?;
         let options = options.checked(key.name())?;
-        if chain::holds(manager.core(), &key) {
+        if chain::holds(manager.shared(), &key) {
             return Err(LockError::Reentrant { key: key.name().to_owned() });
         }
         let keeper = manager
@@ -180,35 +180,35 @@ struct Acquisition<'a> {
     started: Instant,
 }
 
-type Granted = Arc<crate::lease::Held>;
+type Granted = Arc<crate::lease::Lease>;
 
 impl Acquisition<'_> {
     /// One attempt, no sleep.
     async fn once(&self) -> Result<Granted, LockError> {
-        let core = self.keeper.core();
+        let shared = self.keeper.shared();
         // A free key belongs to those who stand in line for it.
-        if core.waiting.has_waiters(self.key) {
-            let holder = core.store.inspect(self.key).await.map_err(|error| self.store(error))?;
+        if shared.waiting.has_waiters(self.key) {
+            let holder = shared.store.inspect(self.key).await.map_err(|error| self.store(error))?;
             return Err(self.busy(holder.and_then(|holder| holder.remaining)));
         }
-        match Bid::new(self.keeper, self.key, self.options).attempt(Ask::Once).await {
-            Ok(Attempt::Granted(held)) => Ok(held),
-            Ok(Attempt::Held { remaining }) => Err(self.busy(remaining)),
+        match AcquireOp::new(self.keeper, self.key, self.options).attempt(Mode::Once).await {
+            Ok(Outcome::Granted(held)) => Ok(held),
+            Ok(Outcome::Busy { remaining }) => Err(self.busy(remaining)),
             Err(error) => Err(self.store(error)),
         }
     }
 
-    /// Stands in line; at its head, asks until the key is granted or the deadline has come.
+    /// Stands in line; at its contender, asks until the key is granted or the deadline has come.
     async fn until(&self, deadline: Option<Instant>) -> Result<Granted, LockError> {
-        let place = Place::join(self.keeper, self.key);
+        let place = QueuePlace::join(self.keeper, self.key);
         let turn = before(deadline, place.turn()).await;
         let turn = turn.filter(|_| deadline.is_none_or(|deadline| Instant::now() < deadline));
         let Some(turn) = turn else { return Err(self.busy(place.remaining(Instant::now()))) };
-        let mut head = Head::new(&place, self.options, turn, self.started);
+        let mut contender = Contender::new(&place, self.options, turn, self.started);
         let mut failing: Option<(Instant, StoreError)> = None;
         loop {
-            if let Some(due) = head.due() {
-                match before(deadline, head.sleep(due)).await {
+            if let Some(due) = contender.due() {
+                match before(deadline, contender.sleep(due)).await {
                     Some(Ok(Some(held))) => return Ok(held),
                     Some(Ok(None)) => {}
                     Some(Err(error)) => return Err(self.store(error)),
@@ -220,7 +220,7 @@ impl Acquisition<'_> {
                     }
                 }
             }
-            let answer = before(deadline, head.ask()).await;
+            let answer = before(deadline, contender.ask()).await;
             let now = Instant::now();
             match answer {
                 Some(Ok(Some(held))) => return Ok(held),

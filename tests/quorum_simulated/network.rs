@@ -267,7 +267,7 @@ impl Store for Node {
         self.world.in_order
     }
 
-    fn watch(&self, key: &Key) -> HintFuture {
-        self.server.lock().unwrap().store.watch(key)
+    fn wait_for_change(&self, key: &Key) -> HintFuture {
+        self.server.lock().unwrap().store.wait_for_change(key)
     }
 }

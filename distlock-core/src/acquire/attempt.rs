@@ -7,12 +7,12 @@ use tokio::time::Instant;
 use crate::{
     clock::Moment,
     error::{StoreError, StoreErrorKind},
-    keeper::{Errand, Keeper},
+    keeper::{Cleanup, Keeper},
     key::Key,
-    lease::Held,
+    lease::Lease,
     options::Options,
-    shared::commands::Leftover,
-    store::{Acquired, HandOver, HintFuture, StoreFuture, Waits},
+    shared::commands::PendingRelease,
+    store::{Acquired, Enqueue, HandOver, HintFuture, StoreFuture},
     token::{FencingToken, OwnerToken},
 };
 
@@ -20,29 +20,29 @@ use crate::{
 ///
 /// Dropped with an answer outstanding or an outcome unknown, it leaves the rest to the keeper: the same future is polled on, so
 /// that the release can never overtake its own acquire.
-pub(crate) struct Bid<'a> {
+pub(crate) struct AcquireOp<'a> {
     keeper: &'a Keeper,
     key: &'a Key,
     options: &'a Options,
-    claim: Claim,
+    state: AcquireState,
 }
 
 /// An owner token, and what is known of the attempts made with it.
-pub(crate) struct Claim {
+pub(crate) struct AcquireState {
     owner: OwnerToken,
     /// The attempt under way, and when it was sent.
     pending: Option<(StoreFuture<Acquired>, Moment)>,
     /// An attempt failed without an answer: it may have been granted, or may yet be.
-    unsettled: bool,
+    in_doubt: bool,
     /// A grant that nobody has taken over yet.
     granted: bool,
     /// The owner stands in the store's line.
     in_line: bool,
 }
 
-impl Claim {
+impl AcquireState {
     fn new(owner: OwnerToken) -> Self {
-        Self { owner, pending: None, unsettled: false, granted: false, in_line: false }
+        Self { owner, pending: None, in_doubt: false, granted: false, in_line: false }
     }
 
     /// A lease that was granted.
@@ -51,17 +51,17 @@ impl Claim {
     }
 
     /// What is left to do when it is given up.
-    pub(crate) fn errand(&mut self, key: &Key, ttl: Duration) -> Option<Errand> {
-        let lease = || Leftover {
+    pub(crate) fn cleanup(&mut self, key: &Key, ttl: Duration) -> Option<Cleanup> {
+        let lease = || PendingRelease {
             key: key.clone(),
             owner: self.owner,
             until: Instant::now() + ttl,
-            unsettled: self.unsettled,
+            in_doubt: self.in_doubt,
             keep: None,
         };
         match self.pending.take() {
-            Some((pending, _)) => Some(Errand::Acquire { pending, lease: lease(), in_line: self.in_line }),
-            None if self.granted || self.unsettled || self.in_line => Some(Errand::Release(lease())),
+            Some((pending, _)) => Some(Cleanup::Acquire { pending, lease: lease(), in_line: self.in_line }),
+            None if self.granted || self.in_doubt || self.in_line => Some(Cleanup::Release(lease())),
             None => None,
         }
     }
@@ -69,53 +69,53 @@ impl Claim {
 
 /// How a key is asked for.
 #[derive(Clone, Copy)]
-pub(crate) enum Ask {
+pub(crate) enum Mode {
     /// Once.
     Once,
     /// By somebody who is going to wait, and may have seen that others have the key.
-    Waiting(Waits),
+    Waiting(Enqueue),
 }
 
 /// What one attempt came to.
-pub(crate) enum Attempt {
-    Granted(Arc<Held>),
-    Held { remaining: Option<Duration> },
+pub(crate) enum Outcome {
+    Granted(Arc<Lease>),
+    Busy { remaining: Option<Duration> },
 }
 
-impl<'a> Bid<'a> {
+impl<'a> AcquireOp<'a> {
     pub(crate) fn new(keeper: &'a Keeper, key: &'a Key, options: &'a Options) -> Self {
-        Self::with(keeper, key, options, Claim::new(OwnerToken::random()))
+        Self::with(keeper, key, options, AcquireState::new(OwnerToken::random()))
     }
 
-    /// Goes on with somebody else's claim.
-    pub(crate) fn with(keeper: &'a Keeper, key: &'a Key, options: &'a Options, claim: Claim) -> Self {
-        Self { keeper, key, options, claim }
+    /// Goes on with somebody else's state.
+    pub(crate) fn with(keeper: &'a Keeper, key: &'a Key, options: &'a Options, state: AcquireState) -> Self {
+        Self { keeper, key, options, state }
     }
 
     pub(crate) fn owner(&self) -> OwnerToken {
-        self.claim.owner
+        self.state.owner
     }
 
     /// Listens for what the store tells the owner, who has not asked; false when it would not.
-    pub(crate) fn listen(&mut self) -> bool {
-        self.claim.in_line = self.keeper.core().store.listen(self.key, &self.claim.owner);
-        self.claim.in_line
+    pub(crate) fn register_waiter(&mut self) -> bool {
+        self.state.in_line = self.keeper.shared().store.register_waiter(self.key, &self.state.owner);
+        self.state.in_line
     }
 
-    /// The claim, for somebody else to go on with it; `None` when there is nothing to go on with.
-    pub(crate) fn give_up(&mut self) -> Option<Claim> {
-        let Claim { pending, unsettled, granted, in_line, .. } = &self.claim;
-        let worth_it = !granted && (pending.is_some() || *unsettled || *in_line);
-        worth_it.then(|| std::mem::replace(&mut self.claim, Claim::new(OwnerToken::random())))
+    /// The state, for somebody else to go on with it; `None` when there is nothing to go on with.
+    pub(crate) fn give_up(&mut self) -> Option<AcquireState> {
+        let AcquireState { pending, in_doubt, granted, in_line, .. } = &self.state;
+        let worth_it = !granted && (pending.is_some() || *in_doubt || *in_line);
+        worth_it.then(|| std::mem::replace(&mut self.state, AcquireState::new(OwnerToken::random())))
     }
 
     /// Whether an answer is outstanding.
     pub(crate) fn is_asking(&self) -> bool {
-        self.claim.pending.is_some()
+        self.state.pending.is_some()
     }
 
     /// Asks once; once more when the connection broke under the question, which an idle connection does at its first use.
-    pub(crate) async fn attempt(&mut self, how: Ask) -> Result<Attempt, StoreError> {
+    pub(crate) async fn attempt(&mut self, how: Mode) -> Result<Outcome, StoreError> {
         match self.ask(how).await {
             Err(error) if error.kind() == StoreErrorKind::Disconnected => self.ask(how).await,
             answer => answer,
@@ -123,21 +123,21 @@ impl<'a> Bid<'a> {
     }
 
     /// Asks, or goes on waiting for the answer to what was asked before.
-    async fn ask(&mut self, how: Ask) -> Result<Attempt, StoreError> {
-        let store = &self.keeper.core().store;
+    async fn ask(&mut self, how: Mode) -> Result<Outcome, StoreError> {
+        let store = &self.keeper.shared().store;
         let Options { ttl, fenced, .. } = *self.options;
-        let claim = &mut self.claim;
-        let (pending, sent) = match &mut claim.pending {
+        let state = &mut self.state;
+        let (pending, sent) = match &mut state.pending {
             Some(attempt) => attempt,
             none => {
-                self.keeper.core().open()?;
+                self.keeper.shared().ensure_running()?;
                 let sent = Moment::now();
                 let pending = match how {
-                    Ask::Once => store.acquire(self.key, &claim.owner, ttl, fenced),
-                    Ask::Waiting(waits) => {
+                    Mode::Once => store.acquire(self.key, &state.owner, ttl, fenced),
+                    Mode::Waiting(enqueue) => {
                         // Until we know better.
-                        claim.in_line = true;
-                        store.stand_in_line(self.key, &claim.owner, ttl, fenced, waits)
+                        state.in_line = true;
+                        store.acquire_or_enqueue(self.key, &state.owner, ttl, fenced, enqueue)
                     }
                 };
                 none.insert((pending, sent))
@@ -145,30 +145,30 @@ impl<'a> Bid<'a> {
         };
         let mut sent = *sent;
         let answer = poll_fn(|cx| pending.as_mut().poll(cx)).await;
-        claim.pending = None;
+        state.pending = None;
         let fence = match answer {
             Ok(Acquired::Granted { fence }) => fence,
-            Ok(Acquired::Held { remaining }) => {
+            Ok(Acquired::Busy { remaining }) => {
                 self.was_refused();
-                return Ok(Attempt::Held { remaining });
+                return Ok(Outcome::Busy { remaining });
             }
             Err(error) => {
-                self.claim.unsettled |= error.outcome_unknown();
+                self.state.in_doubt |= error.outcome_unknown();
                 self.was_refused();
                 return Err(error);
             }
         };
-        self.claim.granted = true;
-        if self.claim.unsettled {
+        self.state.granted = true;
+        if self.state.in_doubt {
             // The grant may be an earlier attempt's, whose ttl runs since then. A renewal starts it anew.
             sent = Moment::now();
-            if !store.renew(self.key, &self.claim.owner, ttl).await? {
-                self.claim.granted = false;
-                return Ok(Attempt::Held { remaining: None });
+            if !store.renew(self.key, &self.state.owner, ttl).await? {
+                self.state.granted = false;
+                return Ok(Outcome::Busy { remaining: None });
             }
         }
         if let Some(held) = self.take(fence, (sent, ttl))? {
-            return Ok(Attempt::Granted(held));
+            return Ok(Outcome::Granted(held));
         }
         let late = Moment::now().since(sent);
         let detail = format!(
@@ -180,24 +180,24 @@ impl<'a> Bid<'a> {
     /// Takes a fresh owner token where nothing is left of the one before: on a quorum, what an attempt that failed has sent may yet arrive in
     /// the midst of the next one.
     fn was_refused(&mut self) {
-        self.claim.in_line = self.keeper.core().store.is_in_line(&self.claim.owner);
-        if !self.claim.in_line && !self.claim.unsettled {
-            self.claim.owner = OwnerToken::random();
+        self.state.in_line = self.keeper.shared().store.is_queued(&self.state.owner);
+        if !self.state.in_line && !self.state.in_doubt {
+            self.state.owner = OwnerToken::random();
         }
     }
 
-    pub(crate) fn is_in_line(&self) -> bool {
-        self.claim.in_line
+    pub(crate) fn is_queued(&self) -> bool {
+        self.state.in_line
     }
 
     /// What the store tells a waiter of its own accord.
     pub(crate) fn hint(&self) -> HintFuture {
-        self.keeper.core().store.hint(self.key, &self.claim.owner)
+        self.keeper.shared().store.hint(self.key, &self.state.owner)
     }
 
     /// A lease that was handed over; `None` when the news is so old that nothing of it may be left, and the store has to be asked.
-    pub(crate) fn accept(&mut self, lease: HandOver) -> Result<Option<Arc<Held>>, StoreError> {
-        self.claim.granted = true;
+    pub(crate) fn accept(&mut self, lease: HandOver) -> Result<Option<Arc<Lease>>, StoreError> {
+        self.state.granted = true;
         self.take(lease.fence, (lease.since, lease.lasts))
     }
 
@@ -206,36 +206,36 @@ impl<'a> Bid<'a> {
         &mut self,
         fence: Option<FencingToken>,
         term: (Moment, Duration),
-    ) -> Result<Option<Arc<Held>>, StoreError> {
+    ) -> Result<Option<Arc<Lease>>, StoreError> {
         let now = Moment::now();
-        let held = Held::new(
+        let held = Lease::new(
             self.key.clone(),
-            self.claim.owner,
+            self.state.owner,
             fence,
             self.options,
             term,
-            self.claim.unsettled,
+            self.state.in_doubt,
             now,
         );
         if held.status(now).is_err() {
             return Ok(None);
         }
         let held = Arc::new(held);
-        self.keeper.keep(&held, term.0);
+        self.keeper.track(&held, term.0);
         // A shutdown that began meanwhile has not seen this lease.
-        if let Err(error) = self.keeper.core().open() {
-            self.keeper.forget(&held);
+        if let Err(error) = self.keeper.shared().ensure_running() {
+            self.keeper.untrack(&held);
             return Err(error);
         }
-        (self.claim.granted, self.claim.unsettled, self.claim.in_line) = (false, false, false);
+        (self.state.granted, self.state.in_doubt, self.state.in_line) = (false, false, false);
         Ok(Some(held))
     }
 }
 
-impl Drop for Bid<'_> {
+impl Drop for AcquireOp<'_> {
     fn drop(&mut self) {
-        if let Some(errand) = self.claim.errand(self.key, self.options.ttl) {
-            self.keeper.run(errand);
+        if let Some(cleanup) = self.state.cleanup(self.key, self.options.ttl) {
+            self.keeper.clean_up(cleanup);
         }
     }
 }

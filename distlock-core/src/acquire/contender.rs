@@ -5,73 +5,81 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use crate::{
-    acquire::attempt::{Ask, Attempt, Bid, Claim},
+    acquire::attempt::{AcquireOp, AcquireState, Mode, Outcome},
     error::StoreError,
-    lease::Held,
+    lease::Lease,
     options::Options,
-    store::{Hint, Waits},
-    wait_queue::{Backoff, Bequest, Left, Next, Place, Turn, Woken},
+    store::{Enqueue, Hint, NextWaiter},
+    wait_queue::{AbandonedAttempt, Backoff, LocalHandOver, QueuePlace, Turn, WakeReason},
 };
 
 /// Has its key's turn: it asks, or listens, until the key is granted. When it gives up, its place in the store's line goes to whoever
 /// comes next in this process: a crowd that gives up one by one costs the store no more than one that stays.
-pub(crate) struct Head<'a> {
-    place: &'a Place<'a>,
+pub(crate) struct Contender<'a> {
+    place: &'a QueuePlace<'a>,
     options: &'a Options,
     since: Instant,
-    bid: Bid<'a>,
+    acquire_op: AcquireOp<'a>,
     /// In the store's line: when to ask again.
     checks: Backoff,
     check: Option<Instant>,
     _turn: Turn<'a>,
 }
 
-impl<'a> Head<'a> {
-    /// The head from now on, which has waited since then.
-    pub(crate) fn new(place: &'a Place<'a>, options: &'a Options, turn: Turn<'a>, since: Instant) -> Self {
-        let &Place { keeper, key, .. } = place;
-        let bid = Bid::new(keeper, key, options);
-        let mut head =
-            Self { options, place, since, bid, checks: Backoff::of_line(), check: None, _turn: turn };
+impl<'a> Contender<'a> {
+    /// The contender from now on, which has waited since then.
+    pub(crate) fn new(
+        place: &'a QueuePlace<'a>,
+        options: &'a Options,
+        turn: Turn<'a>,
+        since: Instant,
+    ) -> Self {
+        let &QueuePlace { keeper, key, .. } = place;
+        let acquire_op = AcquireOp::new(keeper, key, options);
+        let mut contender =
+            Self { options, place, since, acquire_op, checks: Backoff::of_line(), check: None, _turn: turn };
         if !options.fair && !options.fenced && options.renew {
             place.expect(options.ttl);
         }
         match place.left() {
             Some(left) if left.ttl == options.ttl && left.fenced == options.fenced => {
-                head.bid = Bid::with(keeper, key, options, left.claim);
-                (head.since, head.checks, head.check) = (left.since, left.checks, left.check);
-                return head;
+                contender.acquire_op = AcquireOp::with(keeper, key, options, left.state);
+                (contender.since, contender.checks, contender.check) = (left.since, left.checks, left.check);
+                return contender;
             }
             Some(left) => left.end(keeper, key),
             None => {}
         }
         // Whoever holds the key in this process brings us along when it releases: no need to ask.
-        if place.is_held_here() && head.bid.listen() && place.follow(head.next()) {
-            head.check = Some(place.in_line(Instant::now(), &mut head.checks));
+        if place.is_held_here() && contender.acquire_op.register_waiter() && place.set_next(contender.next())
+        {
+            contender.check = Some(place.in_line(Instant::now(), &mut contender.checks));
         }
-        head
+        contender
     }
 
     /// When the next attempt is due; `None` for now.
     pub(crate) fn due(&self) -> Option<Instant> {
-        if self.bid.is_asking() { None } else { self.check.or_else(|| self.place.planned()) }
+        if self.acquire_op.is_asking() { None } else { self.check.or_else(|| self.place.planned()) }
     }
 
     /// Sleeps until the key is worth another attempt, `due` at the latest, or is ours.
-    pub(crate) async fn sleep(&mut self, due: Instant) -> Result<Option<Arc<Held>>, StoreError> {
-        let in_line = self.bid.is_in_line();
+    pub(crate) async fn sleep(&mut self, due: Instant) -> Result<Option<Arc<Lease>>, StoreError> {
+        let in_line = self.acquire_op.is_queued();
         if in_line {
-            self.place.follow(self.next());
+            self.place.set_next(self.next());
         }
-        let held = match self.place.worth_a_try(self.bid.hint(), in_line, due).await {
-            Woken::Inherits => {
-                let Some(Bequest { owner, lease }) = self.place.inherit() else { return Ok(None) };
+        let held = match self.place.wait_until_worth_asking(self.acquire_op.hint(), in_line, due).await {
+            WakeReason::LocalHandOver => {
+                let Some(LocalHandOver { owner, lease }) = self.place.take_local_hand_over() else {
+                    return Ok(None);
+                };
                 // Our own place in the store's line is left to whoever comes next.
-                Bid::with(self.place.keeper, self.place.key, self.options, Claim::granted(owner))
+                AcquireOp::with(self.place.keeper, self.place.key, self.options, AcquireState::granted(owner))
                     .accept(lease)?
             }
-            Woken::Hint(Hint::HandedOver(lease)) => self.bid.accept(lease)?,
-            Woken::Hint(Hint::MayBeFree) => None,
+            WakeReason::Hint(Hint::HandedOver(lease)) => self.acquire_op.accept(lease)?,
+            WakeReason::Hint(Hint::MayBeFree) => None,
         };
         if held.is_none() {
             self.check = None;
@@ -83,40 +91,45 @@ impl<'a> Head<'a> {
     }
 
     /// Asks the store.
-    pub(crate) async fn ask(&mut self) -> Result<Option<Arc<Held>>, StoreError> {
-        self.place.plan(Instant::now());
-        let waits = Waits { since: self.since, contended: self.place.is_contended() };
-        let attempt = self.bid.attempt(Ask::Waiting(waits)).await?;
+    pub(crate) async fn ask(&mut self) -> Result<Option<Arc<Lease>>, StoreError> {
+        self.place.schedule_retry(Instant::now());
+        let enqueue = Enqueue::new(self.since).contended(self.place.is_contended());
+        let attempt = self.acquire_op.attempt(Mode::Waiting(enqueue)).await?;
         let now = Instant::now();
         match attempt {
-            Attempt::Granted(held) => {
+            Outcome::Granted(held) => {
                 self.place.granted(now);
                 Ok(Some(held))
             }
-            Attempt::Held { remaining } => {
-                self.place.saw(remaining, now);
-                self.check = self.bid.is_in_line().then(|| self.place.in_line(now, &mut self.checks));
+            Outcome::Busy { remaining } => {
+                self.place.note_holder(remaining, now);
+                self.check = self.acquire_op.is_queued().then(|| self.place.in_line(now, &mut self.checks));
                 Ok(None)
             }
         }
     }
 
     /// As a release brings us along.
-    fn next(&self) -> Next {
+    fn next(&self) -> NextWaiter {
         let Options { ttl, fenced, .. } = *self.options;
-        Next { owner: self.bid.owner(), ttl, fenced, since: self.since }
+        NextWaiter::new(self.acquire_op.owner(), ttl, self.since).fenced(fenced)
     }
 }
 
-impl Drop for Head<'_> {
+impl Drop for Contender<'_> {
     fn drop(&mut self) {
         let Options { ttl, fenced, .. } = *self.options;
-        if let Some(Bequest { owner, .. }) = self.place.inherit() {
+        if let Some(LocalHandOver { owner, .. }) = self.place.take_local_hand_over() {
             // It came too late.
-            drop(Bid::with(self.place.keeper, self.place.key, self.options, Claim::granted(owner)));
+            drop(AcquireOp::with(
+                self.place.keeper,
+                self.place.key,
+                self.options,
+                AcquireState::granted(owner),
+            ));
         }
-        let Some(claim) = self.bid.give_up() else { return self.place.unfollow() };
+        let Some(state) = self.acquire_op.give_up() else { return self.place.clear_next() };
         let (since, check, checks) = (self.since, self.check, self.checks.clone());
-        self.place.leave(Left { claim, ttl, fenced, since, check, checks });
+        self.place.leave(AbandonedAttempt { state, ttl, fenced, since, check, checks });
     }
 }

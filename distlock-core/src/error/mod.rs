@@ -20,6 +20,7 @@ pub use store::{StoreError, StoreErrorKind};
 pub enum LockError {
     /// Somebody else held the key until `wait` ran out. Usual cause: just that; try later, or answer "in progress".
     #[error("lock on {} is busy: held by someone else{}, waited {waited:?}", Quoted(key), Remaining(*remaining))]
+    #[non_exhaustive]
     Busy {
         /// The key.
         key: String,
@@ -32,6 +33,7 @@ pub enum LockError {
     /// The lease ended while the body ran: the body was stopped at its next await. Usual causes: the server was
     /// unreachable for a whole ttl, the key was deleted, or the body blocked its thread.
     #[error("lock on {} was lost: {reason}", Quoted(key))]
+    #[non_exhaustive]
     Lost {
         /// The key.
         key: String,
@@ -41,6 +43,7 @@ pub enum LockError {
 
     /// The store did not answer, refused, or answered nonsense. Whether the key was free is not known.
     #[error("lock store failed{}: {source}", ForKey(key))]
+    #[non_exhaustive]
     Store {
         /// The key; empty where the error came before any key, from [`LockManager::connect`](crate::LockManager::connect).
         key: String,
@@ -49,11 +52,12 @@ pub enum LockError {
     },
 
     /// The call chain that asks for the key holds it already, so that waiting would never end. Usual cause: a
-    /// locked function that calls another one with the same key. Split the inner one: a locked front, an unlocked core.
+    /// locked function that calls another one with the same key. Split the inner one: a locked front, an unlocked shared.
     #[error(
         "lock on {} is already held by this call chain: it would wait for itself; call the part without the lock instead",
         Quoted(key)
     )]
+    #[non_exhaustive]
     Reentrant {
         /// The key.
         key: String,
@@ -61,6 +65,7 @@ pub enum LockError {
 
     /// The key cannot be used. Usual cause: an argument that rendered to nothing.
     #[error("invalid lock key {}: {reason}", Quoted(key))]
+    #[non_exhaustive]
     InvalidKey {
         /// The key, or its beginning where it is too long.
         key: String,
@@ -70,6 +75,7 @@ pub enum LockError {
 
     /// A duration is outside what can be kept. Refused before anything was sent.
     #[error("invalid {setting} {value:?} for the lock on {}: {reason}", Quoted(key))]
+    #[non_exhaustive]
     InvalidDuration {
         /// The key.
         key: String,
@@ -87,6 +93,7 @@ pub enum LockError {
         "no lock manager for the lock on {}: call distlock::set_default(manager) at start-up, wrap the call in distlock::with_manager(manager, ..), or name one with `locks = ..`",
         Quoted(key)
     )]
+    #[non_exhaustive]
     NoManager {
         /// The key.
         key: String,
@@ -94,6 +101,7 @@ pub enum LockError {
 
     /// The manager cannot work as it is set up. Usual cause: a URL that is not understood, or no tokio runtime around the call.
     #[error("lock configuration{}: {reason}", ForKey(key))]
+    #[non_exhaustive]
     Config {
         /// The key; empty where the error came before any key.
         key: String,

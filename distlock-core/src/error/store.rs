@@ -12,6 +12,8 @@ pub struct StoreError {
     detail: String,
     #[source]
     source: Option<Arc<dyn StdError + Send + Sync>>,
+    /// An earlier sending of the same command ended without an answer.
+    outcome_unknown_before: bool,
 }
 
 /// What a store error means for the caller.
@@ -46,7 +48,7 @@ pub enum StoreErrorKind {
 impl StoreError {
     /// An error of a kind, with a sentence for people that holds no secrets.
     pub fn new(kind: StoreErrorKind, detail: impl Into<String>) -> Self {
-        Self { kind, detail: detail.into(), source: None }
+        Self { kind, detail: detail.into(), source: None, outcome_unknown_before: false }
     }
 
     pub(crate) fn timed_out() -> Self {
@@ -85,12 +87,16 @@ impl StoreError {
         self.kind
     }
 
+    /// The same error for a command that was sent before, and whose outcome is unknown since then.
+    pub(crate) fn after_unknown_outcome(mut self) -> Self {
+        self.outcome_unknown_before = true;
+        self
+    }
+
     /// Whether the command may have run although it failed.
     pub(crate) fn outcome_unknown(&self) -> bool {
-        matches!(
-            self.kind,
-            StoreErrorKind::Disconnected | StoreErrorKind::TimedOut | StoreErrorKind::Nonsense
-        )
+        use StoreErrorKind::{Disconnected, Nonsense, TimedOut};
+        self.outcome_unknown_before || matches!(self.kind, Disconnected | TimedOut | Nonsense)
     }
 
     /// Whether the same command may succeed a moment later.

@@ -15,9 +15,9 @@ use tokio::sync::futures::Notified;
 use crate::{
     clock::Moment,
     error::{LockError, LostReason, StoreError, StoreErrorKind},
-    guard::call_chain::{Entered, Link},
-    keeper::{Errand, Keeper},
-    lease::{Held, Inside},
+    guard::call_chain::{Entered, Frame},
+    keeper::{Cleanup, Keeper},
+    lease::{BodyCount, Lease},
     options::{OnLost, Release},
     store::StoreFuture,
     token::FencingToken,
@@ -37,12 +37,12 @@ pub(crate) mod call_chain;
 /// is gone, the ttl is what ends the lease.
 #[must_use = "the lock is released as soon as the guard is dropped"]
 pub struct LockGuard {
-    held: Arc<Held>,
+    held: Arc<Lease>,
     keeper: Keeper,
 }
 
 impl LockGuard {
-    pub(crate) fn new(held: Arc<Held>, keeper: Keeper) -> Self {
+    pub(crate) fn new(held: Arc<Lease>, keeper: Keeper) -> Self {
         Self { held, keeper }
     }
 
@@ -66,7 +66,7 @@ impl LockGuard {
         self.held.status(Moment::now()).is_ok()
     }
 
-    /// Waits until the lease is lost, and says how; at once when it is lost already. It does not end while the lease is renewed.
+    /// Enqueue until the lease is lost, and says how; at once when it is lost already. It does not end while the lease is renewed.
     ///
     /// # Cancel safety
     /// It only listens: dropping it changes nothing.
@@ -93,12 +93,12 @@ impl LockGuard {
         let held = &self.held;
         let sent = Moment::now();
         held.check()?;
-        let renewed = self.keeper.core().renew_once(held).await;
+        let renewed = self.keeper.shared().renew_once(held).await;
         match renewed {
             Ok(true) => {
                 held.confirm(sent, Moment::now());
                 held.check()?;
-                self.keeper.keep(held, sent);
+                self.keeper.track(held, sent);
                 Ok(())
             }
             Ok(false) => {
@@ -119,13 +119,13 @@ impl LockGuard {
     /// # Cancel safety
     /// Dropping it drops the body; the lock stays with the guard.
     pub fn run<F: Future>(&self, body: F) -> impl Future<Output = Result<F::Output, LockError>> {
-        let turns = Turns {
+        let turns = PollChecks {
             ended: self.held.ended(),
-            link: Link::new(self.keeper.core(), &self.held),
+            link: Frame::new(self.keeper.shared(), &self.held),
             _inside: self.held.enter(),
             held: &self.held,
         };
-        Run { body, turns }
+        LockedBody { body, turns }
     }
 
     /// Releases the lock, and waits until the store has confirmed it; or leaves it to a task of this process that waits for it without being
@@ -138,10 +138,10 @@ impl LockGuard {
     /// # Cancel safety
     /// Dropped midway, the release goes on in the background.
     pub async fn release(self) -> Result<(), LockError> {
-        let core = Arc::clone(self.keeper.core());
+        let shared = Arc::clone(self.keeper.shared());
         let held = Arc::clone(&self.held);
-        self.keeper.forget(&held);
-        if self.bequeath() {
+        self.keeper.untrack(&held);
+        if self.hand_over_locally() {
             return Ok(());
         }
         let now = Moment::now();
@@ -150,14 +150,14 @@ impl LockGuard {
         let mut releasing = Releasing::new(&self, keep);
         let answer = match releasing.answer().await {
             Err(error) if error.kind() == StoreErrorKind::Disconnected => {
-                core.release_again(&held.key, &held.owner, keep).await
+                shared.release_again(&held.key, &held.owner, keep).await
             }
             answer => answer.map(Some),
         };
         // An acquire that may yet execute is left to `drop`, whose release is repeated.
-        held.released.store(answer.is_ok() && !held.unsettled, Ordering::Release);
+        held.released.store(answer.is_ok() && !held.in_doubt, Ordering::Release);
         if answer.is_ok() {
-            core.waiting.released(&held.key);
+            shared.waiting.released(&held.key);
         }
         match (answer, status) {
             (Ok(_), Err(reason)) => Err(held.lost_error(reason)),
@@ -178,32 +178,33 @@ impl LockGuard {
             return self.release_in_background().await;
         }
         let key = self.held.key.clone();
-        let core = Arc::clone(self.keeper.core());
+        let shared = Arc::clone(self.keeper.shared());
         match self.release().await {
             Ok(()) | Err(LockError::Lost { reason: LostReason::MaxHold, .. }) => {}
             // The keeper goes on trying, and counts it when it gives up.
             Err(error @ LockError::Store { .. }) => {
                 tracing::warn!(key = key.name(), %error, "release failed, trying again");
             }
-            Err(error) => core.count_failed_release(&key, &error),
+            Err(error) => shared.count_failed_release(&key, &error),
         }
     }
 }
 
 impl LockGuard {
     /// Leaves the lease to a task of this process that waits for it and takes it as it is.
-    fn bequeath(&self) -> bool {
-        let (held, core) = (&self.held, self.keeper.core());
-        let bequest = || core.open().ok().and_then(|()| held.bequest(Moment::now()));
-        let left = core.waiting.bequeath(&held.key, held.ttl, bequest);
+    fn hand_over_locally(&self) -> bool {
+        let (held, shared) = (&self.held, self.keeper.shared());
+        let local_hand_over =
+            || shared.ensure_running().ok().and_then(|()| held.local_hand_over(Moment::now()));
+        let left = shared.waiting.hand_over_locally(&held.key, held.ttl, local_hand_over);
         held.released.fetch_or(left, Ordering::AcqRel);
         left
     }
 
     /// Sends the release, and leaves its answer to the keeper.
     async fn release_in_background(self) {
-        self.keeper.forget(&self.held);
-        if self.bequeath() {
+        self.keeper.untrack(&self.held);
+        if self.hand_over_locally() {
             return;
         }
         let mut releasing = Releasing::new(&self, self.held.to_keep(Moment::now()));
@@ -222,8 +223,8 @@ struct Releasing<'a> {
 
 impl<'a> Releasing<'a> {
     fn new(guard: &'a LockGuard, keep: Option<Duration>) -> Self {
-        let Held { key, owner, .. } = &*guard.held;
-        Self { guard, pending: Some(guard.keeper.core().send_release(key, owner, keep)) }
+        let Lease { key, owner, .. } = &*guard.held;
+        Self { guard, pending: Some(guard.keeper.shared().send_release(key, owner, keep)) }
     }
 
     async fn answer(&mut self) -> Result<bool, StoreError> {
@@ -245,7 +246,7 @@ impl Drop for Releasing<'_> {
         if let Some(pending) = self.pending.take() {
             let LockGuard { held, keeper } = self.guard;
             held.released.store(true, Ordering::Release);
-            keeper.run(Errand::Releasing { pending, lease: held.leftover(Moment::now()) });
+            keeper.clean_up(Cleanup::Releasing { pending, lease: held.pending_release(Moment::now()) });
         }
     }
 }
@@ -254,13 +255,13 @@ impl Drop for LockGuard {
     fn drop(&mut self) {
         let held = &self.held;
         let ended = held.released.load(Ordering::Acquire) || {
-            self.keeper.forget(held);
-            self.bequeath()
+            self.keeper.untrack(held);
+            self.hand_over_locally()
         };
         // For a body's call chain that still has it.
         held.lose(LostReason::Expired);
         if !ended {
-            self.keeper.run(Errand::Release(held.leftover(Moment::now())));
+            self.keeper.clean_up(Cleanup::Release(held.pending_release(Moment::now())));
         }
     }
 }
@@ -278,16 +279,16 @@ impl fmt::Debug for LockGuard {
 pin_project! {
     /// A body that is polled only while its lease is valid. What is generic over the body is compiled for every locked function: all else
     /// is in its turns.
-    struct Run<'a, F> {
+    struct LockedBody<'a, F> {
         #[pin]
         body: F,
         // After the body, so that it is dropped after it.
         #[pin]
-        turns: Turns<'a>,
+        turns: PollChecks<'a>,
     }
 }
 
-impl<F: Future> Future for Run<'_, F> {
+impl<F: Future> Future for LockedBody<'_, F> {
     type Output = Result<F::Output, LockError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -302,16 +303,16 @@ impl<F: Future> Future for Run<'_, F> {
 
 pin_project! {
     /// The polls of a body.
-    struct Turns<'a> {
+    struct PollChecks<'a> {
         #[pin]
         ended: Notified<'a>,
-        link: Arc<Link>,
-        _inside: Inside<'a>,
-        held: &'a Held,
+        link: Arc<Frame>,
+        _inside: BodyCount<'a>,
+        held: &'a Lease,
     }
 }
 
-impl Turns<'_> {
+impl PollChecks<'_> {
     /// Before a poll, which the chain is told of until the value is dropped.
     fn begin(&self) -> Result<Entered, LockError> {
         // The deadline is read before each poll: a process that was stopped past it must not go on.

@@ -22,10 +22,10 @@ use crate::{
     clock::Moment,
     error::{LostReason, StoreError},
     key::Key,
-    lease::{Alarm, Held},
-    manager::Core,
+    lease::{Alarm, Lease},
+    manager::Shared,
     runtime::PerRuntime,
-    shared::commands::Leftover,
+    shared::commands::PendingRelease,
     store::{Acquired, StoreFuture},
 };
 
@@ -36,8 +36,8 @@ pub(crate) struct Keeper(Arc<LastHandle>);
 /// A manager's keepers.
 pub(crate) type Keepers = PerRuntime<Keeper>;
 
-struct Lists {
-    core: Arc<Core>,
+struct KeeperState {
+    shared: Arc<Shared>,
     /// The keepers of the other runtimes.
     others: Weak<Keepers>,
     runtime: Id,
@@ -49,9 +49,9 @@ struct Lists {
 
 #[derive(Default)]
 struct State {
-    alarms: BTreeMap<Alarm, Arc<Held>>,
+    alarms: BTreeMap<Alarm, Arc<Lease>>,
     next_alarm: u64,
-    errands: Vec<Errand>,
+    cleanups: Vec<Cleanup>,
     /// When the task wakes by itself; `None` for not at all.
     wakes_at: Option<Instant>,
     /// Nothing is under way.
@@ -63,24 +63,24 @@ struct State {
 }
 
 /// Something that must be seen to its end without its caller.
-pub(crate) enum Errand {
+pub(crate) enum Cleanup {
     /// An acquire whose caller has gone; if it is granted it is to be released.
     Acquire {
         pending: StoreFuture<Acquired>,
-        lease: Leftover,
+        lease: PendingRelease,
         /// Its owner stands in the store's line, or will when it is not granted.
         in_line: bool,
     },
     /// A lease to be released.
-    Release(Leftover),
+    Release(PendingRelease),
     /// A release that has been sent.
-    Releasing { pending: StoreFuture<bool>, lease: Leftover },
+    Releasing { pending: StoreFuture<bool>, lease: PendingRelease },
 }
 
 /// What the task is waiting for.
 enum Done {
-    Renewed { held: Arc<Held>, sent: Moment, answer: Result<bool, StoreError> },
-    Errand,
+    Renewed { held: Arc<Lease>, sent: Moment, answer: Result<bool, StoreError> },
+    Cleanup,
 }
 
 /// Renewals under way at a time: enough to fill a connection's pipeline, few enough that each is answered within its time however many
@@ -89,10 +89,10 @@ const RENEWALS_AT_ONCE: usize = 512;
 
 /// What the task has on its hands.
 #[derive(Default)]
-struct Desk {
+struct InFlight {
     work: FuturesUnordered<Pin<Box<dyn Future<Output = Done> + Send>>>,
     /// Leases to be renewed as soon as there is room.
-    due: VecDeque<Arc<Held>>,
+    due: VecDeque<Arc<Lease>>,
     renewing: usize,
 }
 
@@ -101,13 +101,14 @@ impl Keeper {
     ///
     /// # Errors
     /// When there is no current runtime.
-    pub(crate) fn of_this_runtime(core: &Arc<Core>, keepers: &Arc<Keepers>) -> Result<Self, StoreError> {
-        keepers.get_or_make(|| Ok(Self::start(Arc::clone(core), Arc::downgrade(keepers), &Handle::current())))
+    pub(crate) fn of_this_runtime(shared: &Arc<Shared>, keepers: &Arc<Keepers>) -> Result<Self, StoreError> {
+        keepers
+            .get_or_make(|| Ok(Self::start(Arc::clone(shared), Arc::downgrade(keepers), &Handle::current())))
     }
 
-    fn start(core: Arc<Core>, others: Weak<Keepers>, runtime: &Handle) -> Self {
-        let lists = Arc::new(Lists {
-            core,
+    fn start(shared: Arc<Shared>, others: Weak<Keepers>, runtime: &Handle) -> Self {
+        let lists = Arc::new(KeeperState {
+            shared,
             others,
             runtime: runtime.id(),
             state: Mutex::default(),
@@ -120,16 +121,16 @@ impl Keeper {
         Self(Arc::new(LastHandle(lists)))
     }
 
-    fn lists(&self) -> &Lists {
+    fn lists(&self) -> &KeeperState {
         &self.0.0
     }
 
-    pub(crate) fn core(&self) -> &Arc<Core> {
-        &self.lists().core
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.lists().shared
     }
 
-    /// Takes care of a lease until [`forget`](Self::forget).
-    pub(crate) fn keep(&self, held: &Arc<Held>, sent: Moment) {
+    /// Takes care of a lease until [`forget`](Self::untrack).
+    pub(crate) fn track(&self, held: &Arc<Lease>, sent: Moment) {
         let at = held.next_alarm(sent);
         let mut state = self.lists().state();
         if state.gone {
@@ -144,36 +145,36 @@ impl Keeper {
     }
 
     /// Stops taking care of a lease: it was released, or is about to be.
-    pub(crate) fn forget(&self, held: &Held) {
+    pub(crate) fn untrack(&self, held: &Lease) {
         self.lists().state().remove_alarm(held);
     }
 
     /// Has something done in the background. A release goes to the current runtime's keeper when that is another one, because this one's
     /// runtime may stand still and the current one has begun to send it, if anybody has; an acquire under way stays with the runtime that it began on. Without a keeper that is not gone it is
     /// left to the ttl and counted.
-    pub(crate) fn run(&self, errand: Errand) {
+    pub(crate) fn clean_up(&self, cleanup: Cleanup) {
         let here = || {
             let keepers = self.lists().others.upgrade().filter(|_| !self.lists().is_of_this_runtime())?;
-            Self::of_this_runtime(self.core(), &keepers).ok()
+            Self::of_this_runtime(self.shared(), &keepers).ok()
         };
-        let give = |keeper: Option<Self>, errand| match keeper {
-            Some(keeper) => keeper.lists().accept(errand),
-            None => Err(errand),
+        let give = |keeper: Option<Self>, cleanup| match keeper {
+            Some(keeper) => keeper.lists().accept(cleanup),
+            None => Err(cleanup),
         };
-        let left = if matches!(errand, Errand::Acquire { .. }) {
-            self.lists().accept(errand).or_else(|errand| give(here(), errand))
+        let left = if matches!(cleanup, Cleanup::Acquire { .. }) {
+            self.lists().accept(cleanup).or_else(|cleanup| give(here(), cleanup))
         } else {
-            give(here(), errand).or_else(|errand| self.lists().accept(errand))
+            give(here(), cleanup).or_else(|cleanup| self.lists().accept(cleanup))
         };
-        if let Err(errand) = left {
-            self.core().count_failed_release(&errand.lease().key, &"the runtime was shut down");
+        if let Err(cleanup) = left {
+            self.shared().count_failed_release(&cleanup.lease().key, &"the runtime was shut down");
         }
     }
 }
 
 impl Keeper {
     /// Gives up every lease, and hands them over to be released.
-    pub(crate) fn give_up_all(&self) -> Vec<Arc<Held>> {
+    pub(crate) fn give_up_all(&self) -> Vec<Arc<Lease>> {
         let alarms = std::mem::take(&mut self.lists().state().alarms);
         let leases: Vec<_> = alarms.into_values().collect();
         for held in &leases {
@@ -183,13 +184,13 @@ impl Keeper {
         leases
     }
 
-    /// Waits until all errands are done.
+    /// Enqueue until all cleanups are done.
     pub(crate) async fn idle(&self) {
         loop {
             let idle = self.lists().idle.notified();
             {
                 let state = self.lists().state();
-                if state.gone || (state.idle && state.errands.is_empty()) {
+                if state.gone || (state.idle && state.cleanups.is_empty()) {
                     return;
                 }
             }
@@ -198,15 +199,15 @@ impl Keeper {
     }
 }
 
-impl Errand {
-    fn lease(&self) -> &Leftover {
+impl Cleanup {
+    fn lease(&self) -> &PendingRelease {
         let (Self::Release(lease) | Self::Releasing { lease, .. } | Self::Acquire { lease, .. }) = self;
         lease
     }
 }
 
 impl State {
-    fn set_alarm(&mut self, held: &Arc<Held>, at: Instant) {
+    fn set_alarm(&mut self, held: &Arc<Lease>, at: Instant) {
         let alarm = (at, self.next_alarm);
         self.next_alarm += 1;
         if let Some(before) = held.set_alarm(Some(alarm)) {
@@ -216,55 +217,55 @@ impl State {
     }
 
     /// False when it was forgotten before.
-    fn remove_alarm(&mut self, held: &Held) -> bool {
+    fn remove_alarm(&mut self, held: &Lease) -> bool {
         held.set_alarm(None).is_some_and(|alarm| self.alarms.remove(&alarm).is_some())
     }
 }
 
-impl Lists {
+impl KeeperState {
     fn is_of_this_runtime(&self) -> bool {
         Handle::try_current().is_ok_and(|current| current.id() == self.runtime)
     }
 
-    /// Takes an errand, or gives it back when nobody is left to do it.
-    fn accept(&self, errand: Errand) -> Result<(), Errand> {
+    /// Takes an cleanup, or gives it back when nobody is left to do it.
+    fn accept(&self, cleanup: Cleanup) -> Result<(), Cleanup> {
         let mut state = self.state();
         if state.gone {
-            return Err(errand);
+            return Err(cleanup);
         }
-        state.errands.push(errand);
+        state.cleanups.push(cleanup);
         drop(state);
         self.wake.notify_one();
         Ok(())
     }
 
     async fn run(self: &Arc<Self>) {
-        let mut desk = Desk::default();
+        let mut in_flight = InFlight::default();
         loop {
             let wakes_at = {
-                self.ring(&mut desk);
-                self.start_renewals(&mut desk);
+                self.take_due(&mut in_flight);
+                self.start_renewals(&mut in_flight);
                 let mut state = self.state();
-                for errand in std::mem::take(&mut state.errands) {
-                    desk.work.push(Box::pin(self.errand(errand)));
+                for cleanup in std::mem::take(&mut state.cleanups) {
+                    in_flight.work.push(Box::pin(self.cleanup(cleanup)));
                 }
-                if desk.work.is_empty() {
+                if in_flight.work.is_empty() {
                     self.idle.notify_waiters();
                     if state.closing && state.alarms.is_empty() {
                         return;
                     }
                 }
-                state.idle = desk.work.is_empty();
+                state.idle = in_flight.work.is_empty();
                 state.wakes_at = state.alarms.first_key_value().map(|((at, _), _)| *at);
                 state.wakes_at
             };
             tokio::select! {
                 // Whatever wakes the task, all lists are looked through: none can starve, and a schedule can be repeated.
                 biased;
-                Some(done) = desk.work.next() => {
+                Some(done) = in_flight.work.next() => {
                     if let Done::Renewed { held, sent, answer } = done {
-                        desk.renewing -= 1;
-                        self.settle(&held, sent, answer);
+                        in_flight.renewing -= 1;
+                        self.apply_renewal(&held, sent, answer);
                     }
                 }
                 () = self.wake.notified() => {}
@@ -274,7 +275,7 @@ impl Lists {
     }
 
     /// Puts each lease whose alarm has rung in line for renewal, or gives it up when its time is over.
-    fn ring(&self, desk: &mut Desk) {
+    fn take_due(&self, in_flight: &mut InFlight) {
         let now = Moment::now();
         let mut over = Vec::new();
         let mut state = self.state();
@@ -287,7 +288,7 @@ impl Lists {
                 // Until the renewal answers, only the lease's last moment is left to watch for.
                 state.set_alarm(&held, held.deadline());
                 if held.is_due() {
-                    desk.due.push_back(held);
+                    in_flight.due.push_back(held);
                 }
             }
         }
@@ -297,26 +298,26 @@ impl Lists {
         }
     }
 
-    fn start_renewals(&self, desk: &mut Desk) {
-        while desk.renewing < RENEWALS_AT_ONCE {
-            let Some(held) = desk.due.pop_front() else { return };
+    fn start_renewals(&self, in_flight: &mut InFlight) {
+        while in_flight.renewing < RENEWALS_AT_ONCE {
+            let Some(held) = in_flight.due.pop_front() else { return };
             // It may have been released or lost while it stood in line.
             if !held.has_alarm() {
                 continue;
             }
-            desk.renewing += 1;
+            in_flight.renewing += 1;
             let sent = Moment::now();
-            let core = Arc::clone(&self.core);
-            desk.work.push(Box::pin(async move {
+            let shared = Arc::clone(&self.shared);
+            in_flight.work.push(Box::pin(async move {
                 // A hung answer must leave time for another try.
-                let renewal = timeout(held.renewal_interval(), core.renew_once(&held));
+                let renewal = timeout(held.renewal_interval(), shared.renew_once(&held));
                 let answer = renewal.await.unwrap_or_else(|_| Err(StoreError::timed_out()));
                 Done::Renewed { held, sent, answer }
             }));
         }
     }
 
-    fn settle(&self, held: &Arc<Held>, sent: Moment, answer: Result<bool, StoreError>) {
+    fn apply_renewal(&self, held: &Arc<Lease>, sent: Moment, answer: Result<bool, StoreError>) {
         let at = match answer {
             Ok(true) => {
                 held.confirm(sent, Moment::now());
@@ -340,15 +341,16 @@ impl Lists {
         }
     }
 
-    fn errand(&self, errand: Errand) -> impl Future<Output = Done> + Send + use<> {
-        // Counts the errand if the runtime ends before it does.
-        let unfinished = Unfinished { core: Arc::clone(&self.core), key: Some(errand.lease().key.clone()) };
+    fn cleanup(&self, cleanup: Cleanup) -> impl Future<Output = Done> + Send + use<> {
+        // Counts the cleanup if the runtime ends before it does.
+        let unfinished =
+            Unfinished { shared: Arc::clone(&self.shared), key: Some(cleanup.lease().key.clone()) };
         async move {
-            if let Some(lease) = outcome(&unfinished.core, errand).await {
-                unfinished.core.end(&lease).await;
+            if let Some(lease) = outcome(&unfinished.shared, cleanup).await {
+                unfinished.shared.end(&lease).await;
             }
             unfinished.finish();
-            Done::Errand
+            Done::Cleanup
         }
     }
 
@@ -357,41 +359,41 @@ impl Lists {
     }
 }
 
-/// What is left to release when an errand's command, if one is under way, has come to its end.
-async fn outcome(core: &Core, errand: Errand) -> Option<Leftover> {
-    let (pending, mut lease, in_line) = match errand {
-        Errand::Release(lease) => return Some(lease),
-        Errand::Releasing { pending, lease } => {
+/// What is left to release when an cleanup's command, if one is under way, has come to its end.
+async fn outcome(shared: &Shared, cleanup: Cleanup) -> Option<PendingRelease> {
+    let (pending, mut lease, in_line) = match cleanup {
+        Cleanup::Release(lease) => return Some(lease),
+        Cleanup::Releasing { pending, lease } => {
             let answer = pending.await;
             if answer.is_ok() {
-                core.waiting.released(&lease.key);
+                shared.waiting.released(&lease.key);
             }
             return match answer {
-                Ok(true) if !lease.unsettled => None,
-                Ok(false) if !lease.unsettled => {
-                    core.count_failed_release(&lease.key, &LostReason::NotOwner);
+                Ok(true) if !lease.in_doubt => None,
+                Ok(false) if !lease.in_doubt => {
+                    shared.count_failed_release(&lease.key, &LostReason::NotOwner);
                     None
                 }
                 _ => Some(lease),
             };
         }
-        Errand::Acquire { pending, lease, in_line } => (pending, lease, in_line),
+        Cleanup::Acquire { pending, lease, in_line } => (pending, lease, in_line),
     };
     let nothing_of_ours = match pending.await {
         Ok(Acquired::Granted { .. }) => return Some(lease),
-        Ok(Acquired::Held { .. }) if in_line => return Some(lease),
-        Ok(Acquired::Held { .. }) => true,
+        Ok(Acquired::Busy { .. }) if in_line => return Some(lease),
+        Ok(Acquired::Busy { .. }) => true,
         Err(error) => !error.outcome_unknown(),
     };
-    if nothing_of_ours && !lease.unsettled {
+    if nothing_of_ours && !lease.in_doubt {
         return None;
     }
-    lease.unsettled = true;
+    lease.in_doubt = true;
     Some(lease)
 }
 
 struct Unfinished {
-    core: Arc<Core>,
+    shared: Arc<Shared>,
     key: Option<Key>,
 }
 
@@ -404,12 +406,12 @@ impl Unfinished {
 impl Drop for Unfinished {
     fn drop(&mut self) {
         if let Some(key) = &self.key {
-            self.core.count_failed_release(key, &"the runtime was shut down");
+            self.shared.count_failed_release(key, &"the runtime was shut down");
         }
     }
 }
 
-fn lose(held: &Held, reason: LostReason) {
+fn lose(held: &Lease, reason: LostReason) {
     held.lose(reason);
     tracing::warn!(key = held.key.name(), %reason, "lock lost");
 }
@@ -427,26 +429,26 @@ async fn alarm(at: Option<Instant>) {
 }
 
 /// Ends with the task: a runtime that is shut down drops its tasks where they stand.
-struct Running(Arc<Lists>);
+struct Running(Arc<KeeperState>);
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let (alarms, errands) = {
+        let (alarms, cleanups) = {
             let mut state = self.0.state();
             state.gone = true;
             self.0.idle.notify_waiters();
-            (std::mem::take(&mut state.alarms), std::mem::take(&mut state.errands))
+            (std::mem::take(&mut state.alarms), std::mem::take(&mut state.cleanups))
         };
         for held in alarms.into_values() {
             held.lose(LostReason::Shutdown);
         }
-        for errand in errands {
-            self.0.core.count_failed_release(&errand.lease().key, &"the runtime was shut down");
+        for cleanup in cleanups {
+            self.0.shared.count_failed_release(&cleanup.lease().key, &"the runtime was shut down");
         }
     }
 }
 
-struct LastHandle(Arc<Lists>);
+struct LastHandle(Arc<KeeperState>);
 
 impl Drop for LastHandle {
     fn drop(&mut self) {

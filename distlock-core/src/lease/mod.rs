@@ -19,25 +19,25 @@ use crate::{
     key::Key,
     limits::RENEWALS_PER_TTL,
     options::{OnLost, Options, Release},
-    shared::commands::Leftover,
+    shared::commands::PendingRelease,
     store::HandOver,
     token::{FencingToken, OwnerToken},
-    wait_queue::Bequest,
+    wait_queue::LocalHandOver,
 };
 
 mod validity;
 
 use validity::validity;
 
-pub(crate) struct Held {
+pub(crate) struct Lease {
     pub(crate) key: Key,
     pub(crate) owner: OwnerToken,
     pub(crate) fence: Option<FencingToken>,
     pub(crate) ttl: Duration,
     pub(crate) on_lost: OnLost,
     pub(crate) release: Release,
-    /// An acquire with this owner token may yet reach the server: see [`Bid`](crate::acquire::attempt::Bid).
-    pub(crate) unsettled: bool,
+    /// An acquire with this owner token may yet reach the server: see [`AcquireOp`](crate::acquire::attempt::AcquireOp).
+    pub(crate) in_doubt: bool,
     /// Whether the keeper renews it.
     pub(crate) renewed: bool,
     granted: Moment,
@@ -56,9 +56,9 @@ pub(crate) struct Held {
 }
 
 /// A body under a lease.
-pub(crate) struct Inside<'a>(&'a Held);
+pub(crate) struct BodyCount<'a>(&'a Lease);
 
-impl Drop for Inside<'_> {
+impl Drop for BodyCount<'_> {
     fn drop(&mut self) {
         if self.0.bodies.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.0.left.notify_waiters();
@@ -81,7 +81,7 @@ struct State {
 /// A place in the keeper's schedule; the number tells leases of one instant apart.
 pub(crate) type Alarm = (Instant, u64);
 
-impl Held {
+impl Lease {
     /// A lease that was granted at some time after `sent`, for so long, as was heard at `granted`.
     pub(crate) fn new(
         key: Key,
@@ -89,7 +89,7 @@ impl Held {
         fence: Option<FencingToken>,
         options: &Options,
         (sent, lasts): (Moment, Duration),
-        unsettled: bool,
+        in_doubt: bool,
         granted: Moment,
     ) -> Self {
         Self {
@@ -99,7 +99,7 @@ impl Held {
             ttl: options.ttl,
             on_lost: options.on_lost,
             release: options.release,
-            unsettled,
+            in_doubt,
             renewed: options.renew,
             granted,
             max_hold: options.max_hold,
@@ -206,34 +206,34 @@ impl Held {
     }
 
     /// What is to be released, and until when that is worth trying.
-    pub(crate) fn leftover(&self, now: Moment) -> Leftover {
-        Leftover {
+    pub(crate) fn pending_release(&self, now: Moment) -> PendingRelease {
+        PendingRelease {
             key: self.key.clone(),
             owner: self.owner,
             until: now.at + self.ttl,
-            unsettled: self.unsettled,
+            in_doubt: self.in_doubt,
             keep: self.to_keep(now),
         }
     }
 
     /// The lease for another task of this process to take over as it is; `None` when it is too short for that, or was not for him.
-    pub(crate) fn bequest(&self, now: Moment) -> Option<Bequest> {
+    pub(crate) fn local_hand_over(&self, now: Moment) -> Option<LocalHandOver> {
         let left = self.status(now).ok()?;
-        if self.unsettled || self.to_keep(now).is_some() {
+        if self.in_doubt || self.to_keep(now).is_some() {
             return None;
         }
         let State { sent, lasts, .. } = *self.state();
         let lease = HandOver { fence: None, since: sent, lasts };
-        (left > lasts / 2).then_some(Bequest { owner: self.owner, lease })
+        (left > lasts / 2).then_some(LocalHandOver { owner: self.owner, lease })
     }
 
     /// Marks a body as running under this lease until the value is dropped.
-    pub(crate) fn enter(&self) -> Inside<'_> {
+    pub(crate) fn enter(&self) -> BodyCount<'_> {
         self.bodies.fetch_add(1, Ordering::AcqRel);
-        Inside(self)
+        BodyCount(self)
     }
 
-    /// Waits until no body runs under this lease.
+    /// Enqueue until no body runs under this lease.
     pub(crate) async fn empty(&self) {
         loop {
             let left = self.left.notified();

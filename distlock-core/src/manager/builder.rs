@@ -16,7 +16,7 @@ use crate::{
 /// Sets a [`LockManager`] up: a URL or a store, and what differs from the defaults.
 #[must_use = "a builder makes a manager by `build` or `connect`"]
 pub struct LockManagerBuilder {
-    place: Option<Place>,
+    store: Option<StoreChoice>,
     namespace: String,
     ttl: Duration,
     response_timeout: Duration,
@@ -24,7 +24,7 @@ pub struct LockManagerBuilder {
     restart_delay: Option<Duration>,
 }
 
-enum Place {
+enum StoreChoice {
     Url(String),
     Store(Box<dyn Store>),
 }
@@ -32,7 +32,7 @@ enum Place {
 impl LockManagerBuilder {
     pub(crate) fn new() -> Self {
         Self {
-            place: None,
+            store: None,
             namespace: DEFAULT_NAMESPACE.to_owned(),
             ttl: DEFAULT_TTL,
             response_timeout: DEFAULT_RESPONSE_TIMEOUT,
@@ -43,13 +43,13 @@ impl LockManagerBuilder {
 
     /// Where the leases live, by one of the URLs that [`LockManager::connect`] lists.
     pub fn url(mut self, url: impl Into<String>) -> Self {
-        self.place = Some(Place::Url(url.into()));
+        self.store = Some(StoreChoice::Url(url.into()));
         self
     }
 
     /// Where the leases live, by a store of your own, or a [`MemoryStore`] that several managers share.
     pub fn store(mut self, store: impl Store) -> Self {
-        self.place = Some(Place::Store(Box::new(store)));
+        self.store = Some(StoreChoice::Store(Box::new(store)));
         self
     }
 
@@ -111,9 +111,9 @@ impl LockManagerBuilder {
 
     fn assemble(self) -> Result<(LockManager, Option<Probe>), LockError> {
         check_ttl(self.ttl).map_err(|reason| config(format!("ttl {:?}: {reason}", self.ttl)))?;
-        let (store, probe) = match self.place {
-            Some(Place::Store(store)) => (store, None),
-            Some(Place::Url(url)) => {
+        let (store, probe) = match self.store {
+            Some(StoreChoice::Store(store)) => (store, None),
+            Some(StoreChoice::Url(url)) => {
                 let restart_delay = self.restart_delay.unwrap_or(self.ttl);
                 let timeouts = Timeouts { response: self.response_timeout, connect: self.connect_timeout };
                 open(&url, timeouts, restart_delay)?

@@ -17,11 +17,11 @@ use crate::{
     error::{LockError, StoreError},
     keeper::{Keeper, Keepers},
     key::Key,
-    lease::Held,
+    lease::Lease,
     options::Options,
     request::LockRequest,
     store::{MemoryStore, QuorumStore, Store},
-    wait_queue::Waiting,
+    wait_queue::WaitQueues,
 };
 
 mod builder;
@@ -52,7 +52,7 @@ pub struct LockManager {
 }
 
 struct Inner {
-    core: Arc<Core>,
+    shared: Arc<Shared>,
     keepers: Arc<Keepers>,
     namespace: String,
     ttl: Duration,
@@ -62,9 +62,9 @@ struct Inner {
 const RELEASES_AT_ONCE: usize = 512;
 
 /// What a manager, its keepers and its guards share.
-pub(crate) struct Core {
+pub(crate) struct Shared {
     pub(crate) store: Box<dyn Store>,
-    pub(crate) waiting: Waiting,
+    pub(crate) waiting: WaitQueues,
     pub(crate) failed_releases: AtomicU64,
     pub(crate) shut_down: AtomicBool,
     /// Releases that are tried again at a time, while the store fails.
@@ -122,19 +122,19 @@ impl LockManager {
     where
         C: redis::aio::ConnectionLike + Clone + Send + Sync + 'static,
     {
-        let store = crate::store::redis::RedisStore::new(crate::store::redis::Given(connection));
+        let store = crate::store::redis::RedisStore::new(crate::store::redis::CallerConnection(connection));
         Self::assemble(Box::new(store), crate::DEFAULT_NAMESPACE.to_owned(), crate::DEFAULT_TTL)
     }
 
     pub(crate) fn assemble(store: Box<dyn Store>, namespace: String, ttl: Duration) -> Self {
-        let core = Core {
+        let shared = Shared {
             store,
-            waiting: Waiting::default(),
+            waiting: WaitQueues::default(),
             failed_releases: AtomicU64::new(0),
             shut_down: AtomicBool::new(false),
             retries: Semaphore::new(RETRIES_AT_ONCE),
         };
-        Self { inner: Arc::new(Inner { core: Arc::new(core), keepers: Arc::default(), namespace, ttl }) }
+        Self { inner: Arc::new(Inner { shared: Arc::new(shared), keepers: Arc::default(), namespace, ttl }) }
     }
 
     /// Begins a lock on `key`: 1 to 4,096 bytes, checked when the lock is asked for. On the store it is put into the manager's namespace.
@@ -144,7 +144,7 @@ impl LockManager {
 
     /// How many leases this manager could not release, so that their ttl has ended or will end them. Each was logged.
     pub fn failed_releases(&self) -> u64 {
-        self.core().failed_releases.load(Ordering::Relaxed)
+        self.shared().failed_releases.load(Ordering::Relaxed)
     }
 
     /// Releases everything that this manager and its clones hold, and refuses everything from now on.
@@ -157,13 +157,13 @@ impl LockManager {
     /// # Cancel safety
     /// Dropped midway, later calls are refused all the same, and what was not released yet ends when its guard is dropped, or with its ttl.
     pub async fn shutdown(&self) {
-        let core = self.core();
-        core.shut_down.store(true, Ordering::Release);
+        let shared = self.shared();
+        shared.shut_down.store(true, Ordering::Release);
         let keepers = self.inner.keepers.all();
         let leases: Vec<_> = keepers.iter().flat_map(Keeper::give_up_all).collect();
-        let release = |held: Arc<Held>| async move {
+        let release = |held: Arc<Lease>| async move {
             if timeout_at(held.deadline(), held.empty()).await.is_ok() {
-                core.end(&held.leftover(Moment::now())).await;
+                shared.end(&held.pending_release(Moment::now())).await;
                 held.released.store(true, Ordering::Release);
             }
         };
@@ -177,19 +177,19 @@ impl LockManager {
         Key::new(&self.inner.namespace, name)
     }
 
-    pub(crate) fn core(&self) -> &Arc<Core> {
-        &self.inner.core
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.inner.shared
     }
 
     pub(crate) fn keeper(&self) -> Result<Keeper, StoreError> {
-        Keeper::of_this_runtime(&self.inner.core, &self.inner.keepers)
+        Keeper::of_this_runtime(&self.inner.shared, &self.inner.keepers)
     }
 }
 
-impl Core {
+impl Shared {
     /// # Errors
     /// When the manager was shut down.
-    pub(crate) fn open(&self) -> Result<(), StoreError> {
+    pub(crate) fn ensure_running(&self) -> Result<(), StoreError> {
         if self.shut_down.load(Ordering::Acquire) { Err(StoreError::shut_down()) } else { Ok(()) }
     }
 }

@@ -7,28 +7,28 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use crate::{
     error::{StoreError, StoreErrorKind},
     key::Key,
-    lease::Held,
-    manager::Core,
+    lease::Lease,
+    manager::Shared,
     store::StoreFuture,
     token::OwnerToken,
 };
 
 /// What is known of a key that may carry our owner token.
 #[derive(Clone)]
-pub(crate) struct Leftover {
+pub(crate) struct PendingRelease {
     pub(crate) key: Key,
     pub(crate) owner: OwnerToken,
     /// After this the ttl has done it.
     pub(crate) until: Instant,
     /// An acquire may yet execute, so that "not the owner" today says nothing about tomorrow.
-    pub(crate) unsettled: bool,
+    pub(crate) in_doubt: bool,
     /// How long the key is to be kept for `at_least`.
     pub(crate) keep: Option<Duration>,
 }
 
-impl Core {
+impl Shared {
     /// Releases a lease, again and again until the store has confirmed it or the ttl is over.
-    pub(crate) async fn end(&self, lease: &Leftover) {
+    pub(crate) async fn end(&self, lease: &PendingRelease) {
         let mut delay = Duration::from_millis(10);
         // After a failure: few try at a time, however many wait to be released.
         let mut permit = None;
@@ -40,7 +40,7 @@ impl Core {
                 permit = None;
             }
             let error = match answer {
-                Ok(released) if released == Some(true) || !lease.unsettled => return,
+                Ok(released) if released == Some(true) || !lease.in_doubt => return,
                 Ok(_) => None,
                 Err(error) => Some(error),
             };
@@ -103,13 +103,13 @@ impl Core {
             return self.store.renew(key, owner, rest);
         }
         match self.waiting.next(key) {
-            Some(next) => self.store.release_to(key, owner, next),
+            Some(next) => self.store.release_and_hand_over(key, owner, next),
             None => self.store.release(key, owner),
         }
     }
 
     /// One renewal for the whole ttl, sent again when the connection broke under it.
-    pub(crate) async fn renew_once(&self, held: &Held) -> Result<bool, StoreError> {
+    pub(crate) async fn renew_once(&self, held: &Lease) -> Result<bool, StoreError> {
         let send = || self.store.renew(&held.key, &held.owner, held.ttl);
         match send().await {
             Err(error) if error.kind() == StoreErrorKind::Disconnected => send().await,

@@ -75,7 +75,7 @@ impl MemoryStore {
             return if lease.owner == owner {
                 Acquired::Granted { fence: lease.fence }
             } else {
-                Acquired::Held { remaining: Some(lease.ends - now) }
+                Acquired::Busy { remaining: Some(lease.ends - now) }
             };
         }
         state.sweep(now);
@@ -200,7 +200,7 @@ impl Store for MemoryStore {
         })
     }
 
-    fn watch(&self, key: &Key) -> HintFuture {
+    fn wait_for_change(&self, key: &Key) -> HintFuture {
         let freed = self.state().leases.get(key).map(|lease| Arc::clone(&lease.freed).notified_owned());
         Box::pin(async move {
             match freed {

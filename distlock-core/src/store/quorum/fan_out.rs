@@ -13,22 +13,22 @@ use crate::{
 };
 
 /// Answers under way. They are so few that all are polled at each wake: that costs less than to keep account of who was woken.
-pub(super) struct Asked<T, Q> {
+pub(super) struct FanOut<T, Q> {
     inner: Arc<Inner>,
     question: Q,
-    open: Vec<Open<T>>,
+    open: Vec<UnfinishedAcquire<T>>,
     /// Whose turn it is to be polled; those before have been since the last wake.
     turn: usize,
 }
 
-struct Open<T> {
+struct UnfinishedAcquire<T> {
     at: usize,
     answer: StoreFuture<T>,
     /// How the first try ended, in the second.
     first: Option<StoreError>,
 }
 
-impl<T, Q: Fn(&dyn Store) -> StoreFuture<T>> Asked<T, Q> {
+impl<T, Q: Fn(&dyn Store) -> StoreFuture<T>> FanOut<T, Q> {
     pub(super) fn new(inner: Arc<Inner>, question: Q) -> Self {
         let open = Vec::with_capacity(inner.nodes.len());
         Self { inner, question, open, turn: 0 }
@@ -42,7 +42,7 @@ impl<T, Q: Fn(&dyn Store) -> StoreFuture<T>> Asked<T, Q> {
 
     /// A node's answer is under way.
     pub(super) fn expect(&mut self, at: usize, answer: StoreFuture<T>) {
-        self.open.push(Open { at, answer, first: None });
+        self.open.push(UnfinishedAcquire { at, answer, first: None });
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -55,7 +55,7 @@ impl<T, Q: Fn(&dyn Store) -> StoreFuture<T>> Asked<T, Q> {
         self
     }
 
-    /// The next answer that comes, and the node that gave it. A node is asked once more when the connection broke under the question, which an
+    /// The next answer that comes, and the node that gave it. A node is fan_out once more when the connection broke under the question, which an
     /// idle one does at its first use; that there is no answer is noted.
     pub(super) async fn next(&mut self) -> Option<(usize, Result<T, StoreError>)> {
         poll_fn(|cx| self.poll_next(cx)).await
@@ -81,7 +81,7 @@ impl<T, Q: Fn(&dyn Store) -> StoreFuture<T>> Asked<T, Q> {
             if let Err(error) = &answer {
                 node.failed(error);
             }
-            let Open { at, .. } = self.open.swap_remove(self.turn);
+            let UnfinishedAcquire { at, .. } = self.open.swap_remove(self.turn);
             return Poll::Ready(Some((at, answer)));
         }
         self.turn = 0;

@@ -29,10 +29,10 @@ mod node;
 mod tally;
 mod unfinished;
 
-use fan_out::Asked;
+use fan_out::FanOut;
 use node::Node;
-use tally::{Ballot, MOST_NODES, Nodes, Verdict, free_in, highest, majority};
-use unfinished::{Open, OpenKeys};
+use tally::{MOST_NODES, NodeSet, Tally, Verdict, free_in, highest, majority};
+use unfinished::{UnfinishedAcquire, UnfinishedKeys};
 
 /// Keeps leases on a majority of independent stores, its nodes: none of them alone can lose a lease or hold one up.
 ///
@@ -50,24 +50,24 @@ struct Inner {
     nodes: Vec<Arc<Node>>,
     /// All nodes [keep order](Store::keeps_order).
     in_order: bool,
-    open: OpenKeys,
+    open: UnfinishedKeys,
     /// The highest fencing token that was granted here, over all keys.
     highest: AtomicU64,
-    /// The longest ttl asked for, in ms: after it, nothing is left of whatever was not released.
+    /// The longest ttl fan_out for, in ms: after it, nothing is left of whatever was not released.
     longest_ttl: AtomicU64,
     wall_clock: WallClock,
 }
 
 /// What a question to a node comes after.
 #[derive(Clone)]
-enum After {
+enum WaitFor {
     Nothing,
     /// The answer to an acquire.
-    Acquire(Arc<Open>),
-    All(Vec<Arc<Open>>),
+    Acquire(Arc<UnfinishedAcquire>),
+    All(Vec<Arc<UnfinishedAcquire>>),
 }
 
-impl After {
+impl WaitFor {
     fn is_nothing(&self) -> bool {
         match self {
             Self::Nothing => true,
@@ -132,7 +132,7 @@ impl QuorumStore {
         let inner = Inner {
             in_order: nodes.iter().all(|node| node.store.keeps_order()),
             nodes,
-            open: OpenKeys::default(),
+            open: UnfinishedKeys::default(),
             highest: AtomicU64::new(0),
             longest_ttl: AtomicU64::new(0),
             wall_clock,
@@ -145,31 +145,31 @@ impl Inner {
     /// Asks all nodes but some, and those that are down; each after what is open there.
     fn ask_all<T, Q>(
         self: &Arc<Self>,
-        but: Nodes,
-        after: &After,
-        ballot: &mut Ballot,
+        but: NodeSet,
+        after: &WaitFor,
+        tally: &mut Tally,
         question: Q,
-    ) -> Asked<T, Q>
+    ) -> FanOut<T, Q>
     where
         T: Send + 'static,
         Q: Fn(&dyn Store) -> StoreFuture<T> + Clone + Send + Sync + 'static,
     {
-        let mut asked = Asked::new(Arc::clone(self), question.clone());
+        let mut fan_out = FanOut::new(Arc::clone(self), question.clone());
         for (at, node) in self.nodes.iter().enumerate().filter(|(at, _)| !but.has(*at)) {
             if node.is_down() {
-                ballot.cast(at, Err(node.left_out()));
+                tally.record(at, Err(node.left_out()));
             } else if after.is_nothing() {
-                asked.ask(at);
+                fan_out.ask(at);
             } else {
                 let (node, question, after) = (Arc::clone(node), question.clone(), after.clone());
                 let answer = async move {
                     after.wait(at).await;
                     question(&*node.store).await
                 };
-                asked.expect(at, Box::pin(answer));
+                fan_out.expect(at, Box::pin(answer));
             }
         }
-        asked
+        fan_out
     }
 
     async fn acquire(
@@ -181,54 +181,61 @@ impl Inner {
     ) -> Result<Acquired, StoreError> {
         self.longest_ttl.fetch_max(u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
         let proposal = fenced.then(|| self.propose());
-        let mut ballot = Ballot::new(self.nodes.len());
+        let mut tally = Tally::new(self.nodes.len());
         // A node that has yet to release an earlier lease of ours would refuse this one, and a majority may be in that state.
-        let before = After::All(self.open.of(key, |open| !self.follows(open)));
+        let before = WaitFor::All(self.open.of(key, |open| !self.follows(open)));
         let (of, by) = (key.clone(), *owner);
-        let mut asked = self.ask_all(Nodes::default(), &before, &mut ballot, move |store| match proposal {
-            Some(proposal) => store.acquire_proposed(&of, &by, ttl, proposal),
-            None => store.acquire(&of, &by, ttl, false),
-        });
-        let left_out = ballot.failed();
-        let (mut grants, mut held, mut unsettled) = (Vec::new(), Vec::new(), Nodes::default());
-        let verdict = decide(&mut ballot, &mut asked, |at, answer| match answer {
+        let mut fan_out =
+            self.ask_all(NodeSet::default(), &before, &mut tally, move |store| match proposal {
+                Some(proposal) => store.acquire_proposed(&of, &by, ttl, proposal),
+                None => store.acquire(&of, &by, ttl, false),
+            });
+        let left_out = tally.failed();
+        let (mut grants, mut held, mut unsettled) = (Vec::new(), Vec::new(), NodeSet::default());
+        let verdict = decide(&mut tally, &mut fan_out, |at, answer| match answer {
             Ok(Acquired::Granted { fence }) => {
                 grants.extend(fence.map(|fence| (at, fence)));
                 Ok(true)
             }
-            Ok(Acquired::Held { remaining }) => {
+            Ok(Acquired::Busy { remaining }) => {
                 held.push(remaining);
                 Ok(false)
             }
             Err(error) => {
                 if error.outcome_unknown() {
-                    unsettled = unsettled.with(at);
+                    unsettled = unsettled.insert(at);
                 }
                 Err(error)
             }
         })
         .await;
-        if let Some(open) = self.open.acquired(key, owner, left_out, unsettled, ballot.to_come()) {
-            self.in_background(key, open, Open::acquire_answered, asked, |rest, at, answer| {
-                if let Some(unsettled) = rest.open.acquire_ended(at, &answer) {
-                    rest.inner.see_off(at, &rest.key, &rest.open.owner, unsettled);
-                }
-            });
+        if let Some(open) = self.open.acquired(key, owner, left_out, unsettled, tally.to_come()) {
+            self.in_background(
+                key,
+                open,
+                UnfinishedAcquire::acquire_answered,
+                fan_out,
+                |rest, at, answer| {
+                    if let Some(unsettled) = rest.open.acquire_ended(at, &answer) {
+                        rest.inner.release_until_confirmed(at, &rest.key, &rest.open.owner, unsettled);
+                    }
+                },
+            );
         }
         let granted = match verdict {
             Verdict::Yes if fenced => self.agree(key, owner, &grants).await,
             Verdict::Yes => return Ok(Acquired::Granted { fence: None }),
             Verdict::No => Ok(None),
             // Contenders have divided the nodes among them.
-            Verdict::Unknown if ballot.is_quorate() => Ok(None),
-            Verdict::Unknown => Err(self.no_quorum(ballot)),
+            Verdict::Unknown if tally.is_quorate() => Ok(None),
+            Verdict::Unknown => Err(self.no_quorum(tally)),
         };
         if let Ok(Some(fence)) = granted {
             return Ok(Acquired::Granted { fence: Some(fence) });
         }
         // Nothing may be left of an attempt that failed: others need these nodes.
         let _ = self.release(key, owner).await;
-        granted.map(|_| Acquired::Held { remaining: free_in(self.nodes.len(), held) })
+        granted.map(|_| Acquired::Busy { remaining: free_in(self.nodes.len(), held) })
     }
 
     /// What all nodes are to draw, if they can: this host's clock, or one more than what has been seen.
@@ -250,14 +257,14 @@ impl Inner {
         if exact.count() >= majority(self.nodes.len()) {
             return Ok(Some(fence));
         }
-        let mut ballot = Ballot::new(self.nodes.len());
+        let mut tally = Tally::new(self.nodes.len());
         for at in exact.iter() {
-            ballot.cast(at, Ok(true));
+            tally.record(at, Ok(true));
         }
         let (of, by) = (key.clone(), *owner);
         let raise = move |store: &dyn Store| store.raise_fence(&of, &by, fence);
-        let asked = self.ask_all(exact, &After::Nothing, &mut ballot, raise);
-        Ok(self.conclude(ballot, asked).await?.then_some(fence))
+        let fan_out = self.ask_all(exact, &WaitFor::Nothing, &mut tally, raise);
+        Ok(self.conclude(tally, fan_out).await?.then_some(fence))
     }
 
     /// Asks all, until a majority has said yes or cannot any more.
@@ -267,15 +274,16 @@ impl Inner {
         owner: &OwnerToken,
         ttl: Duration,
     ) -> Result<bool, StoreError> {
-        let mut ballot = Ballot::new(self.nodes.len());
+        let mut tally = Tally::new(self.nodes.len());
         let (of, by) = (key.clone(), *owner);
-        let asked = self
-            .ask_all(Nodes::default(), &After::Nothing, &mut ballot, move |store| store.renew(&of, &by, ttl));
-        self.conclude(ballot, asked).await
+        let fan_out = self.ask_all(NodeSet::default(), &WaitFor::Nothing, &mut tally, move |store| {
+            store.renew(&of, &by, ttl)
+        });
+        self.conclude(tally, fan_out).await
     }
 
     /// Whether what is sent now takes effect after what is open, on each node.
-    fn follows(&self, open: &Open) -> bool {
+    fn follows(&self, open: &UnfinishedAcquire) -> bool {
         self.in_order && open.is_of_this_runtime()
     }
 
@@ -283,14 +291,15 @@ impl Inner {
     /// sent at once, else when the node has answered; and once more when it was overtaken all the same, because a connection was replaced.
     async fn release(self: &Arc<Self>, key: &Key, owner: &OwnerToken) -> Result<bool, StoreError> {
         let open = self.open.of_owner(key, owner);
-        let left_out = open.as_ref().map_or(Nodes::default(), |open| open.left_out);
-        let after = open.clone().filter(|open| !self.follows(open)).map_or(After::Nothing, After::Acquire);
-        let mut ballot = Ballot::new(self.nodes.len());
+        let left_out = open.as_ref().map_or(NodeSet::default(), |open| open.left_out);
+        let after =
+            open.clone().filter(|open| !self.follows(open)).map_or(WaitFor::Nothing, WaitFor::Acquire);
+        let mut tally = Tally::new(self.nodes.len());
         for at in left_out.iter() {
-            ballot.cast(at, Ok(false));
+            tally.record(at, Ok(false));
         }
         let (of, by) = (key.clone(), *owner);
-        let mut asked = self.ask_all(left_out, &after, &mut ballot, move |store| store.release(&of, &by));
+        let mut fan_out = self.ask_all(left_out, &after, &mut tally, move |store| store.release(&of, &by));
         let (inner, of, by) = (Arc::clone(self), key.clone(), *owner);
         let see = move |at, answer: Result<bool, StoreError>| {
             let again = match &open {
@@ -298,108 +307,114 @@ impl Inner {
                 None => answer.is_err().then_some(false),
             };
             if let Some(unsettled) = again {
-                inner.see_off(at, &of, &by, unsettled);
+                inner.release_until_confirmed(at, &of, &by, unsettled);
             }
             answer
         };
-        for at in ballot.failed().iter() {
+        for at in tally.failed().iter() {
             // It may have granted before it went down.
             let _ = see(at, Err(self.nodes[at].left_out()));
         }
-        let verdict = decide(&mut ballot, &mut asked, &see).await;
-        if let Some(open) = self.open.released(key, owner, ballot.to_come()) {
-            self.in_background(key, open, Open::release_answered, asked, move |_, at, answer| {
-                drop(see(at, answer));
-            });
+        let verdict = decide(&mut tally, &mut fan_out, &see).await;
+        if let Some(open) = self.open.released(key, owner, tally.to_come()) {
+            self.in_background(
+                key,
+                open,
+                UnfinishedAcquire::release_answered,
+                fan_out,
+                move |_, at, answer| {
+                    drop(see(at, answer));
+                },
+            );
         }
-        self.announce(verdict, ballot)
+        self.announce(verdict, tally)
     }
 
     /// Sees a question to its end by a yes or no, and what comes after that in the background: a node that hangs is to be found out.
-    async fn conclude<Q>(&self, mut ballot: Ballot, mut asked: Asked<bool, Q>) -> Result<bool, StoreError>
+    async fn conclude<Q>(&self, mut tally: Tally, mut fan_out: FanOut<bool, Q>) -> Result<bool, StoreError>
     where
         Q: Fn(&dyn Store) -> StoreFuture<bool> + Send + 'static,
     {
-        let verdict = decide(&mut ballot, &mut asked, |_, answer| answer).await;
-        if !asked.is_empty() {
-            let mut asked = asked.moved();
-            tokio::spawn(async move { while asked.next().await.is_some() {} });
+        let verdict = decide(&mut tally, &mut fan_out, |_, answer| answer).await;
+        if !fan_out.is_empty() {
+            let mut fan_out = fan_out.moved();
+            tokio::spawn(async move { while fan_out.next().await.is_some() {} });
         }
-        self.announce(verdict, ballot)
+        self.announce(verdict, tally)
     }
 
-    fn announce(&self, verdict: Verdict, ballot: Ballot) -> Result<bool, StoreError> {
+    fn announce(&self, verdict: Verdict, tally: Tally) -> Result<bool, StoreError> {
         match verdict {
             Verdict::Yes => Ok(true),
             Verdict::No => Ok(false),
-            Verdict::Unknown => Err(self.no_quorum(ballot)),
+            Verdict::Unknown => Err(self.no_quorum(tally)),
         }
     }
 
-    fn no_quorum(&self, ballot: Ballot) -> StoreError {
-        ballot.error(|at| &self.nodes[at].name)
+    fn no_quorum(&self, tally: Tally) -> StoreError {
+        tally.error(|at| &self.nodes[at].name)
     }
 
     /// Sees to the answers that came too late for a decision.
     fn in_background<T, Q>(
         self: &Arc<Self>,
         key: &Key,
-        open: Arc<Open>,
-        answered: fn(&Open, Nodes),
-        asked: Asked<T, Q>,
-        mut see: impl FnMut(&Rest, usize, Result<T, StoreError>) + Send + 'static,
+        open: Arc<UnfinishedAcquire>,
+        answered: fn(&UnfinishedAcquire, NodeSet),
+        fan_out: FanOut<T, Q>,
+        mut see: impl FnMut(&LateAnswers, usize, Result<T, StoreError>) + Send + 'static,
     ) where
         T: Send + 'static,
         Q: Fn(&dyn Store) -> StoreFuture<T> + Send + 'static,
     {
-        if asked.is_empty() {
+        if fan_out.is_empty() {
             return;
         }
-        let mut asked = asked.moved();
-        let rest = Rest { inner: Arc::clone(self), key: key.clone(), open, answered };
+        let mut fan_out = fan_out.moved();
+        let rest = LateAnswers { inner: Arc::clone(self), key: key.clone(), open, answered };
         tokio::spawn(async move {
-            while let Some((at, answer)) = asked.next().await {
+            while let Some((at, answer)) = fan_out.next().await {
                 see(&rest, at, answer);
-                answered(&rest.open, Nodes::default().with(at));
+                answered(&rest.open, NodeSet::default().insert(at));
             }
         });
     }
 
     /// Has a node's key released in the background.
-    fn see_off(&self, at: usize, key: &Key, owner: &OwnerToken, unsettled: bool) {
+    fn release_until_confirmed(&self, at: usize, key: &Key, owner: &OwnerToken, unsettled: bool) {
         let (node, key, owner) = (Arc::clone(&self.nodes[at]), key.clone(), *owner);
         let until = Instant::now() + Duration::from_millis(self.longest_ttl.load(Ordering::Relaxed));
-        tokio::spawn(async move { node.see_off(key, owner, until, unsettled).await });
+        tokio::spawn(async move { node.release_until_confirmed(key, owner, until, unsettled).await });
     }
 }
 
 /// Answers that are to come, for as long as somebody listens: a runtime that ends drops its tasks.
-struct Rest {
+struct LateAnswers {
     inner: Arc<Inner>,
     key: Key,
-    open: Arc<Open>,
-    answered: fn(&Open, Nodes),
+    open: Arc<UnfinishedAcquire>,
+    answered: fn(&UnfinishedAcquire, NodeSet),
 }
 
-impl Drop for Rest {
+impl Drop for LateAnswers {
     fn drop(&mut self) {
-        (self.answered)(&self.open, Nodes::ALL);
+        (self.answered)(&self.open, NodeSet::ALL);
         self.inner.open.tidy(&self.key, &self.open);
     }
 }
 
 /// Counts answers as they come, until they decide.
 async fn decide<T, Q: Fn(&dyn Store) -> StoreFuture<T>>(
-    ballot: &mut Ballot,
-    asked: &mut Asked<T, Q>,
+    tally: &mut Tally,
+    fan_out: &mut FanOut<T, Q>,
     mut count: impl FnMut(usize, Result<T, StoreError>) -> Result<bool, StoreError>,
 ) -> Verdict {
     loop {
-        if let Some(verdict) = ballot.verdict() {
+        if let Some(verdict) = tally.verdict() {
             return verdict;
         }
-        let Some((at, answer)) = asked.next().await else { return Verdict::Unknown };
-        ballot.cast(at, count(at, answer));
+        let Some((at, answer)) = fan_out.next().await else { return Verdict::Unknown };
+        tally.record(at, count(at, answer));
     }
 }
 
@@ -424,11 +439,13 @@ impl Store for QuorumStore {
         let (inner, key) = (Arc::clone(&self.inner), key.clone());
         Box::pin(async move {
             let nodes = inner.nodes.len();
-            let mut ballot = Ballot::new(nodes);
-            let mut asked = inner
-                .ask_all(Nodes::default(), &After::Nothing, &mut ballot, move |store| store.inspect(&key));
+            let mut tally = Tally::new(nodes);
+            let mut fan_out =
+                inner.ask_all(NodeSet::default(), &WaitFor::Nothing, &mut tally, move |store| {
+                    store.inspect(&key)
+                });
             let mut held = Vec::new();
-            let verdict = decide(&mut ballot, &mut asked, |_, answer| {
+            let verdict = decide(&mut tally, &mut fan_out, |_, answer| {
                 let holder = answer?;
                 held.extend(holder.map(|holder| holder.remaining));
                 Ok(holder.is_none())
@@ -436,7 +453,7 @@ impl Store for QuorumStore {
             match verdict.await {
                 Verdict::Yes => Ok(None),
                 Verdict::No => Ok(Some(Holder::new(free_in(nodes, held)))),
-                Verdict::Unknown => Err(inner.no_quorum(ballot)),
+                Verdict::Unknown => Err(inner.no_quorum(tally)),
             }
         })
     }
@@ -445,13 +462,13 @@ impl Store for QuorumStore {
     /// the nodes among them again and again.
     fn hint(&self, key: &Key, _owner: &OwnerToken) -> HintFuture {
         let up = self.inner.nodes.iter().filter(|node| !node.is_down());
-        let watches: Vec<_> = up.map(|node| node.store.watch(key)).collect();
+        let watches: Vec<_> = up.map(|node| node.store.wait_for_change(key)).collect();
         Box::pin(async move {
             if watches.is_empty() {
                 return pending().await;
             }
             let (hint, ..) = select_all(watches).await;
-            // All who watch hear of it at once.
+            // All who wait_for_change hear of it at once.
             sleep(LONGEST_PAUSE.mul_f64(fastrand::f64())).await;
             hint
         })

@@ -9,19 +9,19 @@ use crate::{
 
 /// A set of nodes.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
-pub(super) struct Nodes(u64);
+pub(super) struct NodeSet(u64);
 
 /// As many as a set can hold.
 pub(super) const MOST_NODES: usize = 64;
 
-impl Nodes {
+impl NodeSet {
     pub(super) const ALL: Self = Self(u64::MAX);
 
-    pub(super) fn with(self, node: usize) -> Self {
+    pub(super) fn insert(self, node: usize) -> Self {
         Self(self.0 | 1 << node)
     }
 
-    pub(super) fn but(self, others: Self) -> Self {
+    pub(super) fn minus(self, others: Self) -> Self {
         Self(self.0 & !others.0)
     }
 
@@ -33,7 +33,7 @@ impl Nodes {
         self.0 & 1 << node != 0
     }
 
-    pub(super) fn and(self, others: Self) -> Self {
+    pub(super) fn union(self, others: Self) -> Self {
         Self(self.0 | others.0)
     }
 
@@ -52,10 +52,10 @@ pub(super) fn majority(nodes: usize) -> usize {
 }
 
 /// A question to all nodes that each answers by yes, by no, or not at all.
-pub(super) struct Ballot {
+pub(super) struct Tally {
     nodes: usize,
-    yes: Nodes,
-    no: Nodes,
+    yes: NodeSet,
+    no: NodeSet,
     failed: Vec<(usize, StoreError)>,
 }
 
@@ -70,15 +70,15 @@ pub(super) enum Verdict {
     Unknown,
 }
 
-impl Ballot {
+impl Tally {
     pub(super) fn new(nodes: usize) -> Self {
-        Self { nodes, yes: Nodes::default(), no: Nodes::default(), failed: Vec::new() }
+        Self { nodes, yes: NodeSet::default(), no: NodeSet::default(), failed: Vec::new() }
     }
 
-    pub(super) fn cast(&mut self, node: usize, answer: Result<bool, StoreError>) {
+    pub(super) fn record(&mut self, node: usize, answer: Result<bool, StoreError>) {
         match answer {
-            Ok(true) => self.yes = self.yes.with(node),
-            Ok(false) => self.no = self.no.with(node),
+            Ok(true) => self.yes = self.yes.insert(node),
+            Ok(false) => self.no = self.no.insert(node),
             Err(error) => self.failed.push((node, error)),
         }
     }
@@ -100,13 +100,15 @@ impl Ballot {
         }
     }
 
-    pub(super) fn failed(&self) -> Nodes {
-        self.failed.iter().fold(Nodes::default(), |nodes, (node, _)| nodes.with(*node))
+    pub(super) fn failed(&self) -> NodeSet {
+        self.failed.iter().fold(NodeSet::default(), |nodes, (node, _)| nodes.insert(*node))
     }
 
     /// The nodes that have not answered.
-    pub(super) fn to_come(&self) -> Nodes {
-        (0..self.nodes).fold(Nodes::default(), Nodes::with).but(self.yes.and(self.no).and(self.failed()))
+    pub(super) fn to_come(&self) -> NodeSet {
+        (0..self.nodes)
+            .fold(NodeSet::default(), NodeSet::insert)
+            .minus(self.yes.union(self.no).union(self.failed()))
     }
 
     /// Whether a majority answered at all.
@@ -138,10 +140,10 @@ pub(super) fn free_in(nodes: usize, mut held: Vec<Option<Duration>>) -> Option<D
 }
 
 /// The highest fencing token granted, and the nodes that granted exactly that.
-pub(super) fn highest(grants: &[(usize, FencingToken)]) -> Option<(FencingToken, Nodes)> {
+pub(super) fn highest(grants: &[(usize, FencingToken)]) -> Option<(FencingToken, NodeSet)> {
     let highest = grants.iter().map(|(_, fence)| *fence).max()?;
     let exact = grants.iter().filter(|(_, fence)| *fence == highest);
-    Some((highest, exact.fold(Nodes::default(), |nodes, (node, _)| nodes.with(*node))))
+    Some((highest, exact.fold(NodeSet::default(), |nodes, (node, _)| nodes.insert(*node))))
 }
 
 #[cfg(test)]
@@ -149,13 +151,13 @@ mod tests {
     use super::*;
 
     fn verdict(nodes: usize, yes: usize, no: usize, failed: usize) -> Option<Verdict> {
-        let mut ballot = Ballot::new(nodes);
+        let mut tally = Tally::new(nodes);
         let answers = [(yes, Ok(true)), (no, Ok(false)), (failed, Err(StoreError::timed_out()))];
         let answers = answers.into_iter().flat_map(|(times, answer)| std::iter::repeat_n(answer, times));
         for (node, answer) in answers.enumerate() {
-            ballot.cast(node, answer);
+            tally.record(node, answer);
         }
-        ballot.verdict()
+        tally.verdict()
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Leases on one Redis server, over whatever connection [`Connect`] gives.
+//! Leases on one Redis server, over whatever connection [`Connector`] gives.
 
 use std::{
     sync::{
@@ -12,7 +12,7 @@ use redis::{Cmd, RedisResult, Value, aio::ConnectionLike};
 
 use tokio::time::Instant;
 
-use super::{Acquired, HandOver, HintFuture, Holder, Next, Store, StoreFuture, Waits};
+use super::{Acquired, Enqueue, HandOver, HintFuture, Holder, NextWaiter, Store, StoreFuture};
 use crate::{
     clock::Moment,
     error::{LockError, StoreError, StoreErrorKind},
@@ -27,10 +27,10 @@ mod restart;
 mod script;
 mod wait;
 
-pub(crate) use connect::{Connect, Given, PerRuntimeConnection};
+pub(crate) use connect::{CallerConnection, Connector, PerRuntimeConnection};
 use errors::{classify, nonsense};
 use script::{First, Script};
-use wait::channel::{Line, Offer, Offered};
+use wait::channel::{DirectHandOver, DirectOutcome, WaitChannel};
 
 const RENEW_LUA: &str = concat!(include_str!("lua/renew.lua"), include_str!("lua/not_the_owners.lua"));
 /// A free line is done with before Lua so much as defines a function.
@@ -60,11 +60,11 @@ const FENCE_TTL: Duration = Duration::from_secs(2 * 24 * 60 * 60);
 ///
 /// An acquire is `SET key owner NX PX ttl`; renewal and release are Lua scripts that compare the owner token first.
 pub struct RedisStore<C = PerRuntimeConnection> {
-    shared: Arc<Shared<C>>,
+    inner: Arc<Inner<C>>,
 }
 
 /// What a store shares with its operations under way.
-struct Shared<C> {
+struct Inner<C> {
     connect: C,
     /// The server is likely to know the script.
     has_released: AtomicBool,
@@ -72,7 +72,7 @@ struct Shared<C> {
     is_node: bool,
 }
 
-impl<C: Connect> Shared<C> {
+impl<C: Connector> Inner<C> {
     /// One round trip from the first release on: nothing that is sent later is to come first.
     fn how_to_release(&self) -> First {
         if self.has_released.load(Ordering::Relaxed) { First::ByHash } else { First::ByText }
@@ -137,26 +137,26 @@ impl RedisStore {
 
     /// Host and port, for messages.
     pub(crate) fn address(&self) -> String {
-        self.shared.connect.address()
+        self.inner.connect.address()
     }
 
     /// Asks whether the server answers.
     pub(crate) async fn ping(&self) -> Result<(), StoreError> {
         let ping = async {
-            let (mut connection, _) = self.shared.connect.connection().await?;
+            let (mut connection, _) = self.inner.connect.connection().await?;
             redis::cmd("PING").query_async::<()>(&mut connection).await.map_err(classify)
         };
         ping.await.map_err(|error| error.at(&self.address()))
     }
 }
 
-impl<C: Connect> RedisStore<C> {
+impl<C: Connector> RedisStore<C> {
     pub(crate) fn new(connect: C) -> Self {
         Self::over(connect, false)
     }
 
     fn over(connect: C, is_node: bool) -> Self {
-        Self { shared: Arc::new(Shared { connect, has_released: AtomicBool::new(false), is_node }) }
+        Self { inner: Arc::new(Inner { connect, has_released: AtomicBool::new(false), is_node }) }
     }
 
     /// A future that owns its connection, key and owner token: see [`StoreFuture`].
@@ -168,24 +168,24 @@ impl<C: Connect> RedisStore<C> {
     where
         F: Future<Output = Result<T, StoreError>> + Send,
     {
-        let shared = Arc::clone(&self.shared);
+        let inner = Arc::clone(&self.inner);
         // The connection is looked up at the first poll: it belongs to the runtime that polls.
         Box::pin(async move {
-            let (connection, origin) = shared.connect.connection().await?;
+            let (connection, origin) = inner.connect.connection().await?;
             if purpose == Purpose::Grant
-                && let Some(rest) = shared.connect.stays_out(&origin)
+                && let Some(rest) = inner.connect.grant_embargo(&origin)
             {
                 let detail = format!(
                     "the server was started a short time ago, perhaps without its data, and grants nothing for another {rest:.0?} (restart_delay)"
                 );
                 return Err(StoreError::new(StoreErrorKind::Unavailable, detail));
             }
-            operation(connection).await.inspect_err(|error| shared.connect.failed(&origin, error))
+            operation(connection).await.inspect_err(|error| inner.connect.failed(&origin, error))
         })
     }
 }
 
-impl<C: Connect> Store for RedisStore<C> {
+impl<C: Connector> Store for RedisStore<C> {
     fn acquire(&self, key: &Key, owner: &OwnerToken, ttl: Duration, fenced: bool) -> StoreFuture<Acquired> {
         let (key, owner) = (key.clone(), *owner);
         self.with_connection(Purpose::Grant, move |mut connection| async move {
@@ -226,30 +226,30 @@ impl<C: Connect> Store for RedisStore<C> {
     }
 
     fn release(&self, key: &Key, owner: &OwnerToken) -> StoreFuture<bool> {
-        self.shared.connect.leaves(owner);
-        let (shared, key, owner) = (Arc::clone(&self.shared), key.clone(), *owner);
+        self.inner.connect.leaves(owner);
+        let (inner, key, owner) = (Arc::clone(&self.inner), key.clone(), *owner);
         Box::pin(async move {
-            let (mut connection, origin) = shared.connect.connection().await?;
-            let how = shared.how_to_release();
-            let released = if shared.is_node {
+            let (mut connection, origin) = inner.connect.connection().await?;
+            let how = inner.how_to_release();
+            let released = if inner.is_node {
                 let mut text = [0; 36];
                 let owner = owner.encode(&mut text);
                 owned(RELEASE_FROM_NODE.run(&mut connection, how, &[key.as_str()], owner).await)
             } else {
                 release(&mut connection, &key, &owner, how).await
             };
-            shared.released(&owner, &released);
-            released.inspect_err(|error| shared.connect.failed(&origin, error))
+            inner.released(&owner, &released);
+            released.inspect_err(|error| inner.connect.failed(&origin, error))
         })
     }
 
-    fn release_to(&self, key: &Key, owner: &OwnerToken, next: Next) -> StoreFuture<bool> {
-        let Some(mut offer) = self.shared.connect.offer(key, &next) else { return self.release(key, owner) };
-        self.shared.connect.leaves(owner);
-        let (shared, key, owner) = (Arc::clone(&self.shared), key.clone(), *owner);
+    fn release_and_hand_over(&self, key: &Key, owner: &OwnerToken, next: NextWaiter) -> StoreFuture<bool> {
+        let Some(mut offer) = self.inner.connect.offer(key, &next) else { return self.release(key, owner) };
+        self.inner.connect.leaves(owner);
+        let (inner, key, owner) = (Arc::clone(&self.inner), key.clone(), *owner);
         Box::pin(async move {
-            let released = release_to(&key, &owner, &mut offer, shared.how_to_release()).await;
-            shared.released(&owner, &released);
+            let released = release_and_hand_over(&key, &owner, &mut offer, inner.how_to_release()).await;
+            inner.released(&owner, &released);
             released
         })
     }
@@ -258,23 +258,23 @@ impl<C: Connect> Store for RedisStore<C> {
         C::KEEPS_ORDER
     }
 
-    fn listen(&self, key: &Key, owner: &OwnerToken) -> bool {
-        self.shared.connect.listen(key, owner)
+    fn register_waiter(&self, key: &Key, owner: &OwnerToken) -> bool {
+        self.inner.connect.register_waiter(key, owner)
     }
 
-    fn stand_in_line(
+    fn acquire_or_enqueue(
         &self,
         key: &Key,
         owner: &OwnerToken,
         ttl: Duration,
         fenced: bool,
-        waits: Waits,
+        enqueue: Enqueue,
     ) -> StoreFuture<Acquired> {
-        let (shared, key, owner) = (Arc::clone(&self.shared), key.clone(), *owner);
+        let (inner, key, owner) = (Arc::clone(&self.inner), key.clone(), *owner);
         Box::pin(async move {
-            let connect = &shared.connect;
+            let connect = &inner.connect;
             // A free key costs what it costs without lines.
-            if !waits.contended && !fenced {
+            if !enqueue.contended && !fenced {
                 let (mut connection, origin) = connect.connection().await?;
                 let granted = set(&mut connection, &key, &owner, ttl).await;
                 if granted.inspect_err(|error| connect.failed(&origin, error))? {
@@ -283,7 +283,7 @@ impl<C: Connect> Store for RedisStore<C> {
             }
             if let Some(line) = connect.line() {
                 // Boxed, so that a free key does not carry the weight of a taken one.
-                match Box::pin(in_line(&line, &key, &owner, ttl, fenced, waits.since)).await {
+                match Box::pin(in_line(&line, &key, &owner, ttl, fenced, enqueue.waiting_since)).await {
                     Err(error) if error.kind() == StoreErrorKind::Refused => connect.lacks_lines(&error),
                     answer => return answer,
                 }
@@ -294,19 +294,19 @@ impl<C: Connect> Store for RedisStore<C> {
         })
     }
 
-    fn is_in_line(&self, owner: &OwnerToken) -> bool {
-        self.shared.connect.line().is_some_and(|line| line.has(owner))
+    fn is_queued(&self, owner: &OwnerToken) -> bool {
+        self.inner.connect.line().is_some_and(|line| line.has(owner))
     }
 
     fn hint(&self, _key: &Key, owner: &OwnerToken) -> HintFuture {
-        match self.shared.connect.line() {
+        match self.inner.connect.line() {
             Some(line) => Box::pin(line.hint(*owner)),
             None => Box::pin(std::future::pending()),
         }
     }
 
-    fn watch(&self, key: &Key) -> HintFuture {
-        match self.shared.connect.line() {
+    fn wait_for_change(&self, key: &Key) -> HintFuture {
+        match self.inner.connect.line() {
             Some(line) => Box::pin(line.watch(key.clone())),
             None => Box::pin(std::future::pending()),
         }
@@ -340,9 +340,9 @@ async fn acquire(
         Some((holder, _)) if holder == owner.encode(&mut text).as_bytes() => {
             Acquired::Granted { fence: None }
         }
-        Some((_, holder)) => Acquired::Held { remaining: holder.remaining },
+        Some((_, holder)) => Acquired::Busy { remaining: holder.remaining },
         // It lapsed or was released between the two commands.
-        None => Acquired::Held { remaining: Some(Duration::ZERO) },
+        None => Acquired::Busy { remaining: Some(Duration::ZERO) },
     })
 }
 
@@ -375,14 +375,15 @@ async fn release(
 }
 
 /// A release that brings somebody along, over the connection on which he listens: what he is told later happened later than this.
-async fn release_to(
+async fn release_and_hand_over(
     key: &Key,
     owner: &OwnerToken,
-    offer: &mut Offer,
+    offer: &mut DirectHandOver,
     how: First,
 ) -> Result<bool, StoreError> {
     let mut text = [0; 36];
-    let args = (owner.encode(&mut text), key.line(), offer.entry(), micros(offer.next.waited));
+    let args =
+        (owner.encode(&mut text), key.line(), offer.entry(), micros(offer.next.waiting_since.elapsed()));
     let since = Moment::now();
     let answer = RELEASE.run(&mut offer.connection.commands, how, &[key.as_str()], args).await;
     if answer.is_ok() {
@@ -391,11 +392,11 @@ async fn release_to(
     let Ok(Value::Array(answer)) = answer else {
         let released = owned(answer.and_then(|answer| Ok(redis::from_redis_value(answer)?)));
         offer.end(match &released {
-            Ok(true) => &Offered::InLine,
-            Ok(false) => &Offered::Unknown,
+            Ok(true) => &DirectOutcome::InLine,
+            Ok(false) => &DirectOutcome::Unknown,
             Err(error) => {
                 offer.line.failed(&offer.connection, error);
-                &Offered::Unknown
+                &DirectOutcome::Unknown
             }
         });
         return released;
@@ -408,13 +409,13 @@ async fn release_to(
         _ => None,
     };
     let lasts = wait::channel::lease(offer.next.ttl);
-    offer.end(&Offered::Taken(HandOver { fence, since, lasts }));
+    offer.end(&DirectOutcome::Taken(HandOver { fence, since, lasts }));
     Ok(true)
 }
 
 /// Takes the key, or stands in its line.
 async fn in_line(
-    line: &Arc<Line>,
+    line: &Arc<WaitChannel>,
     key: &Key,
     owner: &OwnerToken,
     ttl: Duration,
@@ -440,7 +441,7 @@ async fn in_line(
             line.served(owner);
             granted(fence, fenced)
         }
-        (0, Some(pttl)) => Ok(Acquired::Held { remaining: remaining(pttl) }),
+        (0, Some(pttl)) => Ok(Acquired::Busy { remaining: remaining(pttl) }),
         _ => Err(nonsense("a line answers a pair of numbers")),
     }
 }
@@ -458,7 +459,7 @@ async fn acquire_fenced(
     let keys = [key.as_str(), &fence_key(key)];
     match ACQUIRE_FENCED.run(connection, First::ByHash, &keys, args).await.map_err(classify)? {
         (1, fence) => granted(fence, true),
-        (0, Some(pttl)) => Ok(Acquired::Held { remaining: remaining(pttl) }),
+        (0, Some(pttl)) => Ok(Acquired::Busy { remaining: remaining(pttl) }),
         _ => Err(nonsense("the fenced acquire answers a pair of numbers")),
     }
 }

@@ -20,18 +20,18 @@ use tokio::{
 use super::{
     errors::classify,
     restart::LastStart,
-    wait::channel::{Line, Offer},
+    wait::channel::{DirectHandOver, WaitChannel},
 };
 use crate::{
     error::{StoreError, StoreErrorKind},
     key::Key,
     runtime::PerRuntime,
-    store::Next,
+    store::NextWaiter,
     token::OwnerToken,
 };
 
 /// Gives connections. A clone of one shares its socket.
-pub trait Connect: Send + Sync + 'static {
+pub trait Connector: Send + Sync + 'static {
     type Connection: ConnectionLike + Send + 'static;
     /// What tells one connection from the next.
     type Origin: Send + Sync + 'static;
@@ -45,17 +45,17 @@ pub trait Connect: Send + Sync + 'static {
     -> impl Future<Output = Result<(Self::Connection, Self::Origin), StoreError>> + Send;
 
     /// Where this runtime's waiters stand in line; `None` where that is not possible.
-    fn line(&self) -> Option<Arc<Line>> {
+    fn line(&self) -> Option<Arc<WaitChannel>> {
         None
     }
 
     /// Listens for an owner that a release in this process is going to bring along; false where that is not possible.
-    fn listen(&self, _key: &Key, _owner: &OwnerToken) -> bool {
+    fn register_waiter(&self, _key: &Key, _owner: &OwnerToken) -> bool {
         false
     }
 
-    /// A waiter that a release of the key is to bring along; `None` when it does not listen.
-    fn offer(&self, _key: &Key, _next: &Next) -> Option<Offer> {
+    /// A waiter that a release of the key is to bring along; `None` when it does not register_waiter.
+    fn offer(&self, _key: &Key, _next: &NextWaiter) -> Option<DirectHandOver> {
         None
     }
 
@@ -69,7 +69,7 @@ pub trait Connect: Send + Sync + 'static {
     fn lacks_lines(&self, _error: &StoreError) {}
 
     /// How long the server is to grant nothing over this connection yet, because it may have come back without its data.
-    fn stays_out(&self, _origin: &Self::Origin) -> Option<Duration> {
+    fn grant_embargo(&self, _origin: &Self::Origin) -> Option<Duration> {
         None
     }
 
@@ -90,7 +90,7 @@ pub struct PerRuntimeConnection {
     /// How long a server grants nothing after its start.
     restart_delay: Duration,
     start: LastStart,
-    lines: Arc<PerRuntime<Arc<Line>>>,
+    lines: Arc<PerRuntime<Arc<WaitChannel>>>,
     /// Whether the server was found to have no lines.
     lacks_lines: AtomicBool,
 }
@@ -146,7 +146,7 @@ impl PerRuntimeConnection {
     }
 }
 
-impl Connect for PerRuntimeConnection {
+impl Connector for PerRuntimeConnection {
     type Connection = MultiplexedConnection;
     type Origin = Arc<OnceCell<Connection>>;
 
@@ -158,12 +158,12 @@ impl Connect for PerRuntimeConnection {
         Ok((connection.commands, cell))
     }
 
-    fn stays_out(&self, origin: &Self::Origin) -> Option<Duration> {
+    fn grant_embargo(&self, origin: &Self::Origin) -> Option<Duration> {
         let rest = origin.get()?.grants_from?.saturating_duration_since(Instant::now());
         Some(rest).filter(|rest| !rest.is_zero())
     }
 
-    fn line(&self) -> Option<Arc<Line>> {
+    fn line(&self) -> Option<Arc<WaitChannel>> {
         if self.lacks_lines.load(Ordering::Relaxed) {
             return None;
         }
@@ -172,16 +172,16 @@ impl Connect for PerRuntimeConnection {
             let info = self.client.get_connection_info().clone();
             let resp3 = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
             let client = Client::open(info.set_redis_settings(resp3)).map_err(classify)?;
-            Ok(Line::new(client, self.config.clone(), self.patience))
+            Ok(WaitChannel::new(client, self.config.clone(), self.patience))
         };
         self.lines.get_or_make(make).ok()
     }
 
-    fn listen(&self, key: &Key, owner: &OwnerToken) -> bool {
-        self.line().is_some_and(|line| line.listen(key, owner))
+    fn register_waiter(&self, key: &Key, owner: &OwnerToken) -> bool {
+        self.line().is_some_and(|line| line.register_waiter(key, owner))
     }
 
-    fn offer(&self, key: &Key, next: &Next) -> Option<Offer> {
+    fn offer(&self, key: &Key, next: &NextWaiter) -> Option<DirectHandOver> {
         self.lines.find_map(|line| line.offer(key, next))
     }
 
@@ -233,9 +233,9 @@ pub(super) async fn made<T: Clone, F: Future<Output = Result<T, RedisError>>>(
 }
 
 /// A connection that the caller made: its timeouts, its reconnecting, and the runtime that drives it are the caller's.
-pub(crate) struct Given<C>(pub(crate) C);
+pub(crate) struct CallerConnection<C>(pub(crate) C);
 
-impl<C: ConnectionLike + Clone + Send + Sync + 'static> Connect for Given<C> {
+impl<C: ConnectionLike + Clone + Send + Sync + 'static> Connector for CallerConnection<C> {
     type Connection = C;
     type Origin = ();
 

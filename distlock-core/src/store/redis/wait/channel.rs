@@ -21,12 +21,12 @@ use super::super::{
     release,
     script::First,
 };
-use super::tracking::{Watch, Watched};
+use super::tracking::{KeyChanges, TrackedKeys};
 use crate::{
     clock::Moment,
     error::StoreError,
     key::Key,
-    store::{HandOver, Hint, Next},
+    store::{HandOver, Hint, NextWaiter},
     token::{FencingToken, OwnerToken},
 };
 
@@ -40,15 +40,15 @@ const NEWS: Duration = Duration::from_millis(5);
 const LOOKS: Duration = Duration::from_secs(1);
 
 /// The waiters of one runtime.
-pub struct Line {
+pub struct WaitChannel {
     client: Client,
     config: AsyncConnectionConfig,
     patience: Duration,
     /// Where the server tells this runtime's waiters that a key is theirs.
     channel: String,
     connection: Mutex<Arc<OnceCell<Connection>>>,
-    waiters: Mutex<HashMap<OwnerToken, Waiter>>,
-    watched: Arc<Watched>,
+    waiters: Mutex<HashMap<OwnerToken, Registration>>,
+    watched: Arc<TrackedKeys>,
 }
 
 #[derive(Clone)]
@@ -61,10 +61,10 @@ pub(in super::super) struct Connection {
     tracks: bool,
 }
 
-struct Waiter {
+struct Registration {
     told: Arc<Notify>,
     /// Of its key.
-    watch: Watch,
+    watch: KeyChanges,
     /// Not before this it asks because its key has changed.
     look: Option<Instant>,
     handed_over: Option<HandOver>,
@@ -76,7 +76,7 @@ struct Waiter {
 #[derive(Default, Clone, Copy, PartialEq)]
 enum Presence {
     #[default]
-    Waits,
+    Enqueue,
     /// It has the key.
     Served,
     /// It waits no more, and its release is on its way or done.
@@ -84,15 +84,15 @@ enum Presence {
 }
 
 /// A waiter that a release in this process brings along.
-pub struct Offer {
-    pub(in super::super) line: Arc<Line>,
+pub struct DirectHandOver {
+    pub(in super::super) line: Arc<WaitChannel>,
     pub(in super::super) connection: Connection,
     key: Key,
-    pub(in super::super) next: Next,
+    pub(in super::super) next: NextWaiter,
     ended: bool,
 }
 
-impl Line {
+impl WaitChannel {
     pub(in super::super) fn new(
         client: Client,
         config: AsyncConnectionConfig,
@@ -140,19 +140,19 @@ impl Line {
             && let Some(waiter) = lock(&line.waiters).get_mut(&owner)
         {
             match waiter.presence {
-                Presence::Waits => {
+                Presence::Enqueue => {
                     waiter.handed_over = lock(answered).map(|since| HandOver { fence, since, lasts });
                     waiter.told.notify_one();
                 }
                 Presence::Served => {}
-                Presence::Leaves => line.pass_on(key, owner),
+                Presence::Leaves => line.release_unwanted(key, owner),
             }
         }
         Ok(())
     }
 
     /// Releases a key that was handed over to an owner who is leaving: the release that is on its way may take longer, or have been lost.
-    fn pass_on(&self, key: Key, owner: OwnerToken) {
+    fn release_unwanted(&self, key: Key, owner: OwnerToken) {
         if let Some(Connection { mut commands, .. }) = lock(&self.connection).get().cloned() {
             tokio::spawn(async move { release(&mut commands, &key, &owner, First::ByHash).await });
         }
@@ -186,14 +186,14 @@ impl Line {
     /// Listens for an owner.
     pub(in super::super) fn enter(&self, key: &Key, owner: &OwnerToken) {
         let mut waiters = lock(&self.waiters);
-        let waiter = waiters.entry(*owner).or_insert_with(|| Waiter::new(self.watched.watch(key)));
-        waiter.presence = Presence::Waits;
+        let waiter = waiters.entry(*owner).or_insert_with(|| Registration::new(self.watched.watch(key)));
+        waiter.presence = Presence::Enqueue;
         // It is going to see what the key is now.
         waiter.watch.see();
     }
 
-    /// Listens for an owner that has not asked, if there is a connection to listen on.
-    pub(in super::super) fn listen(&self, key: &Key, owner: &OwnerToken) -> bool {
+    /// Listens for an owner that has not asked, if there is a connection to register_waiter on.
+    pub(in super::super) fn register_waiter(&self, key: &Key, owner: &OwnerToken) -> bool {
         let connected = lock(&self.connection).get().is_some();
         if connected {
             self.enter(key, owner);
@@ -229,16 +229,22 @@ impl Line {
     }
 
     pub(in super::super) fn has(&self, owner: &OwnerToken) -> bool {
-        lock(&self.waiters).get(owner).is_some_and(|waiter| waiter.presence == Presence::Waits)
+        lock(&self.waiters).get(owner).is_some_and(|waiter| waiter.presence == Presence::Enqueue)
     }
 
     /// Brings an owner along with a release, if this is where it waits.
-    pub(in super::super) fn offer(self: &Arc<Self>, key: &Key, next: &Next) -> Option<Offer> {
+    pub(in super::super) fn offer(self: &Arc<Self>, key: &Key, next: &NextWaiter) -> Option<DirectHandOver> {
         let connection = lock(&self.connection).get().cloned()?;
         let mut waiters = lock(&self.waiters);
-        let waiter = waiters.get_mut(&next.owner).filter(|waiter| waiter.presence == Presence::Waits)?;
+        let waiter = waiters.get_mut(&next.owner).filter(|waiter| waiter.presence == Presence::Enqueue)?;
         waiter.offers += 1;
-        Some(Offer { line: Arc::clone(self), connection, key: key.clone(), next: next.clone(), ended: false })
+        Some(DirectHandOver {
+            line: Arc::clone(self),
+            connection,
+            key: key.clone(),
+            next: next.clone(),
+            ended: false,
+        })
     }
 
     /// Ends when a key that is held has changed: by client-side caching's invalidation message, which also tells of a lease that lapsed, and of
@@ -257,7 +263,7 @@ impl Line {
 
     /// What the server tells an owner next.
     pub(in super::super) async fn hint(self: Arc<Self>, owner: OwnerToken) -> Hint {
-        let waiter = |waiter: &Waiter| (Arc::clone(&waiter.told), waiter.watch.changed(), waiter.look);
+        let waiter = |waiter: &Registration| (Arc::clone(&waiter.told), waiter.watch.changed(), waiter.look);
         let Some((told, changed, look)) = lock(&self.waiters).get(&owner).map(waiter) else {
             return pending().await;
         };
@@ -285,8 +291,8 @@ impl Line {
     }
 }
 
-impl Waiter {
-    fn new(watch: Watch) -> Self {
+impl Registration {
+    fn new(watch: KeyChanges) -> Self {
         Self {
             told: Arc::default(),
             watch,
@@ -299,7 +305,7 @@ impl Waiter {
 }
 
 /// What has become of an offer.
-pub(in super::super) enum Offered {
+pub(in super::super) enum DirectOutcome {
     /// Nothing, or nobody knows: its waiter is to ask.
     Unknown,
     /// Its waiter stands in line.
@@ -308,7 +314,7 @@ pub(in super::super) enum Offered {
     Taken(HandOver),
 }
 
-impl Offer {
+impl DirectHandOver {
     /// The waiter's entry.
     pub(in super::super) fn entry(&self) -> String {
         let mut text = [0; 36];
@@ -316,7 +322,7 @@ impl Offer {
     }
 
     /// Hears what has become of it.
-    pub(in super::super) fn end(&mut self, offered: &Offered) {
+    pub(in super::super) fn end(&mut self, offered: &DirectOutcome) {
         if std::mem::replace(&mut self.ended, true) {
             return;
         }
@@ -326,27 +332,27 @@ impl Offer {
         waiter.offers -= 1;
         let presence = waiter.presence;
         match (presence, offered) {
-            (Presence::Waits, Offered::Unknown) => waiter.told.notify_one(),
-            (Presence::Waits, Offered::Taken(lease)) => {
+            (Presence::Enqueue, DirectOutcome::Unknown) => waiter.told.notify_one(),
+            (Presence::Enqueue, DirectOutcome::Taken(lease)) => {
                 waiter.handed_over = Some(*lease);
                 waiter.told.notify_one();
             }
             _ => {}
         }
-        if presence != Presence::Waits && waiter.offers == 0 {
+        if presence != Presence::Enqueue && waiter.offers == 0 {
             waiters.remove(&owner);
         }
         drop(waiters);
-        if presence == Presence::Leaves && !matches!(offered, Offered::Unknown) {
+        if presence == Presence::Leaves && !matches!(offered, DirectOutcome::Unknown) {
             // Its own release may have come before it was brought along.
-            self.line.pass_on(self.key.clone(), owner);
+            self.line.release_unwanted(self.key.clone(), owner);
         }
     }
 }
 
-impl Drop for Offer {
+impl Drop for DirectHandOver {
     fn drop(&mut self) {
-        self.end(&Offered::Unknown);
+        self.end(&DirectOutcome::Unknown);
     }
 }
 

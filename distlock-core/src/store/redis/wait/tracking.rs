@@ -13,7 +13,7 @@ use crate::key::Key;
 
 /// The keys that are watched over one connection at a time.
 #[derive(Default)]
-pub(super) struct Watched {
+pub(super) struct TrackedKeys {
     keys: Mutex<HashMap<Vec<u8>, Changes>>,
 }
 
@@ -24,19 +24,19 @@ struct Changes {
 }
 
 /// Hears of a key's changes from when it was made or last [saw](Self::see) it.
-pub(super) struct Watch {
-    watched: Arc<Watched>,
+pub(super) struct KeyChanges {
+    watched: Arc<TrackedKeys>,
     key: Vec<u8>,
     changes: watch::Receiver<()>,
 }
 
-impl Watched {
-    pub(super) fn watch(self: &Arc<Self>, key: &Key) -> Watch {
+impl TrackedKeys {
+    pub(super) fn watch(self: &Arc<Self>, key: &Key) -> KeyChanges {
         let key = key.as_str().as_bytes().to_owned();
         let mut keys = self.keys();
         let of_key = keys.entry(key.clone()).or_default();
         of_key.watches += 1;
-        Watch { watched: Arc::clone(self), key, changes: of_key.told.subscribe() }
+        KeyChanges { watched: Arc::clone(self), key, changes: of_key.told.subscribe() }
     }
 
     /// Takes the server's message: which keys have changed; all, where it has thrown away everything.
@@ -63,13 +63,13 @@ impl Watched {
     }
 }
 
-impl Watch {
+impl KeyChanges {
     /// Ends when the key has changed, which the server tells only if it was read since it last changed.
     pub(super) fn changed(&self) -> impl Future<Output = ()> + use<> {
         let mut changes = self.changes.clone();
         async move {
             if changes.changed().await.is_err() {
-                // Given up meanwhile.
+                // CallerConnection up meanwhile.
                 pending::<()>().await;
             }
         }
@@ -81,7 +81,7 @@ impl Watch {
     }
 }
 
-impl Drop for Watch {
+impl Drop for KeyChanges {
     fn drop(&mut self) {
         let mut keys = self.watched.keys();
         if let Some(of_key) = keys.get_mut(&self.key) {
