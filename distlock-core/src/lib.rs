@@ -20,6 +20,7 @@
 //! ```
 
 mod acquire;
+mod backoff;
 mod clock;
 mod error;
 mod guard;

@@ -73,6 +73,18 @@ impl FencingToken {
         Self(value)
     }
 
+    /// The token of a new grant.
+    ///
+    /// It is above every `stored` one, even if the clock has stepped back, and at the clock (microseconds since 1970),
+    /// even if the stored one is lost. A quorum's `proposal` replaces the clock within 100 ms of it, so that the nodes
+    /// draw one number and no client's clock pulls a node's tokens further away from its own.
+    pub(crate) fn next(stored: u64, clock: u64, proposal: Option<Self>) -> Self {
+        const PROPOSAL_REACH: u64 = 100_000;
+        let (lowest, highest) = (clock.saturating_sub(PROPOSAL_REACH), clock.saturating_add(PROPOSAL_REACH));
+        let wanted = proposal.map_or(clock, |proposal| proposal.0.clamp(lowest, highest));
+        Self(wanted.max(stored.saturating_add(1)))
+    }
+
     /// Its value, below 2^53.
     pub fn value(self) -> u64 {
         self.0
@@ -85,12 +97,24 @@ impl fmt::Display for FencingToken {
     }
 }
 
-/// How far a node lets a quorum's proposal pull its fencing tokens away from its clock, in microseconds.
-pub(crate) const PROPOSAL_REACH: u64 = 100_000;
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_fencing_token_is_above_the_stored_one_and_at_the_clock() {
+        let next = |stored, clock, proposal: Option<u64>| {
+            FencingToken::next(stored, clock, proposal.map(FencingToken)).value()
+        };
+        assert_eq!(next(0, 1_000_000, None), 1_000_000);
+        assert_eq!(next(1_000_000, 1_000_000, None), 1_000_001);
+        assert_eq!(next(5_000_000, 1_000_000, None), 5_000_001, "the clock stepped back");
+        assert_eq!(next(0, 1_000_000, Some(1_050_000)), 1_050_000);
+        assert_eq!(next(0, 1_000_000, Some(950_000)), 950_000);
+        assert_eq!(next(0, 1_000_000, Some(9_000_000)), 1_100_000);
+        assert_eq!(next(0, 1_000_000, Some(1)), 900_000);
+        assert_eq!(next(2_000_000, 1_000_000, Some(9_000_000)), 2_000_001);
+    }
 
     #[test]
     fn no_two_owner_tokens_are_the_same() {

@@ -6,11 +6,12 @@ use tokio::time::Instant;
 
 use crate::{
     acquire::attempt::{AcquireOp, AcquireState, Mode, Outcome},
+    backoff::Backoff,
     error::StoreError,
     lease::Lease,
     options::Options,
     store::{Enqueue, Hint, NextWaiter},
-    wait_queue::{AbandonedAttempt, Backoff, LocalHandOver, QueuePlace, Turn, WakeReason},
+    wait_queue::{AbandonedAttempt, LocalHandOver, QueuePlace, Turn, WakeReason, checking},
 };
 
 /// Has its key's turn: it asks, or listens, until the key is granted. When it gives up, its place in the store's line goes to whoever
@@ -37,7 +38,7 @@ impl<'a> Contender<'a> {
         let &QueuePlace { keeper, key, .. } = place;
         let acquire_op = AcquireOp::new(keeper, key, options);
         let mut contender =
-            Self { options, place, since, acquire_op, checks: Backoff::of_line(), check: None, _turn: turn };
+            Self { options, place, since, acquire_op, checks: checking(), check: None, _turn: turn };
         if !options.fair && !options.fenced && options.renew {
             place.expect(options.ttl);
         }

@@ -12,7 +12,7 @@ use super::{Acquired, Hint, HintFuture, Holder, Store, StoreFuture};
 use crate::{
     clock::WallClock,
     key::Key,
-    token::{FencingToken, OwnerToken, PROPOSAL_REACH},
+    token::{FencingToken, OwnerToken},
 };
 
 /// Keeps leases in memory: the store of [`LockManager::in_memory`](crate::LockManager::in_memory), for tests, examples and programs of one process.
@@ -82,7 +82,7 @@ impl MemoryStore {
         let fence = match fenced {
             Fenced::No => None,
             Fenced::Yes => Some(state.next_fence(None)),
-            Fenced::Proposed(proposal) => Some(state.next_fence(Some(proposal.value()))),
+            Fenced::Proposed(proposal) => Some(state.next_fence(Some(proposal))),
         };
         let lease = Lease { owner, ends: now + ttl, fence, freed: Arc::default() };
         state.leases.insert(key, lease);
@@ -129,12 +129,10 @@ impl MemoryStore {
 impl State {
     /// One counter serves all keys: what rises over all of them rises for each. The clock's part keeps tokens rising over a
     /// restart of the process, as it does on Redis.
-    fn next_fence(&mut self, proposal: Option<u64>) -> FencingToken {
-        let now = self.wall_clock.micros();
-        let wanted = proposal
-            .map_or(now, |fence| fence.clamp(now.saturating_sub(PROPOSAL_REACH), now + PROPOSAL_REACH));
-        self.last_fence = (self.last_fence + 1).max(wanted);
-        FencingToken::new(self.last_fence)
+    fn next_fence(&mut self, proposal: Option<FencingToken>) -> FencingToken {
+        let fence = FencingToken::next(self.last_fence, self.wall_clock.micros(), proposal);
+        self.last_fence = fence.value();
+        fence
     }
 
     /// Leases that lapsed unreleased stay in the map until somebody asks for the key; this bounds how many.

@@ -19,6 +19,7 @@ use tokio::{
 
 use crate::{
     acquire::attempt::AcquireState,
+    backoff::Backoff,
     keeper::Keeper,
     key::Key,
     store::{HandOver, Hint, HintFuture, NextWaiter},
@@ -51,7 +52,7 @@ struct QueueState {
     held_until: Option<Instant>,
     /// When the next attempt is due.
     retry: Option<Instant>,
-    backoff: Backoff,
+    backoff: Option<Backoff>,
     /// The store keeps a line for the key.
     in_line: bool,
     /// Somebody of this process has the key, whose release is going to bring the contender along.
@@ -215,7 +216,7 @@ impl<'a> QueuePlace<'a> {
     /// also in the middle of an attempt, asks no oftener than one of them.
     pub(crate) fn schedule_retry(&self, now: Instant) {
         let mut seen = self.seen();
-        let delay = seen.backoff.next();
+        let delay = seen.backoff.get_or_insert_with(polling).next_delay();
         seen.retry = Some(now + delay);
     }
 
@@ -233,7 +234,7 @@ impl<'a> QueuePlace<'a> {
         let mut seen = self.seen();
         seen.in_line = true;
         let lapsed = seen.held_until.map(|until| until + ROUNDING);
-        let again = now + checks.next();
+        let again = now + checks.next_delay();
         lapsed.map_or(again, |lapsed| lapsed.min(again))
     }
 
@@ -247,7 +248,7 @@ impl<'a> QueuePlace<'a> {
         if self.is_alone() {
             return;
         }
-        self.seen().backoff = Backoff::of_polling();
+        self.seen().backoff = None;
         self.schedule_retry(now);
         let mut seen = self.seen();
         (seen.held_here, seen.next) = (true, None);
@@ -328,39 +329,15 @@ impl AbandonedAttempt {
 /// After so many leases in a row that were taken over, the key is released: those who wait in other processes are to have it too.
 const LOCAL_HAND_OVERS_IN_A_ROW: u32 = 16;
 
-/// How long a contender sleeps between attempts when nothing wakes it: doubling, with jitter so that processes do not march in step.
-#[derive(Clone)]
-pub(crate) struct Backoff {
-    next: Duration,
-    longest: Duration,
-    /// What part of a delay is left to chance.
-    jitter: f64,
-}
-
 /// Servers round what is left down to whole milliseconds.
 const ROUNDING: Duration = Duration::from_millis(1);
 
-impl Default for Backoff {
-    fn default() -> Self {
-        Self::of_polling()
-    }
+/// The delays of a contender that nobody tells anything.
+fn polling() -> Backoff {
+    Backoff::new(Duration::from_millis(4), Duration::from_millis(64)).with_jitter(0.5)
 }
 
-impl Backoff {
-    /// Where nobody tells us anything.
-    fn of_polling() -> Self {
-        Self { next: Duration::from_millis(4), longest: Duration::from_millis(64), jitter: 0.5 }
-    }
-
-    /// Where the store tells us when the key is ours: in the end less than once a second.
-    pub(crate) fn of_line() -> Self {
-        Self { next: Duration::from_millis(64), longest: Duration::from_millis(1200), jitter: 0.15 }
-    }
-
-    /// The current delay, less a random part of it.
-    fn next(&mut self) -> Duration {
-        let full = self.next;
-        self.next = (full * 2).min(self.longest);
-        full.mul_f64(1.0 - self.jitter * fastrand::f64())
-    }
+/// The delays of a contender that the store tells when the key is its own: in the end less than one question a second.
+pub(crate) fn checking() -> Backoff {
+    Backoff::new(Duration::from_millis(64), Duration::from_millis(1200)).with_jitter(0.15)
 }
