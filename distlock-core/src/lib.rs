@@ -1,11 +1,11 @@
-//! Distributed locks as leases, on Redis or in memory: the part of [distlock](https://docs.rs/distlock) beneath its attribute, usable
-//! without it.
+//! Distributed locks as leases, on Redis or in memory: the part of [distlock](https://docs.rs/distlock) beneath its
+//! attribute, usable without it.
 //!
 //! # How a lock travels
-//! A [`LockManager`] turns a key and options into a [`LockRequest`]. The request checks both, stands in line behind the other
-//! waiters of this process, and asks the [store](Store) with a fresh owner token. A grant becomes a [`LockGuard`] whose
-//! lease the runtime's keeper renews, until the guard is released, dropped or told that the lease is
-//! lost.
+//! A [`LockManager`] turns a key and options into a [`LockRequest`]. The request checks both. If it may wait, it joins
+//! this process's queue for the key. The contender of that queue asks the [store](Store) with a fresh owner token. A grant
+//! becomes a lease, which the runtime's keeper renews, and the caller gets a [`LockGuard`]. The guard ends with a release,
+//! with its drop, or when it is told that the lease is lost.
 //!
 //! ```
 //! use std::time::Duration;
@@ -18,6 +18,28 @@
 //! # Ok(()) }
 //! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(example()).unwrap();
 //! ```
+//!
+//! # The rooms, in reading order
+//! Each room uses only rooms below it.
+//!
+//! - `request`: one call's wishes, and how they become a guard
+//! - `acquire`: asking once, or in the queue until a deadline; the contender; one acquire, seen to its end
+//! - `guard`: the held lock, its release, the future around a body, nested calls
+//! - `manager`: the handle, its builder and URLs, the default manager, shutdown
+//! - `keeper`: the task of a runtime that renews leases and cleans up after callers that have gone
+//! - `shared`: what all parts of one manager share; releases and renewals as commands
+//! - `wait_queue`: this process's queue for each key
+//! - `lease`: a lease as this process knows it, what comes before it, and what is owed after it
+//! - `store`: the contract of a store; the stores in memory, on Redis and on a quorum
+//! - `key`: a checked key in its namespace
+//! - `options`: what a request can ask for
+//! - `runtime`: one value for each tokio runtime
+//! - `web`: errors as HTTP responses
+//! - `error`: what can go wrong, split by what the caller does next
+//! - `limits`: defaults and limits
+//! - `backoff`: delays between attempts
+//! - `clock`: points in time
+//! - `token`: owner tokens and fencing tokens
 
 mod acquire;
 mod backoff;

@@ -1,174 +1,149 @@
-//! One acquisition under way, that is seen to its end whatever becomes of its caller.
+//! One acquire, which is seen to its end even if its caller goes away.
 
 use std::{future::poll_fn, sync::Arc, time::Duration};
-
-use tokio::time::Instant;
 
 use crate::{
     clock::Moment,
     error::{StoreError, StoreErrorKind},
-    keeper::{Cleanup, Keeper},
+    keeper::Keeper,
     key::Key,
-    lease::Lease,
+    lease::{AcquireState, Grant, Lease, PendingAcquire, Term},
     options::Options,
-    shared::commands::PendingRelease,
-    store::{Acquired, Enqueue, HandOver, HintFuture, StoreFuture},
+    store::{Acquired, Enqueue, HandOver, HintFuture, retry::Resending},
     token::{FencingToken, OwnerToken},
 };
 
-/// One acquisition under way.
+/// One acquire for a call.
 ///
-/// Dropped with an answer outstanding or an outcome unknown, it leaves the rest to the keeper: the same future is polled on, so
-/// that the release can never overtake its own acquire.
-pub(crate) struct AcquireOp<'a> {
+/// Dropped with an answer outstanding or an outcome unknown, it leaves the rest to the keeper. The keeper polls the same
+/// future on, so that the release can never overtake its own acquire.
+pub(super) struct AcquireOp<'a> {
     keeper: &'a Keeper,
     key: &'a Key,
     options: &'a Options,
     state: AcquireState,
 }
 
-/// An owner token, and what is known of the attempts made with it.
-pub(crate) struct AcquireState {
-    owner: OwnerToken,
-    /// The attempt under way, and when it was sent.
-    pending: Option<(StoreFuture<Acquired>, Moment)>,
-    /// An attempt failed without an answer: it may have been granted, or may yet be.
-    in_doubt: bool,
-    /// A grant that nobody has taken over yet.
-    granted: bool,
-    /// The owner stands in the store's line.
-    in_line: bool,
-}
-
-impl AcquireState {
-    fn new(owner: OwnerToken) -> Self {
-        Self { owner, pending: None, in_doubt: false, granted: false, in_line: false }
-    }
-
-    /// A lease that was granted.
-    pub(crate) fn granted(owner: OwnerToken) -> Self {
-        Self { granted: true, ..Self::new(owner) }
-    }
-
-    /// What is left to do when it is given up.
-    pub(crate) fn cleanup(&mut self, key: &Key, ttl: Duration) -> Option<Cleanup> {
-        let lease = || PendingRelease {
-            key: key.clone(),
-            owner: self.owner,
-            until: Instant::now() + ttl,
-            in_doubt: self.in_doubt,
-            keep: None,
-        };
-        match self.pending.take() {
-            Some((pending, _)) => Some(Cleanup::Acquire { pending, lease: lease(), in_line: self.in_line }),
-            None if self.granted || self.in_doubt || self.in_line => Some(Cleanup::Release(lease())),
-            None => None,
-        }
-    }
-}
-
 /// How a key is asked for.
 #[derive(Clone, Copy)]
-pub(crate) enum Mode {
-    /// Once.
+pub(super) enum Mode {
+    /// Once, by a caller that does not wait.
     Once,
-    /// By somebody who is going to wait, and may have seen that others have the key.
+    /// By a caller that waits if the key is held.
     Waiting(Enqueue),
 }
 
-/// What one attempt came to.
-pub(crate) enum Outcome {
+/// The result of one acquire.
+pub(super) enum Outcome {
     Granted(Arc<Lease>),
     Busy { remaining: Option<Duration> },
 }
 
 impl<'a> AcquireOp<'a> {
-    pub(crate) fn new(keeper: &'a Keeper, key: &'a Key, options: &'a Options) -> Self {
-        Self::with(keeper, key, options, AcquireState::new(OwnerToken::random()))
+    /// With a fresh owner token.
+    pub(super) fn new(keeper: &'a Keeper, key: &'a Key, options: &'a Options) -> Self {
+        Self::resume(keeper, key, options, AcquireState::new(OwnerToken::random()))
     }
 
-    /// Goes on with somebody else's state.
-    pub(crate) fn with(keeper: &'a Keeper, key: &'a Key, options: &'a Options, state: AcquireState) -> Self {
+    /// Goes on with the state of an earlier one.
+    pub(super) fn resume(
+        keeper: &'a Keeper,
+        key: &'a Key,
+        options: &'a Options,
+        state: AcquireState,
+    ) -> Self {
         Self { keeper, key, options, state }
     }
 
-    pub(crate) fn owner(&self) -> OwnerToken {
+    pub(super) fn owner(&self) -> OwnerToken {
         self.state.owner
     }
 
-    /// Listens for what the store tells the owner, who has not asked; false when it would not.
-    pub(crate) fn register_waiter(&mut self) -> bool {
-        self.state.in_line = self.keeper.shared().store.register_waiter(self.key, &self.state.owner);
-        self.state.in_line
-    }
-
-    /// The state, for somebody else to go on with it; `None` when there is nothing to go on with.
-    pub(crate) fn give_up(&mut self) -> Option<AcquireState> {
-        let AcquireState { pending, in_doubt, granted, in_line, .. } = &self.state;
-        let worth_it = !granted && (pending.is_some() || *in_doubt || *in_line);
-        worth_it.then(|| std::mem::replace(&mut self.state, AcquireState::new(OwnerToken::random())))
-    }
-
     /// Whether an answer is outstanding.
-    pub(crate) fn is_asking(&self) -> bool {
+    pub(super) fn is_pending(&self) -> bool {
         self.state.pending.is_some()
     }
 
-    /// Asks once; once more when the connection broke under the question, which an idle connection does at its first use.
-    pub(crate) async fn attempt(&mut self, how: Mode) -> Result<Outcome, StoreError> {
-        match self.ask(how).await {
-            Err(error) if error.kind() == StoreErrorKind::Disconnected => self.ask(how).await,
-            answer => answer,
+    /// Whether the owner is in the store's wait queue.
+    pub(super) fn is_queued(&self) -> bool {
+        self.state.queued
+    }
+
+    /// Lets the store tell the owner of a hand-over before it has asked. Answers false if the store would not.
+    pub(super) fn register_waiter(&mut self) -> bool {
+        self.state.queued = self.keeper.shared().store.register_waiter(self.key, &self.state.owner);
+        self.state.queued
+    }
+
+    /// What the store tells the owner without being asked.
+    pub(super) fn hint(&self) -> HintFuture {
+        self.keeper.shared().store.hint(self.key, &self.state.owner)
+    }
+
+    /// Takes the state out for another waiter to go on with it; `None` if there is nothing to go on with.
+    pub(super) fn abandon(&mut self) -> Option<AcquireState> {
+        self.state
+            .is_worth_resuming()
+            .then(|| std::mem::replace(&mut self.state, AcquireState::new(OwnerToken::random())))
+    }
+
+    /// Asks the store, or goes on waiting for the answer to what was asked before.
+    ///
+    /// # Cancel safety
+    /// Dropped, the future has sent at most one acquire. Its answer is waited for by the next call, or by the keeper.
+    pub(super) async fn attempt(&mut self, mode: Mode) -> Result<Outcome, StoreError> {
+        let (shared, key, owner) = (self.keeper.shared(), self.key, self.state.owner);
+        let Options { ttl, fenced, .. } = *self.options;
+        let send = || match mode {
+            Mode::Once => shared.store.acquire(key, &owner, ttl, fenced),
+            Mode::Waiting(enqueue) => shared.store.acquire_or_enqueue(key, &owner, ttl, fenced, enqueue),
+        };
+        let PendingAcquire { command, sent } = match &mut self.state.pending {
+            Some(pending) => pending,
+            none => {
+                shared.ensure_running()?;
+                // A waiter may be in the queue from the sending on. The answer says whether it is.
+                self.state.queued |= matches!(mode, Mode::Waiting(_));
+                none.insert(PendingAcquire { sent: Moment::now(), command: Resending::new(send()) })
+            }
+        };
+        let answer = poll_fn(|cx| command.poll(cx, send)).await;
+        let (sent, resent) = (*sent, command.was_resent());
+        self.state.pending = None;
+        self.state.in_doubt |= resent || answer.as_ref().is_err_and(StoreError::outcome_unknown);
+        match answer {
+            Ok(Acquired::Granted { fence }) => {
+                self.state.granted = true;
+                self.confirm_grant(fence, sent).await
+            }
+            Ok(Acquired::Busy { remaining }) => {
+                self.note_refused();
+                Ok(Outcome::Busy { remaining })
+            }
+            Err(error) => {
+                self.note_refused();
+                Err(error)
+            }
         }
     }
 
-    /// Asks, or goes on waiting for the answer to what was asked before.
-    async fn ask(&mut self, how: Mode) -> Result<Outcome, StoreError> {
-        let store = &self.keeper.shared().store;
-        let Options { ttl, fenced, .. } = *self.options;
-        let state = &mut self.state;
-        let (pending, sent) = match &mut state.pending {
-            Some(attempt) => attempt,
-            none => {
-                self.keeper.shared().ensure_running()?;
-                let sent = Moment::now();
-                let pending = match how {
-                    Mode::Once => store.acquire(self.key, &state.owner, ttl, fenced),
-                    Mode::Waiting(enqueue) => {
-                        // Until we know better.
-                        state.in_line = true;
-                        store.acquire_or_enqueue(self.key, &state.owner, ttl, fenced, enqueue)
-                    }
-                };
-                none.insert((pending, sent))
-            }
-        };
-        let mut sent = *sent;
-        let answer = poll_fn(|cx| pending.as_mut().poll(cx)).await;
-        state.pending = None;
-        let fence = match answer {
-            Ok(Acquired::Granted { fence }) => fence,
-            Ok(Acquired::Busy { remaining }) => {
-                self.was_refused();
-                return Ok(Outcome::Busy { remaining });
-            }
-            Err(error) => {
-                self.state.in_doubt |= error.outcome_unknown();
-                self.was_refused();
-                return Err(error);
-            }
-        };
-        self.state.granted = true;
+    /// Turns a grant into a lease.
+    async fn confirm_grant(
+        &mut self,
+        fence: Option<FencingToken>,
+        mut sent: Moment,
+    ) -> Result<Outcome, StoreError> {
+        let ttl = self.options.ttl;
         if self.state.in_doubt {
-            // The grant may be an earlier attempt's, whose ttl runs since then. A renewal starts it anew.
+            // The grant may be an earlier acquire's, whose ttl has run since then. A renewal starts it anew.
             sent = Moment::now();
-            if !store.renew(self.key, &self.state.owner, ttl).await? {
+            if !self.keeper.shared().store.renew(self.key, &self.state.owner, ttl).await? {
                 self.state.granted = false;
                 return Ok(Outcome::Busy { remaining: None });
             }
         }
-        if let Some(held) = self.take(fence, (sent, ttl))? {
-            return Ok(Outcome::Granted(held));
+        if let Some(lease) = self.begin_lease(HandOver::new(sent, ttl).with_fence(fence))? {
+            return Ok(Outcome::Granted(lease));
         }
         let late = Moment::now().since(sent);
         let detail = format!(
@@ -177,64 +152,49 @@ impl<'a> AcquireOp<'a> {
         Err(StoreError::new(StoreErrorKind::TooLate, detail))
     }
 
-    /// Takes a fresh owner token where nothing is left of the one before: on a quorum, what an attempt that failed has sent may yet arrive in
-    /// the midst of the next one.
-    fn was_refused(&mut self) {
-        self.state.in_line = self.keeper.shared().store.is_queued(&self.state.owner);
-        if !self.state.in_line && !self.state.in_doubt {
-            self.state.owner = OwnerToken::random();
-        }
-    }
-
-    pub(crate) fn is_queued(&self) -> bool {
-        self.state.in_line
-    }
-
-    /// What the store tells a waiter of its own accord.
-    pub(crate) fn hint(&self) -> HintFuture {
-        self.keeper.shared().store.hint(self.key, &self.state.owner)
-    }
-
-    /// A lease that was handed over; `None` when the news is so old that nothing of it may be left, and the store has to be asked.
-    pub(crate) fn accept(&mut self, lease: HandOver) -> Result<Option<Arc<Lease>>, StoreError> {
+    /// Takes a lease that was handed over to the owner.
+    ///
+    /// `None` if the message is so old that nothing of the lease may be left. The store has to be asked then.
+    pub(super) fn accept(&mut self, lease: HandOver) -> Result<Option<Arc<Lease>>, StoreError> {
         self.state.granted = true;
-        self.take(lease.fence, (lease.since, lease.lasts))
+        self.begin_lease(lease)
     }
 
-    /// Gives a grant to the keeper, if it is still good for something.
-    fn take(
-        &mut self,
-        fence: Option<FencingToken>,
-        term: (Moment, Duration),
-    ) -> Result<Option<Arc<Lease>>, StoreError> {
+    /// Gives a grant to the keeper as a lease; `None` if nothing of it is left.
+    fn begin_lease(&mut self, granted: HandOver) -> Result<Option<Arc<Lease>>, StoreError> {
+        let AcquireState { owner, in_doubt, .. } = self.state;
+        let HandOver { fence, since: sent, lasts } = granted;
         let now = Moment::now();
-        let held = Lease::new(
-            self.key.clone(),
-            self.state.owner,
-            fence,
-            self.options,
-            term,
-            self.state.in_doubt,
-            now,
-        );
-        if held.status(now).is_err() {
+        let grant = Grant { owner, fence, term: Term { sent, lasts }, in_doubt };
+        let lease = Lease::new(self.key.clone(), self.options, &grant, now);
+        if lease.status(now).is_err() {
             return Ok(None);
         }
-        let held = Arc::new(held);
-        self.keeper.track(&held, term.0);
+        let lease = Arc::new(lease);
+        self.keeper.track(&lease, sent);
         // A shutdown that began meanwhile has not seen this lease.
         if let Err(error) = self.keeper.shared().ensure_running() {
-            self.keeper.untrack(&held);
+            self.keeper.untrack(&lease);
             return Err(error);
         }
-        (self.state.granted, self.state.in_doubt, self.state.in_line) = (false, false, false);
-        Ok(Some(held))
+        (self.state.granted, self.state.in_doubt, self.state.queued) = (false, false, false);
+        Ok(Some(lease))
+    }
+
+    /// Takes a fresh owner token if nothing is left of the one before.
+    ///
+    /// On a quorum, what a failed acquire has sent may arrive in the middle of the next one.
+    fn note_refused(&mut self) {
+        self.state.queued = self.keeper.shared().store.is_queued(&self.state.owner);
+        if !self.state.queued && !self.state.in_doubt {
+            self.state.owner = OwnerToken::random();
+        }
     }
 }
 
 impl Drop for AcquireOp<'_> {
     fn drop(&mut self) {
-        if let Some(cleanup) = self.state.cleanup(self.key, self.options.ttl) {
+        if let Some(cleanup) = self.state.take_cleanup(self.key, self.options.ttl) {
             self.keeper.clean_up(cleanup);
         }
     }

@@ -1,136 +1,187 @@
-//! The one of a key's waiters in this process who talks to the store.
+//! The contender: the one of a key's waiters in this process that asks the store.
 
 use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use super::attempt::{AcquireOp, Mode, Outcome};
 use crate::{
-    acquire::attempt::{AcquireOp, AcquireState, Mode, Outcome},
     backoff::Backoff,
     error::StoreError,
-    lease::Lease,
+    keeper::Keeper,
+    key::Key,
+    lease::{AcquireState, Lease, LocalHandOver},
     options::Options,
     store::{Enqueue, Hint, NextWaiter},
-    wait_queue::{AbandonedAttempt, LocalHandOver, QueuePlace, Turn, WakeReason, checking},
+    wait_queue::{AbandonedAttempt, QueuePlace, Turn, WakeReason, delays_between_checks},
 };
 
-/// Has its key's turn: it asks, or listens, until the key is granted. When it gives up, its place in the store's line goes to whoever
-/// comes next in this process: a crowd that gives up one by one costs the store no more than one that stays.
-pub(crate) struct Contender<'a> {
-    place: &'a QueuePlace<'a>,
+/// A call that waits in its process's queue for a key.
+///
+/// Dropped, it leaves the queue. What a contender has abandoned there, and no waiter is left for, is cleaned up.
+pub(super) struct QueuedCall<'a> {
+    pub(super) keeper: &'a Keeper,
+    pub(super) key: &'a Key,
+    pub(super) place: QueuePlace<'a>,
+}
+
+impl<'a> QueuedCall<'a> {
+    pub(super) fn join(keeper: &'a Keeper, key: &'a Key) -> Self {
+        Self { keeper, key, place: keeper.shared().wait_queues.join(key) }
+    }
+
+    fn clean_up(&self, attempt: AbandonedAttempt) {
+        if let Some(cleanup) = attempt.into_cleanup(self.key) {
+            self.keeper.clean_up(cleanup);
+        }
+    }
+}
+
+impl Drop for QueuedCall<'_> {
+    fn drop(&mut self) {
+        if let Some(attempt) = self.place.leave() {
+            self.clean_up(attempt);
+        }
+    }
+}
+
+/// The waiter whose turn it is. It asks, or listens, until the key is granted.
+///
+/// When it gives up, its place in the store's wait queue goes to the next waiter of this process. So a crowd whose
+/// waiters give up one by one costs the store no more than one waiter that stays.
+pub(super) struct Contender<'a> {
+    call: &'a QueuedCall<'a>,
     options: &'a Options,
-    since: Instant,
-    acquire_op: AcquireOp<'a>,
-    /// In the store's line: when to ask again.
+    /// Since when this contender has waited, or the one that it goes on for.
+    waiting_since: Instant,
+    acquire: AcquireOp<'a>,
+    /// When to ask the store again although it has queued the contender; `None` for now. Set by each refusal, cleared
+    /// when the contender wakes up without a grant.
+    check_at: Option<Instant>,
+    /// The delays between such questions.
     checks: Backoff,
-    check: Option<Instant>,
     _turn: Turn<'a>,
 }
 
 impl<'a> Contender<'a> {
-    /// The contender from now on, which has waited since then.
-    pub(crate) fn new(
-        place: &'a QueuePlace<'a>,
+    /// Makes a waiter that has waited since then the contender.
+    ///
+    /// It goes on with what the contender before has left, if that was for the same kind of lease.
+    pub(super) fn new(
+        call: &'a QueuedCall<'a>,
         options: &'a Options,
         turn: Turn<'a>,
-        since: Instant,
+        waiting_since: Instant,
     ) -> Self {
-        let &QueuePlace { keeper, key, .. } = place;
-        let acquire_op = AcquireOp::new(keeper, key, options);
-        let mut contender =
-            Self { options, place, since, acquire_op, checks: checking(), check: None, _turn: turn };
+        let (place, abandoned) = (&call.place, call.place.take_abandoned());
         if !options.fair && !options.fenced && options.renew {
-            place.expect(options.ttl);
+            place.accept_local_hand_over(options.ttl);
         }
-        match place.left() {
-            Some(left) if left.ttl == options.ttl && left.fenced == options.fenced => {
-                contender.acquire_op = AcquireOp::with(keeper, key, options, left.state);
-                (contender.since, contender.checks, contender.check) = (left.since, left.checks, left.check);
-                return contender;
+        let abandoned = match abandoned {
+            Some(attempt) if attempt.ttl == options.ttl && attempt.fenced == options.fenced => Some(attempt),
+            Some(attempt) => {
+                call.clean_up(attempt);
+                None
             }
-            Some(left) => left.end(keeper, key),
-            None => {}
-        }
-        // Whoever holds the key in this process brings us along when it releases: no need to ask.
-        if place.is_held_here() && contender.acquire_op.register_waiter() && place.set_next(contender.next())
-        {
-            contender.check = Some(place.in_line(Instant::now(), &mut contender.checks));
+            None => None,
+        };
+        let is_first = abandoned.is_none();
+        let (acquire, waiting_since, check_at, checks) = if let Some(attempt) = abandoned {
+            let AbandonedAttempt { state, waiting_since, check_at, checks, .. } = attempt;
+            (AcquireOp::resume(call.keeper, call.key, options, state), waiting_since, check_at, checks)
+        } else {
+            let acquire = AcquireOp::new(call.keeper, call.key, options);
+            (acquire, waiting_since, None, delays_between_checks())
+        };
+        let mut contender = Self { call, options, waiting_since, acquire, check_at, checks, _turn: turn };
+        if is_first {
+            contender.expect_release_of_this_process();
         }
         contender
     }
 
-    /// When the next attempt is due; `None` for now.
-    pub(crate) fn due(&self) -> Option<Instant> {
-        if self.acquire_op.is_asking() { None } else { self.check.or_else(|| self.place.planned()) }
+    /// Skips the first question if a task of this process holds the key: its release hands the key over.
+    fn expect_release_of_this_process(&mut self) {
+        let place = &self.call.place;
+        if place.is_held_here() && self.acquire.register_waiter() && place.set_next(self.as_next()) {
+            self.check_at = Some(place.note_queued(Instant::now(), &mut self.checks));
+        }
     }
 
-    /// Sleeps until the key is worth another attempt, `due` at the latest, or is ours.
-    pub(crate) async fn sleep(&mut self, due: Instant) -> Result<Option<Arc<Lease>>, StoreError> {
-        let in_line = self.acquire_op.is_queued();
-        if in_line {
-            self.place.set_next(self.next());
+    /// When the next attempt is due; `None` for now.
+    pub(super) fn due_at(&self) -> Option<Instant> {
+        if self.acquire.is_pending() { None } else { self.check_at.or_else(|| self.call.place.retry_at()) }
+    }
+
+    /// Sleeps until the key is worth another attempt, until `due_at` at the latest, or until it was handed over.
+    ///
+    /// # Cancel safety
+    /// Dropped, the future leaves a lease that was handed over meanwhile to the contender's drop, which releases it.
+    pub(super) async fn sleep(&mut self, due_at: Instant) -> Result<Option<Arc<Lease>>, StoreError> {
+        let QueuedCall { keeper, key, place } = self.call;
+        let is_queued = self.acquire.is_queued();
+        if is_queued {
+            place.set_next(self.as_next());
         }
-        let held = match self.place.wait_until_worth_asking(self.acquire_op.hint(), in_line, due).await {
+        let lease = match place.wait_until_worth_asking(self.acquire.hint(), is_queued, due_at).await {
             WakeReason::LocalHandOver => {
-                let Some(LocalHandOver { owner, lease }) = self.place.take_local_hand_over() else {
+                let Some(LocalHandOver { owner, lease }) = place.take_local_hand_over() else {
                     return Ok(None);
                 };
-                // Our own place in the store's line is left to whoever comes next.
-                AcquireOp::with(self.place.keeper, self.place.key, self.options, AcquireState::granted(owner))
-                    .accept(lease)?
+                // The contender's own entry in the store's queue is left to the next waiter.
+                AcquireOp::resume(keeper, key, self.options, AcquireState::granted(owner)).accept(lease)?
             }
-            WakeReason::Hint(Hint::HandedOver(lease)) => self.acquire_op.accept(lease)?,
+            WakeReason::Hint(Hint::HandedOver(lease)) => self.acquire.accept(lease)?,
             WakeReason::Hint(Hint::MayBeFree) => None,
         };
-        if held.is_none() {
-            self.check = None;
+        if lease.is_some() {
+            place.note_granted(Instant::now());
+        } else {
+            self.check_at = None;
         }
-        if held.is_some() {
-            self.place.granted(Instant::now());
-        }
-        Ok(held)
+        Ok(lease)
     }
 
     /// Asks the store.
-    pub(crate) async fn ask(&mut self) -> Result<Option<Arc<Lease>>, StoreError> {
-        self.place.schedule_retry(Instant::now());
-        let enqueue = Enqueue::new(self.since).contended(self.place.is_contended());
-        let attempt = self.acquire_op.attempt(Mode::Waiting(enqueue)).await?;
+    ///
+    /// # Cancel safety
+    /// As [`AcquireOp::attempt`].
+    pub(super) async fn ask_store(&mut self) -> Result<Option<Arc<Lease>>, StoreError> {
+        let place = &self.call.place;
+        place.schedule_retry(Instant::now());
+        let enqueue = Enqueue::new(self.waiting_since).contended(place.is_contended());
+        let outcome = self.acquire.attempt(Mode::Waiting(enqueue)).await?;
         let now = Instant::now();
-        match attempt {
-            Outcome::Granted(held) => {
-                self.place.granted(now);
-                Ok(Some(held))
+        match outcome {
+            Outcome::Granted(lease) => {
+                place.note_granted(now);
+                Ok(Some(lease))
             }
             Outcome::Busy { remaining } => {
-                self.place.note_holder(remaining, now);
-                self.check = self.acquire_op.is_queued().then(|| self.place.in_line(now, &mut self.checks));
+                place.note_holder(remaining, now);
+                self.check_at = self.acquire.is_queued().then(|| place.note_queued(now, &mut self.checks));
                 Ok(None)
             }
         }
     }
 
-    /// As a release brings us along.
-    fn next(&self) -> NextWaiter {
+    /// The contender as a release of this process names it to the store.
+    fn as_next(&self) -> NextWaiter {
         let Options { ttl, fenced, .. } = *self.options;
-        NextWaiter::new(self.acquire_op.owner(), ttl, self.since).fenced(fenced)
+        NextWaiter::new(self.acquire.owner(), ttl, self.waiting_since).fenced(fenced)
     }
 }
 
 impl Drop for Contender<'_> {
     fn drop(&mut self) {
+        let QueuedCall { keeper, key, place } = self.call;
         let Options { ttl, fenced, .. } = *self.options;
-        if let Some(LocalHandOver { owner, .. }) = self.place.take_local_hand_over() {
-            // It came too late.
-            drop(AcquireOp::with(
-                self.place.keeper,
-                self.place.key,
-                self.options,
-                AcquireState::granted(owner),
-            ));
+        if let Some(LocalHandOver { owner, .. }) = place.take_local_hand_over() {
+            // The lease came when the contender had already given up, or been granted the key otherwise.
+            drop(AcquireOp::resume(keeper, key, self.options, AcquireState::granted(owner)));
         }
-        let Some(state) = self.acquire_op.give_up() else { return self.place.clear_next() };
-        let (since, check, checks) = (self.since, self.check, self.checks.clone());
-        self.place.leave(AbandonedAttempt { state, ttl, fenced, since, check, checks });
+        let Some(state) = self.acquire.abandon() else { return place.clear_next() };
+        let (waiting_since, check_at, checks) = (self.waiting_since, self.check_at, self.checks.clone());
+        place.abandon(AbandonedAttempt { state, ttl, fenced, waiting_since, check_at, checks });
     }
 }

@@ -1,4 +1,139 @@
-//! How a key is asked for.
+//! How a checked request gets its lease: once, or in the queue until a deadline.
+//!
+//! - [`attempt`] is one acquire, which is seen to its end even if its caller goes away.
+//! - [`contender`] is the waiter of a key that asks the store.
+//!
+//! A call without `wait` asks once. A call with `wait` joins this process's queue for the key. When its turn comes it is
+//! the contender: it asks the store, sleeps until the key is worth another question, and asks again.
 
-pub(crate) mod attempt;
-pub(crate) mod contender;
+use std::{future::Future, sync::Arc, time::Duration};
+
+use futures_util::future::{Either, FutureExt};
+use tokio::time::{Instant, timeout_at};
+
+use crate::{
+    error::{LockError, StoreError, StoreErrorKind},
+    keeper::Keeper,
+    key::Key,
+    lease::Lease,
+    options::{Options, Wait},
+};
+
+mod attempt;
+mod contender;
+
+use attempt::{AcquireOp, Mode, Outcome};
+use contender::{Contender, QueuedCall};
+
+/// Acquires a key as the options say, for a call that began at `started`.
+///
+/// # Cancel safety
+/// Dropped at any await, it leaves the queue, and the keeper releases the key if it was granted or may yet be.
+pub(crate) async fn acquire(
+    keeper: &Keeper,
+    key: &Key,
+    options: &Options,
+    started: Instant,
+) -> Result<Arc<Lease>, LockError> {
+    let call = Call { keeper, key, options, started };
+    match options.wait {
+        Wait::No => call.once().await,
+        // A deadline that overflows `Instant` counts as no deadline.
+        Wait::UpTo(wait) => call.until(started.checked_add(wait)).await,
+        Wait::Forever => call.until(None).await,
+    }
+}
+
+/// A checked request on its way.
+struct Call<'a> {
+    keeper: &'a Keeper,
+    key: &'a Key,
+    options: &'a Options,
+    started: Instant,
+}
+
+impl Call<'_> {
+    /// Asks once, and never sleeps.
+    async fn once(&self) -> Result<Arc<Lease>, LockError> {
+        let shared = self.keeper.shared();
+        // A free key belongs to the waiters.
+        if shared.wait_queues.has_waiters(self.key) {
+            let holder = shared.store.inspect(self.key).await.map_err(|error| self.failed(error))?;
+            return Err(self.busy(holder.and_then(|holder| holder.remaining)));
+        }
+        let mut acquire = AcquireOp::new(self.keeper, self.key, self.options);
+        match acquire.attempt(Mode::Once).await {
+            Ok(Outcome::Granted(lease)) => Ok(lease),
+            Ok(Outcome::Busy { remaining }) => Err(self.busy(remaining)),
+            Err(error) => Err(self.failed(error)),
+        }
+    }
+
+    /// Waits in the queue. As its contender, asks until the key is granted or the deadline has come.
+    async fn until(&self, deadline: Option<Instant>) -> Result<Arc<Lease>, LockError> {
+        let queued = QueuedCall::join(self.keeper, self.key);
+        let turn = before(deadline, queued.place.turn()).await;
+        let turn = turn.filter(|_| deadline.is_none_or(|deadline| Instant::now() < deadline));
+        let Some(turn) = turn else { return Err(self.busy(queued.place.holder_remaining(Instant::now()))) };
+        let mut contender = Contender::new(&queued, self.options, turn, self.started);
+        // The latest answer was an error, and since when all were. An answer of another kind clears it.
+        let mut failing: Option<(Instant, StoreError)> = None;
+        loop {
+            if let Some(due_at) = contender.due_at() {
+                match before(deadline, contender.sleep(due_at)).await {
+                    Some(Ok(Some(lease))) => return Ok(lease),
+                    Some(Ok(None)) => {}
+                    Some(Err(error)) => return Err(self.failed(error)),
+                    None => {
+                        let remaining = queued.place.holder_remaining(Instant::now());
+                        return Err(
+                            failing.map_or_else(|| self.busy(remaining), |(_, error)| self.failed(error))
+                        );
+                    }
+                }
+            }
+            let answer = before(deadline, contender.ask_store()).await;
+            let now = Instant::now();
+            match answer {
+                Some(Ok(Some(lease))) => return Ok(lease),
+                Some(Ok(None)) => failing = None,
+                Some(Err(error)) => {
+                    let since = failing.take().map_or(now, |(since, _)| since);
+                    if !error.is_transient() || now - since >= self.options.ttl {
+                        return Err(self.failed(error));
+                    }
+                    failing = Some((since, error));
+                }
+                None => return Err(self.unanswered(failing, queued.place.holder_remaining(now))),
+            }
+        }
+    }
+
+    /// The error of a call whose deadline came before the store's answer.
+    fn unanswered(&self, failing: Option<(Instant, StoreError)>, remaining: Option<Duration>) -> LockError {
+        match (failing, remaining) {
+            (Some((_, error)), _) => self.failed(error),
+            (None, Some(_)) => self.busy(remaining),
+            (None, None) => {
+                let detail = "the server did not answer within `wait`";
+                self.failed(StoreError::new(StoreErrorKind::TimedOut, detail))
+            }
+        }
+    }
+
+    fn busy(&self, remaining: Option<Duration>) -> LockError {
+        LockError::Busy { key: self.key.name().to_owned(), waited: self.started.elapsed(), remaining }
+    }
+
+    fn failed(&self, error: StoreError) -> LockError {
+        error.for_key(self.key.name())
+    }
+}
+
+/// The future's value; `None` if the deadline came first. An `async fn` would hold the future twice.
+fn before<F: Future>(deadline: Option<Instant>, future: F) -> impl Future<Output = Option<F::Output>> {
+    match deadline {
+        Some(deadline) => Either::Left(timeout_at(deadline, future).map(Result::ok)),
+        None => Either::Right(future.map(Some)),
+    }
+}

@@ -1,4 +1,9 @@
-//! One lease as this process knows it: shared by its guard, its body and its keeper.
+//! The lease as this process knows it: shared by its guard, its body and its keeper.
+//!
+//! - [`validity`](self::validity) is the arithmetic: how long a lease may be believed in.
+//! - [`acquire_state`] is what is known of acquires before there is a lease.
+//! - [`cleanup`] is what is owed to the store afterwards.
+//! - [`hand_over`] passes a lease to another task of this process.
 
 use std::{
     sync::{
@@ -19,16 +24,21 @@ use crate::{
     key::Key,
     limits::RENEWALS_PER_TTL,
     options::{OnLost, Options, Release},
-    shared::commands::PendingRelease,
     store::HandOver,
     token::{FencingToken, OwnerToken},
-    wait_queue::LocalHandOver,
 };
 
+mod acquire_state;
+mod cleanup;
+mod hand_over;
 mod validity;
 
+pub(crate) use acquire_state::{AcquireState, PendingAcquire};
+pub(crate) use cleanup::{Cleanup, Doubt, PendingRelease, Released};
+pub(crate) use hand_over::LocalHandOver;
 use validity::validity;
 
+/// A granted lease.
 pub(crate) struct Lease {
     pub(crate) key: Key,
     pub(crate) owner: OwnerToken,
@@ -36,93 +46,94 @@ pub(crate) struct Lease {
     pub(crate) ttl: Duration,
     pub(crate) on_lost: OnLost,
     pub(crate) release: Release,
-    /// An acquire with this owner token may yet reach the server: see [`AcquireOp`](crate::acquire::attempt::AcquireOp).
+    /// An acquire with this owner token was not answered, so that it may yet run on the server.
     pub(crate) in_doubt: bool,
-    /// Whether the keeper renews it.
-    pub(crate) renewed: bool,
+    /// Whether the keeper renews the lease for as long as it is held.
+    renews: bool,
     granted: Moment,
-    /// Counted from the grant.
+    /// How long the lease may be held in all, counted from the grant.
     max_hold: Option<Duration>,
-    /// Counted from the grant; zero for none.
+    /// How long the key stays taken at the least, counted from the grant; zero for no such time.
     at_least: Duration,
-    /// Nothing is left to release.
+    /// Set when nothing is left to release: by a confirmed release, or when a clean-up or another task has taken over.
     pub(crate) released: AtomicBool,
-    /// Bodies that run under it.
+    /// How many bodies run under the lease. [`BodyCount`] counts up and down.
     bodies: AtomicUsize,
-    /// Told when the last body has left.
-    left: Notify,
-    state: Mutex<State>,
-    ended: Notify,
+    /// Notified when the last body has ended.
+    empty: Notify,
+    /// Notified when the lease is lost.
+    lost: Notify,
+    state: Mutex<LeaseState>,
 }
 
-/// A body under a lease.
-pub(crate) struct BodyCount<'a>(&'a Lease);
-
-impl Drop for BodyCount<'_> {
-    fn drop(&mut self) {
-        if self.0.bodies.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.0.left.notify_waiters();
-        }
-    }
-}
-
-struct State {
-    /// When the acquire or renewal was sent that was last confirmed.
+struct LeaseState {
+    /// The moment before the latest confirmed acquire or renewal was sent. Set with `lasts` and `valid`.
     sent: Moment,
-    /// How long the lease lasts from then: the ttl, but less when it was handed over and has not been renewed since.
+    /// How long the lease lasts from `sent`: the ttl, or less after a hand-over that was not renewed yet.
     lasts: Duration,
-    /// How long it may be believed in from then.
+    /// How long the lease may be believed in from `sent`.
     valid: Duration,
+    /// Why the lease was lost. Set once, never cleared.
     lost: Option<LostReason>,
-    /// Where the keeper's schedule has it.
+    /// Where the keeper's schedule has the lease. Only the keeper sets and clears it.
     alarm: Option<Alarm>,
 }
 
-/// A place in the keeper's schedule; the number tells leases of one instant apart.
+/// A place in the keeper's schedule. The number tells leases of one instant apart.
 pub(crate) type Alarm = (Instant, u64);
 
+/// How long a lease lasts, and from when.
+#[derive(Clone, Copy)]
+pub(crate) struct Term {
+    /// A moment not later than the grant.
+    pub(crate) sent: Moment,
+    pub(crate) lasts: Duration,
+}
+
+/// The parts of a grant that the store answered.
+pub(crate) struct Grant {
+    pub(crate) owner: OwnerToken,
+    pub(crate) fence: Option<FencingToken>,
+    pub(crate) term: Term,
+    /// See [`Lease::in_doubt`].
+    pub(crate) in_doubt: bool,
+}
+
 impl Lease {
-    /// A lease that was granted at some time after `sent`, for so long, as was heard at `granted`.
-    pub(crate) fn new(
-        key: Key,
-        owner: OwnerToken,
-        fence: Option<FencingToken>,
-        options: &Options,
-        (sent, lasts): (Moment, Duration),
-        in_doubt: bool,
-        granted: Moment,
-    ) -> Self {
+    /// A lease whose grant was heard of at `heard`.
+    pub(crate) fn new(key: Key, options: &Options, grant: &Grant, heard: Moment) -> Self {
+        let Term { sent, lasts } = grant.term;
         Self {
             key,
-            owner,
-            fence,
+            owner: grant.owner,
+            fence: grant.fence,
             ttl: options.ttl,
             on_lost: options.on_lost,
             release: options.release,
-            in_doubt,
-            renewed: options.renew,
-            granted,
+            in_doubt: grant.in_doubt,
+            renews: options.renew,
+            granted: heard,
             max_hold: options.max_hold,
             at_least: options.at_least,
-            state: Mutex::new(State { sent, lasts, valid: validity(lasts), lost: None, alarm: None }),
-            ended: Notify::new(),
             released: AtomicBool::new(false),
             bodies: AtomicUsize::new(0),
-            left: Notify::new(),
+            empty: Notify::new(),
+            lost: Notify::new(),
+            state: Mutex::new(LeaseState { sent, lasts, valid: validity(lasts), lost: None, alarm: None }),
         }
     }
 
-    /// What is left of the validity, or why there is none. What was lost once stays lost.
+    /// What is left of the validity, or why there is none. A lease that was lost once stays lost.
     pub(crate) fn status(&self, now: Moment) -> Result<Duration, LostReason> {
         self.status_of(&mut self.state(), now)
     }
 
-    /// That it is valid now.
+    /// Fails unless the lease is valid now.
     pub(crate) fn check(&self) -> Result<(), LockError> {
         self.status(Moment::now()).map(drop).map_err(|reason| self.lost_error(reason))
     }
 
-    fn status_of(&self, state: &mut State, now: Moment) -> Result<Duration, LostReason> {
+    fn status_of(&self, state: &mut LeaseState, now: Moment) -> Result<Duration, LostReason> {
         if let Some(reason) = state.lost {
             return Err(reason);
         }
@@ -139,20 +150,18 @@ impl Lease {
         Err(reason)
     }
 
-    /// Marks it as lost, unless it was before, and tells whoever listens.
+    /// Marks the lease as lost, unless it was lost before, and tells everybody who listens.
     pub(crate) fn lose(&self, reason: LostReason) {
         self.state().lost.get_or_insert(reason);
-        self.ended.notify_waiters();
+        self.lost.notify_waiters();
     }
 
-    /// A renewal sent at `sent` was confirmed; too late is too late.
+    /// Prolongs the lease: a renewal that was sent at `sent` was confirmed. A lease that is lost stays lost.
     pub(crate) fn confirm(&self, sent: Moment, now: Moment) {
         let mut state = self.state();
-        if self.status_of(&mut state, now).is_ok() {
-            // Answers may overtake each other.
-            if sent.at > state.sent.at {
-                (state.sent, state.lasts, state.valid) = (sent, self.ttl, validity(self.ttl));
-            }
+        // Answers may overtake each other.
+        if self.status_of(&mut state, now).is_ok() && sent.at > state.sent.at {
+            (state.sent, state.lasts, state.valid) = (sent, self.ttl, validity(self.ttl));
         }
     }
 
@@ -160,49 +169,54 @@ impl Lease {
         LockError::Lost { key: self.key.name().to_owned(), reason }
     }
 
-    /// Ends when the lease is [lost](Self::lose); made before the status is read, it misses nothing.
-    pub(crate) fn ended(&self) -> Notified<'_> {
-        self.ended.notified()
+    /// Ends when the lease is [lost](Self::lose). Made before the status is read, it misses nothing.
+    pub(crate) fn notified_when_lost(&self) -> Notified<'_> {
+        self.lost.notified()
     }
 
-    /// How long the key is still to be kept for `at_least`.
+    /// How long the key is still to be kept for `at_least`; `None` if that time is over.
     pub(crate) fn to_keep(&self, now: Moment) -> Option<Duration> {
         const WORTH_KEEPING: Duration = Duration::from_millis(1);
         let rest = self.at_least.saturating_sub(now.since(self.granted));
         (rest >= WORTH_KEEPING).then_some(rest)
     }
 
-    /// When the keeper next has something to do for a lease renewed (or acquired) at `sent`.
+    /// When the keeper next has something to do for a lease that was acquired or renewed at `sent`.
     pub(crate) fn next_alarm(&self, sent: Moment) -> Instant {
-        let last = self.deadline();
+        let deadline = self.deadline();
         let lasts = self.state().lasts;
-        // Also one that is not to be renewed is claimed for its whole ttl.
-        if self.renewed || lasts < self.ttl { last.min(sent.at + lasts / RENEWALS_PER_TTL) } else { last }
+        if self.is_to_be_renewed() { deadline.min(sent.at + lasts / RENEWALS_PER_TTL) } else { deadline }
     }
 
-    /// Whether the keeper is to renew it: always, or once, because it lasts less than its ttl.
-    pub(crate) fn is_due(&self) -> bool {
-        self.renewed || self.state().lasts < self.ttl
+    /// Whether the keeper is to renew the lease: always, or once.
+    pub(crate) fn is_to_be_renewed(&self) -> bool {
+        // A handed-over lease is shorter than its ttl, so it is renewed once even with `renew = false`.
+        self.renews || self.state().lasts < self.ttl
     }
 
     pub(crate) fn renewal_interval(&self) -> Duration {
         self.ttl / RENEWALS_PER_TTL
     }
 
-    /// The instant at which it is lost if nothing happens.
+    /// The instant at which the lease is lost if nothing happens.
     pub(crate) fn deadline(&self) -> Instant {
         let valid_until = {
             let state = self.state();
             state.sent.at + state.valid
         };
-        // One that is too far to be told is none.
+        // A deadline that overflows `Instant` counts as no deadline.
         let hold_until = self.max_hold.and_then(|hold| self.granted.at.checked_add(hold));
         hold_until.map_or(valid_until, |until| until.min(valid_until))
     }
 
-    /// Whether a keeper has it.
+    /// Whether a keeper has the lease in its schedule.
     pub(crate) fn has_alarm(&self) -> bool {
         self.state().alarm.is_some()
+    }
+
+    /// Puts the place in the keeper's schedule down, and gives back the one before.
+    pub(crate) fn set_alarm(&self, alarm: Option<Alarm>) -> Option<Alarm> {
+        std::mem::replace(&mut self.state().alarm, alarm)
     }
 
     /// What is to be released, and until when that is worth trying.
@@ -211,45 +225,55 @@ impl Lease {
             key: self.key.clone(),
             owner: self.owner,
             until: now.at + self.ttl,
-            in_doubt: self.in_doubt,
+            doubt: self.doubt(),
             keep: self.to_keep(now),
         }
     }
 
-    /// The lease for another task of this process to take over as it is; `None` when it is too short for that, or was not for him.
+    pub(crate) fn doubt(&self) -> Doubt {
+        Doubt::new(self.in_doubt, true)
+    }
+
+    /// The lease for another task of this process; `None` if too little of it is left, or if it must end with its holder.
     pub(crate) fn local_hand_over(&self, now: Moment) -> Option<LocalHandOver> {
         let left = self.status(now).ok()?;
         if self.in_doubt || self.to_keep(now).is_some() {
             return None;
         }
-        let State { sent, lasts, .. } = *self.state();
-        let lease = HandOver { fence: None, since: sent, lasts };
+        let LeaseState { sent, lasts, .. } = *self.state();
+        let lease = HandOver::new(sent, lasts);
         (left > lasts / 2).then_some(LocalHandOver { owner: self.owner, lease })
     }
 
-    /// Marks a body as running under this lease until the value is dropped.
-    pub(crate) fn enter(&self) -> BodyCount<'_> {
+    /// Counts a body that runs under this lease, until the value is dropped.
+    pub(crate) fn count_body(&self) -> BodyCount<'_> {
         self.bodies.fetch_add(1, Ordering::AcqRel);
         BodyCount(self)
     }
 
-    /// Enqueue until no body runs under this lease.
-    pub(crate) async fn empty(&self) {
+    /// Waits until no body runs under this lease.
+    pub(crate) async fn wait_until_empty(&self) {
         loop {
-            let left = self.left.notified();
+            let empty = self.empty.notified();
             if self.bodies.load(Ordering::Acquire) == 0 {
                 return;
             }
-            left.await;
+            empty.await;
         }
     }
 
-    /// Puts down the place in the keeper's schedule and gives back the one before.
-    pub(crate) fn set_alarm(&self, alarm: Option<Alarm>) -> Option<Alarm> {
-        std::mem::replace(&mut self.state().alarm, alarm)
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, LeaseState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Counts one body that runs under a lease.
+pub(crate) struct BodyCount<'a>(&'a Lease);
+
+impl Drop for BodyCount<'_> {
+    fn drop(&mut self) {
+        if self.0.bodies.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.0.empty.notify_waiters();
+        }
     }
 }

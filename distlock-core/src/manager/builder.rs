@@ -1,22 +1,115 @@
-//! How a manager is set up.
+//! How a manager is set up: the constructors, and the builder behind them.
 
-#[cfg(feature = "redis")]
-use std::sync::Arc;
 use std::{fmt, time::Duration};
 
-#[cfg(feature = "redis")]
-use crate::store::{QuorumStore, RedisStore};
+use super::{
+    LockManager,
+    url::{KNOWN, Probe, Settings, config, store_of},
+};
 use crate::{
     error::LockError,
     limits::{DEFAULT_CONNECT_TIMEOUT, DEFAULT_NAMESPACE, DEFAULT_RESPONSE_TIMEOUT, DEFAULT_TTL, check_ttl},
-    manager::LockManager,
-    store::{MemoryStore, Store},
+    store::{MemoryStore, QuorumStore, Store},
 };
 
+impl LockManager {
+    /// Connects to the store that a URL names, and asks it once whether it answers:
+    ///
+    /// * `redis://[user:password@]host[:port][/db]`: one Redis server; the port is 6379 unless given.
+    /// * `rediss://..`: the same over TLS, with the feature `tls`.
+    /// * `redlock://[user:password@]host[:port],host[:port],..[/db]`: a quorum of independent servers, best three or
+    ///   five; see [`QuorumStore`]. A server that was started less than a ttl ago does not grant yet: see
+    ///   [`restart_delay`](LockManagerBuilder::restart_delay).
+    /// * `memory://`: this process's memory, which excludes no other process.
+    ///
+    /// For settings, or for a server that need not be up yet, use [`builder`](Self::builder).
+    ///
+    /// # Errors
+    /// - [`LockError::Config`] for a URL that is not understood.
+    /// - [`LockError::Store`] if the server does not answer within a second for the connection and a second for the
+    ///   answer.
+    ///
+    /// # Cancel safety
+    /// Nothing is left behind.
+    ///
+    /// # Examples
+    /// ```
+    /// # async fn example() -> Result<(), distlock_core::LockError> {
+    /// let manager = distlock_core::LockManager::connect("memory://").await?; // or "redis://127.0.0.1/"
+    /// # Ok(()) }
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(example()).unwrap();
+    /// ```
+    pub async fn connect(url: impl AsRef<str>) -> Result<Self, LockError> {
+        Self::builder().url(url.as_ref()).connect().await
+    }
+
+    /// Sets a manager up piece by piece.
+    pub fn builder() -> LockManagerBuilder {
+        LockManagerBuilder {
+            choice: None,
+            namespace: DEFAULT_NAMESPACE.to_owned(),
+            ttl: DEFAULT_TTL,
+            response_timeout: DEFAULT_RESPONSE_TIMEOUT,
+            connect_timeout: DEFAULT_CONNECT_TIMEOUT,
+            restart_delay: None,
+        }
+    }
+
+    /// A manager on a fresh in-memory store, for tests, examples and programs of one process. It excludes no other
+    /// process.
+    pub fn in_memory() -> Self {
+        Self::with_defaults(Box::new(MemoryStore::new()))
+    }
+
+    /// A manager on a quorum of stores of your own, in place of a `redlock://` URL: see [`QuorumStore`].
+    ///
+    /// Messages call the stores `node 1` and so on. For names, and for settings, give a [`QuorumStore`] to the
+    /// [`builder`](Self::builder).
+    ///
+    /// # Errors
+    /// [`LockError::Config`] for no node, or more than 64.
+    pub fn quorum(nodes: impl IntoIterator<Item = impl Store>) -> Result<Self, LockError> {
+        let name = |(at, store)| (format!("node {}", at + 1), Box::new(store) as Box<dyn Store>);
+        let store = QuorumStore::new(nodes.into_iter().enumerate().map(name))?;
+        Ok(Self::with_defaults(Box::new(store)))
+    }
+
+    /// A manager over a connection of your own.
+    ///
+    /// Its timeouts and its reconnecting are yours, and so is keeping the runtime that drives it alive. Prefer a
+    /// `redis::aio::ConnectionManager` (feature `connection-manager` of redis-rs): a bare multiplexed connection does not
+    /// come back after a break.
+    #[cfg(feature = "redis")]
+    pub fn from_connection<C>(connection: C) -> Self
+    where
+        C: redis::aio::ConnectionLike + Clone + Send + Sync + 'static,
+    {
+        use crate::store::redis::{CallerConnection, RedisStore};
+        Self::with_defaults(Box::new(RedisStore::new(CallerConnection(connection))))
+    }
+
+    fn with_defaults(store: Box<dyn Store>) -> Self {
+        Self::over(store, DEFAULT_NAMESPACE.to_owned(), DEFAULT_TTL)
+    }
+}
+
 /// Sets a [`LockManager`] up: a URL or a store, and what differs from the defaults.
+///
+/// # Examples
+/// ```
+/// use std::time::Duration;
+///
+/// # fn main() -> Result<(), distlock_core::LockError> {
+/// let manager = distlock_core::LockManager::builder()
+///     .url("memory://") // or "redis://127.0.0.1/"
+///     .namespace("shop")
+///     .ttl(Duration::from_secs(10))
+///     .build()?;
+/// # Ok(()) }
+/// ```
 #[must_use = "a builder makes a manager by `build` or `connect`"]
 pub struct LockManagerBuilder {
-    store: Option<StoreChoice>,
+    choice: Option<StoreChoice>,
     namespace: String,
     ttl: Duration,
     response_timeout: Duration,
@@ -30,57 +123,49 @@ enum StoreChoice {
 }
 
 impl LockManagerBuilder {
-    pub(crate) fn new() -> Self {
-        Self {
-            store: None,
-            namespace: DEFAULT_NAMESPACE.to_owned(),
-            ttl: DEFAULT_TTL,
-            response_timeout: DEFAULT_RESPONSE_TIMEOUT,
-            connect_timeout: DEFAULT_CONNECT_TIMEOUT,
-            restart_delay: None,
-        }
-    }
-
-    /// Where the leases live, by one of the URLs that [`LockManager::connect`] lists.
+    /// Sets where the leases live, by one of the URLs that [`LockManager::connect`] lists.
     pub fn url(mut self, url: impl Into<String>) -> Self {
-        self.store = Some(StoreChoice::Url(url.into()));
+        self.choice = Some(StoreChoice::Url(url.into()));
         self
     }
 
-    /// Where the leases live, by a store of your own, or a [`MemoryStore`] that several managers share.
+    /// Sets where the leases live, by a store of your own, or a [`MemoryStore`] that several managers share.
     pub fn store(mut self, store: impl Store) -> Self {
-        self.store = Some(StoreChoice::Store(Box::new(store)));
+        self.choice = Some(StoreChoice::Store(Box::new(store)));
         self
     }
 
-    /// What keys are put into: with `lock`, the default, a lock on `order:42` is the Redis key `lock:order:42`. An empty one
-    /// leaves keys as they are.
+    /// Sets the namespace of the keys. The default is `lock`: a lock on `order:42` is then the Redis key
+    /// `lock:order:42`. An empty namespace leaves keys as they are.
     pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
         self.namespace = namespace.into();
         self
     }
 
-    /// How long a lease lasts without renewal where a request does not say: 10 ms to 366 days, default 30 s.
+    /// Sets how long a lease lasts without renewal if a request does not say: 10 ms to 366 days. The default is 30 s.
     pub fn ttl(mut self, ttl: Duration) -> Self {
         self.ttl = ttl;
         self
     }
 
-    /// The longest that an answer of the server is waited for; default 1 s. For URLs.
+    /// Sets how long to wait at most for the server's answer, above zero. The default is 1 s. For URLs.
     pub fn response_timeout(mut self, timeout: Duration) -> Self {
         self.response_timeout = timeout;
         self
     }
 
-    /// The longest that a connection may take to be made; default 1 s. For URLs.
+    /// Sets how long making a connection may take at most, above zero. The default is 1 s. For URLs.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;
         self
     }
 
-    /// For how long after its start a node of a `redlock://` quorum grants nothing: one that came back without its data would help a second
-    /// owner to a majority. Default: the manager's [`ttl`](Self::ttl). It must not be shorter than the longest ttl that any request
-    /// to these nodes asks for. Zero turns it off: for nodes that keep every lease over a restart (`appendfsync always`).
+    /// Sets for how long after its start a node of a `redlock://` quorum does not grant: a node that came back without
+    /// its data would help a second owner to a majority.
+    ///
+    /// The default is the manager's [`ttl`](Self::ttl). The delay must not be shorter than the longest ttl that any
+    /// request to these nodes asks for. Zero turns it off, for nodes that keep every lease over a restart (`appendfsync
+    /// always`).
     pub fn restart_delay(mut self, delay: Duration) -> Self {
         self.restart_delay = Some(delay);
         self
@@ -97,7 +182,7 @@ impl LockManagerBuilder {
     /// Makes the manager and asks the server once whether it answers.
     ///
     /// # Errors
-    /// As [`build`](Self::build), and [`LockError::Store`] when the server does not answer.
+    /// As [`build`](Self::build), and [`LockError::Store`] if the server does not answer.
     ///
     /// # Cancel safety
     /// Nothing is left behind.
@@ -111,25 +196,25 @@ impl LockManagerBuilder {
 
     fn assemble(self) -> Result<(LockManager, Option<Probe>), LockError> {
         check_ttl(self.ttl).map_err(|reason| config(format!("ttl {:?}: {reason}", self.ttl)))?;
-        let (store, probe) = match self.store {
+        let settings = Settings {
+            response_timeout: self.response_timeout,
+            connect_timeout: self.connect_timeout,
+            restart_delay: self.restart_delay.unwrap_or(self.ttl),
+        };
+        let (store, probe) = match self.choice {
             Some(StoreChoice::Store(store)) => (store, None),
-            Some(StoreChoice::Url(url)) => {
-                let restart_delay = self.restart_delay.unwrap_or(self.ttl);
-                let timeouts = Timeouts { response: self.response_timeout, connect: self.connect_timeout };
-                open(&url, timeouts, restart_delay)?
-            }
+            Some(StoreChoice::Url(url)) => store_of(&url, settings)?,
             None => {
-                return Err(config(format!(
-                    "no store was named; call `.url(..)` with {KNOWN}, or `.store(..)`"
-                )));
+                let reason = format!("no store was named; call `.url(..)` with {KNOWN}, or `.store(..)`");
+                return Err(config(reason));
             }
         };
-        Ok((LockManager::assemble(store, self.namespace, self.ttl), probe))
+        Ok((LockManager::over(store, self.namespace, self.ttl), probe))
     }
 }
 
 impl fmt::Debug for LockManagerBuilder {
-    /// Without the URL, which may hold a password.
+    /// Leaves out the URL, which may hold a password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LockManagerBuilder")
             .field("namespace", &self.namespace)
@@ -139,81 +224,4 @@ impl fmt::Debug for LockManagerBuilder {
             .field("restart_delay", &self.restart_delay)
             .finish_non_exhaustive()
     }
-}
-
-/// Asks a server whether it answers.
-type Probe = crate::store::StoreFuture<()>;
-
-const KNOWN: &str =
-    "`redis://host[:port][/db]`, `rediss://host[:port][/db]`, `redlock://host[:port],..[/db]` or `memory://`";
-
-#[derive(Clone, Copy)]
-#[cfg_attr(not(feature = "redis"), expect(dead_code, reason = "memory has none"))]
-struct Timeouts {
-    response: Duration,
-    connect: Duration,
-}
-
-/// The store that a URL names. Messages name its scheme only: the rest may hold a password.
-fn open(
-    url: &str,
-    timeouts: Timeouts,
-    restart_delay: Duration,
-) -> Result<(Box<dyn Store>, Option<Probe>), LockError> {
-    let Some((scheme, rest)) = url.split_once("://") else {
-        return Err(config(format!("the URL has no scheme; write {KNOWN}")));
-    };
-    match scheme {
-        "memory" if rest.is_empty() => Ok((Box::new(MemoryStore::new()), None)),
-        "memory" => Err(config(
-            "`memory://` takes nothing after it: each manager made from it has a store of its own".to_owned(),
-        )),
-        "rediss" if !cfg!(feature = "tls") => Err(config(
-            "`rediss://` needs the feature `tls`: distlock = { version = \"..\", features = [\"tls\"] }"
-                .to_owned(),
-        )),
-        #[cfg(feature = "redis")]
-        "redis" | "rediss" => {
-            let store = Arc::new(RedisStore::open_with(url, timeouts.response, timeouts.connect, None)?);
-            let probe = Arc::clone(&store);
-            Ok((Box::new(store), Some(Box::pin(async move { probe.ping().await }))))
-        }
-        #[cfg(feature = "redis")]
-        "redlock" => {
-            let store = Arc::new(quorum(rest, timeouts, restart_delay)?);
-            let probe = Arc::clone(&store);
-            Ok((Box::new(store), Some(Box::pin(async move { probe.ping().await }))))
-        }
-        #[cfg(not(feature = "redis"))]
-        "redis" | "rediss" | "redlock" => {
-            let _ = (timeouts, restart_delay);
-            Err(config(format!(
-                "`{scheme}://` needs the feature `redis`, which is on unless default features are off"
-            )))
-        }
-        _ => Err(config(format!("the URL's scheme `{scheme}` is not known; write {KNOWN}"))),
-    }
-}
-
-/// The nodes of `[user:password@]host[:port],..[/db]`, which share what they do not name each.
-#[cfg(feature = "redis")]
-fn quorum(rest: &str, timeouts: Timeouts, restart_delay: Duration) -> Result<QuorumStore, LockError> {
-    let (credentials, hosts) = rest.rsplit_once('@').unwrap_or(("", rest));
-    let at = if credentials.is_empty() { "" } else { "@" };
-    let (hosts, database) = hosts.split_once('/').unwrap_or((hosts, ""));
-    let mut nodes: Vec<(String, Box<dyn Store>)> = Vec::new();
-    for host in hosts.split(',') {
-        let url = format!("redis://{credentials}{at}{host}/{database}");
-        let node = RedisStore::open_with(&url, timeouts.response, timeouts.connect, Some(restart_delay))?;
-        let name = node.address();
-        if nodes.iter().any(|(other, _)| *other == name) {
-            return Err(config(format!("the node `{name}` is named twice: it would count as two")));
-        }
-        nodes.push((name, Box::new(node)));
-    }
-    QuorumStore::new(nodes)
-}
-
-fn config(reason: String) -> LockError {
-    LockError::Config { key: String::new(), reason }
 }

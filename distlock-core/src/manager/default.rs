@@ -1,8 +1,9 @@
-//! Which manager a call uses that does not name one.
+//! The manager of calls that name none.
 
 use std::sync::{PoisonError, RwLock};
 
-use crate::{error::LockError, manager::LockManager};
+use super::LockManager;
+use crate::error::LockError;
 
 static DEFAULT: RwLock<Option<LockManager>> = RwLock::new(None);
 
@@ -10,19 +11,33 @@ tokio::task_local! {
     static SCOPED: LockManager;
 }
 
-/// Sets the manager of every call that names none, for the whole process: once, in `main`. A later call replaces it; locks that are held
-/// keep theirs.
+/// Sets the manager of every call that names none, for the whole process. Call it once, in `main`.
+///
+/// A later call replaces the manager. Locks that are held keep theirs.
+///
+/// # Examples
+/// ```
+/// distlock_core::set_default(distlock_core::LockManager::in_memory());
+/// ```
 pub fn set_default(manager: LockManager) {
     *DEFAULT.write().unwrap_or_else(PoisonError::into_inner) = Some(manager);
 }
 
-/// Runs a future with a manager of its own for every call in it that names none, before the process's default. Tests that run side by
-/// side each wrap themselves.
+/// Runs a future with a manager of its own: every call in it that names none uses this one, not the process's default.
 ///
-/// A task that the future spawns is outside; wrap its future too.
+/// Tests that run side by side each wrap themselves. A task that the future spawns is outside; wrap its future too.
 ///
 /// # Cancel safety
 /// That of the future.
+///
+/// # Examples
+/// ```
+/// # async fn example() {
+/// let manager = distlock_core::LockManager::in_memory();
+/// distlock_core::with_manager(manager, async { /* locked functions use the manager here */ }).await;
+/// # }
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(example());
+/// ```
 pub fn with_manager<F: Future>(manager: LockManager, future: F) -> impl Future<Output = F::Output> {
     SCOPED.scope(manager, future)
 }
@@ -30,7 +45,7 @@ pub fn with_manager<F: Future>(manager: LockManager, future: F) -> impl Future<O
 /// The manager for a call that names none.
 ///
 /// # Errors
-/// [`LockError::NoManager`] when there is none.
+/// [`LockError::NoManager`] if there is none.
 #[doc(hidden)]
 pub fn current_manager(key: &str) -> Result<LockManager, LockError> {
     SCOPED

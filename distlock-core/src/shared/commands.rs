@@ -1,98 +1,65 @@
 //! Releases and renewals as commands to the store, sent again where that helps.
 
-use std::{sync::atomic::Ordering, time::Duration};
+use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until, timeout_at};
 
+use super::Shared;
 use crate::{
-    error::{StoreError, StoreErrorKind},
+    backoff::Backoff,
+    error::StoreError,
     key::Key,
-    lease::Lease,
-    manager::Shared,
-    store::StoreFuture,
+    lease::{Doubt, Lease, PendingRelease, Released},
+    store::{StoreFuture, retry::send_again_once},
     token::OwnerToken,
 };
 
-/// What is known of a key that may carry our owner token.
-#[derive(Clone)]
-pub(crate) struct PendingRelease {
-    pub(crate) key: Key,
-    pub(crate) owner: OwnerToken,
-    /// After this the ttl has done it.
-    pub(crate) until: Instant,
-    /// An acquire may yet execute, so that "not the owner" today says nothing about tomorrow.
-    pub(crate) in_doubt: bool,
-    /// How long the key is to be kept for `at_least`.
-    pub(crate) keep: Option<Duration>,
-}
-
 impl Shared {
-    /// Releases a lease, again and again until the store has confirmed it or the ttl is over.
-    pub(crate) async fn end(&self, lease: &PendingRelease) {
-        let mut delay = Duration::from_millis(10);
-        // After a failure: few try at a time, however many wait to be released.
+    /// Releases a key, again and again until the store has confirmed it or the ttl is over.
+    pub(crate) async fn release_until_confirmed(&self, mut release: PendingRelease) {
+        let mut backoff = Backoff::new(Duration::from_millis(10), Duration::from_secs(1));
+        // Held after a failure: while the store fails, few releases are sent again at a time, however many are owed.
         let mut permit = None;
         loop {
-            let release = timeout_at(lease.until, self.release_once(&lease.key, &lease.owner, lease.keep));
-            let answer = release.await.unwrap_or_else(|_| Err(StoreError::timed_out()));
-            if answer.is_ok() {
-                self.waiting.released(&lease.key);
-                permit = None;
-            }
+            let PendingRelease { key, owner, until, doubt, keep } = &release;
+            let answer = timeout_at(*until, send_again_once(|| self.send_release(key, owner, *keep))).await;
+            let (answer, resent) = answer.unwrap_or_else(|_| (Err(StoreError::timed_out()), true));
             let error = match answer {
-                Ok(released) if released == Some(true) || !lease.in_doubt => return,
-                Ok(_) => None,
+                Ok(released) => {
+                    self.wait_queues.notify_released(key);
+                    permit = None;
+                    release.doubt = Released::judge(released, resent, *doubt).doubt;
+                    if release.doubt == Doubt::None {
+                        return;
+                    }
+                    None
+                }
                 Err(error) => Some(error),
             };
-            let next = Instant::now() + delay;
+            let PendingRelease { key, until, .. } = &release;
+            let again_at = Instant::now() + backoff.next_delay();
             let hopeless = error.as_ref().is_some_and(|error| !error.is_transient());
-            if next >= lease.until || hopeless {
+            if again_at >= *until || hopeless {
                 if let Some(error) = error {
-                    self.count_failed_release(&lease.key, &error);
+                    self.count_failed_release(key, &error);
                 }
                 return;
             }
             if let Some(error) = error
                 && permit.is_none()
             {
-                permit = timeout_at(lease.until, self.retries.acquire()).await.ok().and_then(Result::ok);
+                permit = timeout_at(*until, self.retries.acquire()).await.ok().and_then(Result::ok);
                 if permit.is_none() {
-                    return self.count_failed_release(&lease.key, &error);
+                    return self.count_failed_release(key, &error);
                 }
             }
-            sleep_until(next).await;
-            delay = (delay * 2).min(Duration::from_secs(1));
+            sleep_until(again_at).await;
         }
     }
 
-    /// One release; with something left of `at_least`, the lease is shortened to it instead.
+    /// Makes the release command, with the waiter of this process that the key may be handed to.
     ///
-    /// Sent again when the connection broke under it, as an idle one does at its first use; "not the owner" then may be the first one's doing,
-    /// and is `None`: not known.
-    pub(crate) async fn release_once(
-        &self,
-        key: &Key,
-        owner: &OwnerToken,
-        keep: Option<Duration>,
-    ) -> Result<Option<bool>, StoreError> {
-        match self.send_release(key, owner, keep).await {
-            Err(error) if error.kind() == StoreErrorKind::Disconnected => {
-                self.release_again(key, owner, keep).await
-            }
-            answer => answer.map(Some),
-        }
-    }
-
-    /// A release whose first sending ended with its connection.
-    pub(crate) async fn release_again(
-        &self,
-        key: &Key,
-        owner: &OwnerToken,
-        keep: Option<Duration>,
-    ) -> Result<Option<bool>, StoreError> {
-        self.send_release(key, owner, keep).await.map(|released| released.then_some(true))
-    }
-
+    /// With something left of `at_least`, the lease is shortened to it instead.
     pub(crate) fn send_release(
         &self,
         key: &Key,
@@ -102,23 +69,14 @@ impl Shared {
         if let Some(rest) = keep {
             return self.store.renew(key, owner, rest);
         }
-        match self.waiting.next(key) {
+        match self.wait_queues.take_next(key) {
             Some(next) => self.store.release_and_hand_over(key, owner, next),
             None => self.store.release(key, owner),
         }
     }
 
-    /// One renewal for the whole ttl, sent again when the connection broke under it.
-    pub(crate) async fn renew_once(&self, held: &Lease) -> Result<bool, StoreError> {
-        let send = || self.store.renew(&held.key, &held.owner, held.ttl);
-        match send().await {
-            Err(error) if error.kind() == StoreErrorKind::Disconnected => send().await,
-            answer => answer,
-        }
-    }
-
-    pub(crate) fn count_failed_release(&self, key: &Key, cause: &dyn std::fmt::Display) {
-        self.failed_releases.fetch_add(1, Ordering::Relaxed);
-        tracing::error!(key = key.name(), %cause, "lock not released: it ends with its ttl");
+    /// Renews a lease once for its whole ttl.
+    pub(crate) async fn renew_once(&self, lease: &Lease) -> Result<bool, StoreError> {
+        send_again_once(|| self.store.renew(&lease.key, &lease.owner, lease.ttl)).await.0
     }
 }

@@ -25,6 +25,11 @@ impl<T> Resending<T> {
         self.resent
     }
 
+    /// The future of the latest sending, which is not sent again, and whether it was the second.
+    pub(crate) fn into_parts(self) -> (StoreFuture<T>, bool) {
+        (self.pending, self.resent)
+    }
+
     /// Polls for the answer. `send` makes the command again.
     ///
     /// An error of the second sending also says that the outcome of the first is unknown.

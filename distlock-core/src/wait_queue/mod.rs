@@ -1,7 +1,21 @@
-//! Who may contend for a key, when, and what wakes them.
+//! This process's wait queues: which waiter of a key may ask the store, when, and what wakes it.
 //!
-//! However many tasks of this process wait for a key, one of them, the contender of the queue, talks to the store; the others stand behind it
-//! in the order of their coming. The queue is tokio's mutex: fair, and whole when a waiter is dropped anywhere in it.
+//! However many tasks of a process wait for a key, only one of them asks the store: the contender. The others wait
+//! behind it in the order of their first polls.
+//!
+//! # How it works
+//! - The order is that of a tokio mutex, the *turn*. It is fair, and a waiter that is dropped anywhere in it leaves it
+//!   whole. The holder of the turn is the contender.
+//! - Everything that one contender must know from the one before stands in [`QueueState`], and outlives both.
+//! - A queue lives as long as it has waiters. They are counted under the lock of the map, so that no waiter joins a
+//!   queue that is being removed.
+//!
+//! # Why nothing is lost
+//! - `released` and `handed_over` keep one notification each until the contender listens. A release between the
+//!   contender's attempt and its sleep is not missed.
+//! - A contender that gives up leaves its attempt behind. The next contender goes on with it. The last waiter to leave
+//!   removes the queue first, under the lock, and only then takes the attempt out: at that time no other waiter can
+//!   come to it or leave another.
 
 use std::{
     collections::HashMap,
@@ -18,15 +32,18 @@ use tokio::{
 };
 
 use crate::{
-    acquire::attempt::AcquireState,
     backoff::Backoff,
-    keeper::Keeper,
     key::Key,
-    store::{HandOver, Hint, HintFuture, NextWaiter},
-    token::OwnerToken,
+    lease::LocalHandOver,
+    store::{Hint, HintFuture, NextWaiter},
 };
 
-/// The queues of all keys that somebody in this process waits for.
+mod state;
+
+pub(crate) use state::AbandonedAttempt;
+use state::QueueState;
+
+/// The queues of all keys that a task of this process waits for.
 #[derive(Default)]
 pub(crate) struct WaitQueues {
     queues: Mutex<HashMap<Key, Arc<WaitQueue>>>,
@@ -34,93 +51,76 @@ pub(crate) struct WaitQueues {
 
 #[derive(Default)]
 struct WaitQueue {
-    /// How many stand here.
-    places: AtomicUsize,
-    /// Who has it is the contender.
+    /// How many waiters are in the queue. Changed under the lock of the map only.
+    waiters: AtomicUsize,
+    /// Whoever has it is the contender.
     turn: TurnMutex<()>,
-    /// Told when this process has released the key.
+    /// Notified when this process has released the key.
     released: Notify,
-    /// Told when a lease was left to the contender.
-    local_hand_over: Notify,
-    seen: Mutex<QueueState>,
+    /// Notified when a lease was left to the contender.
+    handed_over: Notify,
+    state: Mutex<QueueState>,
 }
 
-/// What a contender leaves to those behind it.
-#[derive(Default)]
-struct QueueState {
-    /// When the holder's lease ends, as the store last said.
-    held_until: Option<Instant>,
-    /// When the next attempt is due.
-    retry: Option<Instant>,
-    backoff: Option<Backoff>,
-    /// The store keeps a line for the key.
-    in_line: bool,
-    /// Somebody of this process has the key, whose release is going to bring the contender along.
-    held_here: bool,
-    /// The contender, while it waits in the store's line or to be brought along.
-    next: Option<NextWaiter>,
-    /// What a contender has left behind that gave up.
-    left: Option<AbandonedAttempt>,
-    /// The ttl of a contender that takes over a lease of this process as it is.
-    heir: Option<Duration>,
-    /// A lease for the heir.
-    local_hand_over: Option<LocalHandOver>,
-    /// How many leases in a row have been taken over.
-    local_hand_overs: u32,
-}
+/// After this many local hand-overs in a row the key is released: waiters in other processes are to be served too.
+const LOCAL_HAND_OVERS_IN_A_ROW: u32 = 16;
 
-/// What a contender leaves to the next that gives up: its place in the store's line, or its question.
-pub(crate) struct AbandonedAttempt {
-    pub(crate) state: AcquireState,
-    pub(crate) ttl: Duration,
-    pub(crate) fenced: bool,
-    /// Since when it has waited.
-    pub(crate) since: Instant,
-    /// When to ask again all the same; `None` for now.
-    pub(crate) check: Option<Instant>,
-    pub(crate) checks: Backoff,
+/// The delays between questions of a contender that the store tells when the key is its own: in the end less than one
+/// question a second.
+pub(crate) fn delays_between_checks() -> Backoff {
+    Backoff::new(Duration::from_millis(64), Duration::from_millis(1200)).with_jitter(0.15)
 }
 
 impl WaitQueues {
-    /// Whether somebody in this process stands in line for the key.
+    /// Whether a task of this process waits for the key.
     pub(crate) fn has_waiters(&self, key: &Key) -> bool {
         let queues = self.queues();
         !queues.is_empty() && queues.contains_key(key)
     }
 
-    /// Whom a release of the key, which is about to be sent, is to bring along.
-    pub(crate) fn next(&self, key: &Key) -> Option<NextWaiter> {
+    /// Takes the waiter that the release about to be sent should hand the key to.
+    pub(crate) fn take_next(&self, key: &Key) -> Option<NextWaiter> {
         let queue = self.queue(key)?;
-        let mut seen = queue.seen();
-        (seen.held_here, seen.local_hand_overs) = (false, 0);
-        seen.next.take()
+        let mut state = queue.state();
+        (state.held_here, state.local_hand_overs) = (false, 0);
+        state.next.take()
     }
 
-    /// Gives a lease to the key's heir, without a word to the store; false when there is none, or it is the others' turn.
+    /// Hands a lease to the key's contender, without a command to the store.
+    ///
+    /// Answers false if no contender takes a lease of this ttl as it is, if it is the other processes' turn, or if
+    /// `make` makes no hand-over.
     pub(crate) fn hand_over_locally(
         &self,
         key: &Key,
         ttl: Duration,
-        local_hand_over: impl FnOnce() -> Option<LocalHandOver>,
+        make: impl FnOnce() -> Option<LocalHandOver>,
     ) -> bool {
         let Some(queue) = self.queue(key) else { return false };
-        let mut seen = queue.seen();
-        if seen.heir != Some(ttl) || seen.local_hand_overs == LOCAL_HAND_OVERS_IN_A_ROW {
+        let mut state = queue.state();
+        if state.accepts_local_hand_over != Some(ttl) || state.local_hand_overs == LOCAL_HAND_OVERS_IN_A_ROW {
             return false;
         }
-        let Some(local_hand_over) = local_hand_over() else { return false };
-        (seen.heir, seen.local_hand_over) = (None, Some(local_hand_over));
-        seen.local_hand_overs += 1;
-        queue.local_hand_over.notify_one();
+        let Some(hand_over) = make() else { return false };
+        (state.accepts_local_hand_over, state.local_hand_over) = (None, Some(hand_over));
+        state.local_hand_overs += 1;
+        queue.handed_over.notify_one();
         true
     }
 
-    /// Wakes the contender of the key's line: this process has just released the key.
-    pub(crate) fn released(&self, key: &Key) {
+    /// Wakes the key's contender: this process has just released the key.
+    pub(crate) fn notify_released(&self, key: &Key) {
         if let Some(queue) = self.queue(key) {
-            // It keeps until the contender next listens, so a release between the contender's attempt and its sleep is not missed.
             queue.released.notify_one();
         }
+    }
+
+    /// Joins the end of the key's queue, until [`leave`](QueuePlace::leave).
+    pub(crate) fn join<'a>(&'a self, key: &'a Key) -> QueuePlace<'a> {
+        let mut queues = self.queues();
+        let queue = Arc::clone(queues.entry(key.clone()).or_default());
+        queue.waiters.fetch_add(1, Ordering::Relaxed);
+        QueuePlace { queues: self, key, queue }
     }
 
     fn queue(&self, key: &Key) -> Option<Arc<WaitQueue>> {
@@ -133,39 +133,32 @@ impl WaitQueues {
     }
 }
 
-/// What has woken a contender.
+impl WaitQueue {
+    fn state(&self) -> MutexGuard<'_, QueueState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Why a contender woke up.
 pub(crate) enum WakeReason {
-    /// There may be a lease for it to [take_local_hand_over](QueuePlace::take_local_hand_over).
+    /// There may be a lease to [take over](QueuePlace::take_local_hand_over).
     LocalHandOver,
+    /// The store said so, or the contender is to ask it.
     Hint(Hint),
 }
 
-/// A lease that its holder leaves to another task of this process.
-pub(crate) struct LocalHandOver {
-    pub(crate) owner: OwnerToken,
-    pub(crate) lease: HandOver,
-}
-
-/// Has the turn of its key.
+/// The right to be the contender of a key.
 pub(crate) type Turn<'a> = TurnGuard<'a, ()>;
 
-/// A place in a key's line; dropping it leaves the line.
+/// One waiter's place in a key's queue. Its owner must [leave](Self::leave) the queue.
 pub(crate) struct QueuePlace<'a> {
-    pub(crate) keeper: &'a Keeper,
-    pub(crate) key: &'a Key,
+    queues: &'a WaitQueues,
+    key: &'a Key,
     queue: Arc<WaitQueue>,
 }
 
-impl<'a> QueuePlace<'a> {
-    /// Stands at the end of the key's line.
-    pub(crate) fn join(keeper: &'a Keeper, key: &'a Key) -> Self {
-        let mut queues = keeper.shared().waiting.queues();
-        let queue = Arc::clone(queues.entry(key.clone()).or_default());
-        queue.places.fetch_add(1, Ordering::Relaxed);
-        Self { keeper, key, queue }
-    }
-
-    /// Enqueue until all who came before have left the line.
+impl QueuePlace<'_> {
+    /// Waits until all waiters that came before have left the queue.
     pub(crate) async fn turn(&self) -> Turn<'_> {
         match self.queue.turn.try_lock() {
             Ok(turn) => turn,
@@ -173,171 +166,180 @@ impl<'a> QueuePlace<'a> {
         }
     }
 
-    /// Whether somebody of this process has the key.
-    pub(crate) fn is_held_here(&self) -> bool {
-        self.queue.seen().held_here
-    }
-
-    /// Has the contender brought along by a release of this process; false when there will be none.
-    pub(crate) fn set_next(&self, next: NextWaiter) -> bool {
-        let mut seen = self.queue.seen();
-        seen.next = Some(next);
-        seen.held_here
-    }
-
-    /// The contender waits no more.
-    pub(crate) fn clear_next(&self) {
-        self.queue.seen().next = None;
-    }
-
-    /// Leaves something to whoever comes next in this line; where nobody does, it ends with the line.
-    pub(crate) fn leave(&self, left: AbandonedAttempt) {
-        self.queue.seen().left = Some(left);
-    }
-
-    /// What the contender before has left.
-    pub(crate) fn left(&self) -> Option<AbandonedAttempt> {
-        self.queue.seen().left.take()
-    }
-
-    /// The contender takes over a lease of this ttl.
-    pub(crate) fn expect(&self, ttl: Duration) {
-        self.queue.seen().heir = Some(ttl);
-    }
-
-    /// A lease that was left to the contender.
-    pub(crate) fn take_local_hand_over(&self) -> Option<LocalHandOver> {
-        let mut seen = self.queue.seen();
-        seen.heir = None;
-        seen.local_hand_over.take()
-    }
-
-    /// Plans the attempt after the one that is about to be made, by whoever is the contender then: a line whose waiters give up one by one,
-    /// also in the middle of an attempt, asks no oftener than one of them.
-    pub(crate) fn schedule_retry(&self, now: Instant) {
-        let mut seen = self.seen();
-        let delay = seen.backoff.get_or_insert_with(polling).next_delay();
-        seen.retry = Some(now + delay);
-    }
-
-    /// Notes what the store said of the holder's lease; it may lapse before the next attempt is due.
-    pub(crate) fn note_holder(&self, remaining: Option<Duration>, now: Instant) {
-        let mut seen = self.seen();
-        seen.held_until = remaining.map(|left| now + left);
-        let lapsed = seen.held_until.map(|until| until + ROUNDING);
-        seen.retry = seen.retry.map(|retry| lapsed.map_or(retry, |lapsed| lapsed.min(retry)));
-    }
-
-    /// The store has us in its line, and tells us when the key is ours. When to ask again all the same: its word may get lost, and a holder
-    /// that knows nothing of lines gives none.
-    pub(crate) fn in_line(&self, now: Instant, checks: &mut Backoff) -> Instant {
-        let mut seen = self.seen();
-        seen.in_line = true;
-        let lapsed = seen.held_until.map(|until| until + ROUNDING);
-        let again = now + checks.next_delay();
-        lapsed.map_or(again, |lapsed| lapsed.min(again))
-    }
-
-    /// Whether somebody else was seen to have the key since this line began.
-    pub(crate) fn is_contended(&self) -> bool {
-        self.seen().in_line
-    }
-
-    /// The key is ours: those behind wait for our release, and look now and then in case it does not come.
-    pub(crate) fn granted(&self, now: Instant) {
-        if self.is_alone() {
-            return;
-        }
-        self.seen().backoff = None;
-        self.schedule_retry(now);
-        let mut seen = self.seen();
-        (seen.held_here, seen.next) = (true, None);
-        if seen.in_line {
-            // The next is to stand in the store's line while we hold the key.
-            seen.retry = None;
-        }
-    }
-
-    /// When the next attempt is due; `None` for now.
-    pub(crate) fn planned(&self) -> Option<Instant> {
-        self.seen().retry
-    }
-
-    /// What is left of the holder's lease, as last seen by a contender.
-    pub(crate) fn remaining(&self, now: Instant) -> Option<Duration> {
-        self.seen().held_until.map(|until| until.saturating_duration_since(now))
-    }
-
-    /// Sleeps until the key is worth another attempt: released in this process, free by the store's hint, or, since a hint may never
-    /// come, at `retry`; or until the store has handed it over. The seam between polling and whatever a store can do better.
-    pub(crate) async fn wait_until_worth_asking(
-        &self,
-        hint: HintFuture,
-        in_line: bool,
-        retry: Instant,
-    ) -> WakeReason {
-        tokio::select! {
-            biased;
-            () = self.queue.local_hand_over.notified() => WakeReason::LocalHandOver,
-            hint = hint => WakeReason::Hint(hint),
-            // In the store's line a release of ours is heard of as any other.
-            () = self.queue.released.notified(), if !in_line => WakeReason::Hint(Hint::MayBeFree),
-            () = sleep_until(retry) => WakeReason::Hint(Hint::MayBeFree),
-        }
-    }
-
-    /// Whether nobody else stands here.
-    fn is_alone(&self) -> bool {
-        self.queue.places.load(Ordering::Relaxed) == 1
-    }
-
-    fn seen(&self) -> MutexGuard<'_, QueueState> {
-        self.queue.seen()
-    }
-}
-
-impl WaitQueue {
-    fn seen(&self) -> MutexGuard<'_, QueueState> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for QueuePlace<'_> {
-    fn drop(&mut self) {
-        let mut queues = self.keeper.shared().waiting.queues();
-        // Places are made and given up under this lock only.
-        if self.queue.places.fetch_sub(1, Ordering::Relaxed) > 1 {
-            return;
+    /// Leaves the queue. The last waiter to leave gets what a contender abandoned, and has to clean it up.
+    #[must_use = "an abandoned attempt has to be cleaned up"]
+    pub(crate) fn leave(&self) -> Option<AbandonedAttempt> {
+        let mut queues = self.queues.queues();
+        if self.queue.waiters.fetch_sub(1, Ordering::Relaxed) > 1 {
+            return None;
         }
         queues.remove(self.key);
         drop(queues);
-        if let Some(left) = self.left() {
-            left.end(self.keeper, self.key);
+        self.take_abandoned()
+    }
+
+    /// Leaves an attempt to the next contender.
+    pub(crate) fn abandon(&self, attempt: AbandonedAttempt) {
+        self.state().abandoned = Some(attempt);
+    }
+
+    /// Takes the attempt that the contender before has left.
+    pub(crate) fn take_abandoned(&self) -> Option<AbandonedAttempt> {
+        self.state().abandoned.take()
+    }
+
+    /// Whether a task of this process holds the key.
+    pub(crate) fn is_held_here(&self) -> bool {
+        self.state().held_here
+    }
+
+    /// Names the contender to the next release of this process. Answers false if no such release is to come.
+    pub(crate) fn set_next(&self, next: NextWaiter) -> bool {
+        let mut state = self.state();
+        state.next = Some(next);
+        state.held_here
+    }
+
+    /// Withdraws [`set_next`](Self::set_next).
+    pub(crate) fn clear_next(&self) {
+        self.state().next = None;
+    }
+
+    /// Lets a holder of this process leave its lease to the contender, if it has this ttl.
+    pub(crate) fn accept_local_hand_over(&self, ttl: Duration) {
+        self.state().accepts_local_hand_over = Some(ttl);
+    }
+
+    /// Takes the lease that was left to the contender, and accepts no other.
+    pub(crate) fn take_local_hand_over(&self) -> Option<LocalHandOver> {
+        let mut state = self.state();
+        state.accepts_local_hand_over = None;
+        state.local_hand_over.take()
+    }
+
+    /// Schedules the attempt after the one that is about to be made, for whichever waiter is the contender then.
+    pub(crate) fn schedule_retry(&self, now: Instant) {
+        self.state().schedule_retry(now);
+    }
+
+    /// When the next attempt is due; `None` for now.
+    pub(crate) fn retry_at(&self) -> Option<Instant> {
+        self.state().retry_at
+    }
+
+    /// Notes what the store answered about the holder's lease, which may lapse before the next attempt is due.
+    pub(crate) fn note_holder(&self, remaining: Option<Duration>, now: Instant) {
+        let mut state = self.state();
+        state.held_until = remaining.map(|left| now + left);
+        state.retry_at = state.retry_at.map(|retry| state.at_the_latest(retry));
+    }
+
+    /// What is left of the holder's lease, as a contender last saw it.
+    pub(crate) fn holder_remaining(&self, now: Instant) -> Option<Duration> {
+        self.state().held_until.map(|until| until.saturating_duration_since(now))
+    }
+
+    /// Notes that the store has queued the contender and will tell it when the key is its own.
+    ///
+    /// Answers when to ask all the same: the message may be lost, and a holder of another library sends none.
+    pub(crate) fn note_queued(&self, now: Instant, checks: &mut Backoff) -> Instant {
+        let mut state = self.state();
+        state.is_contended = true;
+        state.at_the_latest(now + checks.next_delay())
+    }
+
+    /// Whether the key was seen to be held since this queue began.
+    pub(crate) fn is_contended(&self) -> bool {
+        self.state().is_contended
+    }
+
+    /// Notes that the contender was granted the key. The waiters behind it wait for its release.
+    pub(crate) fn note_granted(&self, now: Instant) {
+        let is_alone = self.queue.waiters.load(Ordering::Relaxed) == 1;
+        if is_alone {
+            return;
         }
+        let mut state = self.state();
+        state.reset_polling();
+        state.schedule_retry(now);
+        (state.held_here, state.next) = (true, None);
+        if state.is_contended {
+            // The next contender is to be in the store's queue while this process holds the key.
+            state.retry_at = None;
+        }
+    }
+
+    /// Sleeps until the key is worth another attempt, until `retry_at` at the latest, or until it was handed over.
+    ///
+    /// A contender that is queued in the store hears of this process's releases as of any other, by a hint.
+    pub(crate) async fn wait_until_worth_asking(
+        &self,
+        hint: HintFuture,
+        is_queued: bool,
+        retry_at: Instant,
+    ) -> WakeReason {
+        tokio::select! {
+            biased;
+            () = self.queue.handed_over.notified() => WakeReason::LocalHandOver,
+            hint = hint => WakeReason::Hint(hint),
+            () = self.queue.released.notified(), if !is_queued => WakeReason::Hint(Hint::MayBeFree),
+            () = sleep_until(retry_at) => WakeReason::Hint(Hint::MayBeFree),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, QueueState> {
+        self.queue.state()
     }
 }
 
-impl AbandonedAttempt {
-    /// Nobody goes on with it.
-    pub(crate) fn end(mut self, keeper: &Keeper, key: &Key) {
-        if let Some(cleanup) = self.state.cleanup(key, self.ttl) {
-            keeper.clean_up(cleanup);
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{lease::AcquireState, token::OwnerToken};
+
+    fn attempt() -> AbandonedAttempt {
+        AbandonedAttempt {
+            state: AcquireState { queued: true, ..AcquireState::new(OwnerToken::random()) },
+            ttl: Duration::from_secs(1),
+            fenced: false,
+            waiting_since: Instant::now(),
+            check_at: None,
+            checks: delays_between_checks(),
         }
     }
-}
 
-/// After so many leases in a row that were taken over, the key is released: those who wait in other processes are to have it too.
-const LOCAL_HAND_OVERS_IN_A_ROW: u32 = 16;
+    #[test]
+    fn the_last_waiter_to_leave_gets_what_was_abandoned() {
+        let (queues, key) = (WaitQueues::default(), Key::new("lock", "k").unwrap());
+        let (contender, waiter) = (queues.join(&key), queues.join(&key));
+        contender.abandon(attempt());
+        assert!(contender.leave().is_none(), "another waiter may go on with it");
+        assert!(queues.has_waiters(&key));
+        assert!(waiter.leave().is_some());
+        assert!(!queues.has_waiters(&key));
+    }
 
-/// Servers round what is left down to whole milliseconds.
-const ROUNDING: Duration = Duration::from_millis(1);
-
-/// The delays of a contender that nobody tells anything.
-fn polling() -> Backoff {
-    Backoff::new(Duration::from_millis(4), Duration::from_millis(64)).with_jitter(0.5)
-}
-
-/// The delays of a contender that the store tells when the key is its own: in the end less than one question a second.
-pub(crate) fn checking() -> Backoff {
-    Backoff::new(Duration::from_millis(64), Duration::from_millis(1200)).with_jitter(0.15)
+    #[test]
+    fn a_queue_is_removed_before_its_abandoned_attempt_is_handed_out() {
+        let (queues, key) = (WaitQueues::default(), Key::new("lock", "k").unwrap());
+        let place = queues.join(&key);
+        place.abandon(attempt());
+        let queue = Arc::clone(&place.queue);
+        let blocked = queue.state();
+        std::thread::scope(|scope| {
+            let leaving = scope.spawn(|| place.leave().is_some());
+            // The waiter cannot take the attempt while the state is locked, and the queue goes all the same.
+            let deadline = Instant::now() + Duration::from_secs(5);
+            while queues.has_waiters(&key) && Instant::now() < deadline {
+                std::thread::yield_now();
+            }
+            let is_removed = !queues.has_waiters(&key);
+            let newcomer = queues.join(&key);
+            assert!(newcomer.take_abandoned().is_none(), "a newcomer has a queue of its own");
+            assert!(newcomer.leave().is_none());
+            drop(blocked);
+            assert!(leaving.join().unwrap());
+            assert!(is_removed, "the attempt was taken out first");
+        });
+    }
 }

@@ -1,0 +1,158 @@
+//! How a guard ends: by a release that is waited for, in the background, or by its drop.
+
+use std::{
+    future::{self, poll_fn},
+    sync::{Arc, atomic::Ordering},
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use super::LockGuard;
+use crate::{
+    clock::Moment,
+    error::{LockError, LostReason, StoreError},
+    lease::{Cleanup, Doubt, PendingRelease, Released},
+    options::Release,
+    store::retry::Resending,
+};
+
+impl LockGuard {
+    /// Releases the lock, and waits until the store has confirmed it. Or hands the lease to a task of this process that
+    /// waits for it without being [fair](crate::LockRequest::fair).
+    ///
+    /// # Errors
+    /// - [`LockError::Lost`] if the lease had ended before, so that another holder may have been in.
+    /// - [`LockError::Store`] if the store did not confirm. The release is then tried again in the background until the
+    ///   ttl is over.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, the release goes on in the background. The key is free when the server has answered it,
+    /// and after the ttl at the latest.
+    pub async fn release(self) -> Result<(), LockError> {
+        self.keeper.untrack(&self.lease);
+        if self.hand_over_locally() {
+            return Ok(());
+        }
+        let now = Moment::now();
+        let status = self.lease.status(now);
+        let (answer, resent) = SentRelease::new(&self, self.lease.to_keep(now)).answer().await;
+        let lease = &self.lease;
+        // A release that failed is left to the drop, which has the keeper try it again.
+        let released = answer.map_err(|error| error.for_key(lease.key.name()))?;
+        let released = Released::judge(released, resent, lease.doubt());
+        self.keeper.shared().wait_queues.notify_released(&lease.key);
+        lease.released.store(true, Ordering::Release);
+        if released.doubt != Doubt::None {
+            let rest = PendingRelease { doubt: released.doubt, ..lease.pending_release(now) };
+            self.keeper.clean_up(Cleanup::Release(rest));
+        }
+        match status {
+            Err(reason) => Err(lease.lost_error(reason)),
+            Ok(_) if released.was_owner => Ok(()),
+            Ok(_) => Err(lease.lost_error(LostReason::NotOwner)),
+        }
+    }
+
+    /// Releases the lock after its body. Nothing that goes wrong here may replace the body's value.
+    #[doc(hidden)]
+    pub async fn finish(self) {
+        // A lease that ran out is left to the keeper: no caller is to wait for a server that may well be the reason.
+        if !matches!(self.lease.status(Moment::now()), Ok(_) | Err(LostReason::MaxHold)) {
+            return;
+        }
+        if self.lease.release == Release::Background {
+            return self.release_in_background().await;
+        }
+        let (shared, key) = (Arc::clone(self.keeper.shared()), self.lease.key.clone());
+        match self.release().await {
+            Ok(()) | Err(LockError::Lost { reason: LostReason::MaxHold, .. }) => {}
+            // The keeper goes on trying, and counts the failure when it gives up.
+            Err(error @ LockError::Store { .. }) => {
+                tracing::warn!(key = key.name(), %error, "release failed, trying again");
+            }
+            Err(error) => shared.count_failed_release(&key, &error),
+        }
+    }
+
+    /// Sends the release, and leaves its answer to the keeper.
+    async fn release_in_background(self) {
+        self.keeper.untrack(&self.lease);
+        if self.hand_over_locally() {
+            return;
+        }
+        let mut release = SentRelease::new(&self, self.lease.to_keep(Moment::now()));
+        // The first poll sends it, in this task, so that no later command overtakes it.
+        poll_fn(|cx| {
+            if let Poll::Ready((answer, _)) = release.poll(cx) {
+                release.command = Some(Resending::new(Box::pin(future::ready(answer))));
+            }
+            Poll::Ready(())
+        })
+        .await;
+    }
+
+    /// Leaves the lease to a task of this process that waits for it and takes it as it is.
+    fn hand_over_locally(&self) -> bool {
+        let (lease, shared) = (&self.lease, self.keeper.shared());
+        let make = || shared.ensure_running().ok().and_then(|()| lease.local_hand_over(Moment::now()));
+        let handed_over = shared.wait_queues.hand_over_locally(&lease.key, lease.ttl, make);
+        lease.released.fetch_or(handed_over, Ordering::AcqRel);
+        handed_over
+    }
+}
+
+/// A release that has been sent. Dropped without an answer, it goes on in the background.
+struct SentRelease<'a> {
+    guard: &'a LockGuard,
+    keep: Option<Duration>,
+    /// The command, until its answer is there.
+    command: Option<Resending<bool>>,
+}
+
+impl<'a> SentRelease<'a> {
+    fn new(guard: &'a LockGuard, keep: Option<Duration>) -> Self {
+        let (shared, lease) = (guard.keeper.shared(), &guard.lease);
+        let command = Resending::new(shared.send_release(&lease.key, &lease.owner, keep));
+        Self { guard, keep, command: Some(command) }
+    }
+
+    /// The store's answer, and whether the release was sent twice.
+    async fn answer(mut self) -> (Result<bool, StoreError>, bool) {
+        poll_fn(|cx| self.poll(cx)).await
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<(Result<bool, StoreError>, bool)> {
+        let Some(command) = &mut self.command else { return Poll::Pending };
+        let LockGuard { lease, keeper } = self.guard;
+        let send = || keeper.shared().send_release(&lease.key, &lease.owner, self.keep);
+        let answer = ready!(command.poll(cx, send));
+        let resent = command.was_resent();
+        self.command = None;
+        Poll::Ready((answer, resent))
+    }
+}
+
+impl Drop for SentRelease<'_> {
+    fn drop(&mut self) {
+        if let Some(command) = self.command.take() {
+            let LockGuard { lease, keeper } = self.guard;
+            lease.released.store(true, Ordering::Release);
+            keeper.clean_up(Cleanup::Releasing { command, release: lease.pending_release(Moment::now()) });
+        }
+    }
+}
+
+impl Drop for LockGuard {
+    fn drop(&mut self) {
+        let lease = &self.lease;
+        let released = lease.released.load(Ordering::Acquire) || {
+            self.keeper.untrack(lease);
+            self.hand_over_locally()
+        };
+        // For a call chain that still has the body.
+        lease.lose(LostReason::Expired);
+        if !released {
+            self.keeper.clean_up(Cleanup::Release(lease.pending_release(Moment::now())));
+        }
+    }
+}

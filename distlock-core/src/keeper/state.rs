@@ -1,0 +1,134 @@
+//! What a keeper's handles and its task share: the schedule of leases, and the clean-ups that are to be done.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use tokio::{
+    runtime::{Handle, Id},
+    sync::Notify,
+    time::Instant,
+};
+
+use crate::{
+    error::LostReason,
+    lease::{Alarm, Cleanup, Lease},
+    shared::Shared,
+};
+
+/// What a keeper's handles and its task share.
+pub(super) struct KeeperState {
+    pub(super) shared: Arc<Shared>,
+    runtime: Id,
+    schedule: Mutex<Schedule>,
+    /// Notified when the task has something to do.
+    pub(super) wake: Notify,
+    /// Notified when nothing is in flight.
+    pub(super) idle: Notify,
+}
+
+/// The leases in the order of their alarms, and the clean-ups.
+#[derive(Default)]
+pub(super) struct Schedule {
+    alarms: BTreeMap<Alarm, Arc<Lease>>,
+    /// Tells alarms of one instant apart.
+    next_number: u64,
+    /// Handles add to it, the task takes it.
+    pub(super) cleanups: Vec<Cleanup>,
+    /// When the task wakes by itself; `None` for not at all. Only the task sets it.
+    pub(super) wakes_at: Option<Instant>,
+    /// Nothing is in flight. Only the task sets it.
+    pub(super) is_idle: bool,
+    /// No handle is left. The last handle sets it.
+    pub(super) is_closing: bool,
+    /// The task is gone, with its runtime. Set once by the end of the task.
+    pub(super) is_gone: bool,
+}
+
+impl KeeperState {
+    pub(super) fn new(shared: Arc<Shared>, runtime: Id) -> Arc<Self> {
+        Arc::new(Self {
+            shared,
+            runtime,
+            schedule: Mutex::default(),
+            wake: Notify::new(),
+            idle: Notify::new(),
+        })
+    }
+
+    pub(super) fn is_of_this_runtime(&self) -> bool {
+        Handle::try_current().is_ok_and(|current| current.id() == self.runtime)
+    }
+
+    /// Takes a clean-up, or gives it back if no task is left to do it.
+    pub(super) fn accept(&self, cleanup: Cleanup) -> Result<(), Cleanup> {
+        let mut schedule = self.schedule();
+        if schedule.is_gone {
+            return Err(cleanup);
+        }
+        schedule.cleanups.push(cleanup);
+        drop(schedule);
+        self.wake.notify_one();
+        Ok(())
+    }
+
+    /// Ends with the task: every lease is lost, and every clean-up is left to the ttl.
+    pub(super) fn close(&self) {
+        let (leases, cleanups) = {
+            let mut schedule = self.schedule();
+            schedule.is_gone = true;
+            self.idle.notify_waiters();
+            (schedule.take_leases(), std::mem::take(&mut schedule.cleanups))
+        };
+        for lease in leases {
+            lease.lose(LostReason::Shutdown);
+        }
+        for cleanup in cleanups {
+            self.shared.count_failed_release(cleanup.key(), &"the runtime was shut down");
+        }
+    }
+
+    pub(super) fn schedule(&self) -> MutexGuard<'_, Schedule> {
+        self.schedule.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Schedule {
+    /// Sets a lease's alarm in place of the one that it had.
+    pub(super) fn set_alarm(&mut self, lease: &Arc<Lease>, at: Instant) {
+        let alarm = (at, self.next_number);
+        self.next_number += 1;
+        if let Some(before) = lease.set_alarm(Some(alarm)) {
+            self.alarms.remove(&before);
+        }
+        self.alarms.insert(alarm, Arc::clone(lease));
+    }
+
+    /// Removes a lease's alarm. Answers false if it had none.
+    pub(super) fn remove_alarm(&mut self, lease: &Lease) -> bool {
+        lease.set_alarm(None).is_some_and(|alarm| self.alarms.remove(&alarm).is_some())
+    }
+
+    /// Takes a lease whose alarm is due out of the schedule.
+    pub(super) fn pop_due(&mut self, now: Instant) -> Option<Arc<Lease>> {
+        let entry = self.alarms.first_entry().filter(|entry| entry.key().0 <= now)?;
+        let lease = entry.remove();
+        lease.set_alarm(None);
+        Some(lease)
+    }
+
+    /// Takes all leases out of the schedule.
+    pub(super) fn take_leases(&mut self) -> Vec<Arc<Lease>> {
+        let leases: Vec<_> = std::mem::take(&mut self.alarms).into_values().collect();
+        for lease in &leases {
+            lease.set_alarm(None);
+        }
+        leases
+    }
+
+    /// The earliest alarm.
+    pub(super) fn first_alarm(&self) -> Option<Instant> {
+        self.alarms.first_key_value().map(|((at, _), _)| *at)
+    }
+}

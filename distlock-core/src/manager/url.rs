@@ -1,0 +1,93 @@
+//! The store that a URL names.
+
+#[cfg(feature = "redis")]
+use std::sync::Arc;
+use std::time::Duration;
+
+#[cfg(feature = "redis")]
+use crate::store::{QuorumStore, RedisStore};
+use crate::{
+    error::LockError,
+    store::{MemoryStore, Store, StoreFuture},
+};
+
+/// Asks a server whether it answers.
+pub(super) type Probe = StoreFuture<()>;
+
+/// The URLs that are known, for messages.
+pub(super) const KNOWN: &str =
+    "`redis://host[:port][/db]`, `rediss://host[:port][/db]`, `redlock://host[:port],..[/db]` or `memory://`";
+
+/// What a URL does not say.
+#[derive(Clone, Copy)]
+#[cfg_attr(not(feature = "redis"), expect(dead_code, reason = "memory has no server"))]
+pub(super) struct Settings {
+    pub(super) response_timeout: Duration,
+    pub(super) connect_timeout: Duration,
+    pub(super) restart_delay: Duration,
+}
+
+/// The store that a URL names, and how to ask it whether it answers.
+///
+/// Messages name the URL's scheme only: the rest may hold a password.
+pub(super) fn store_of(url: &str, settings: Settings) -> Result<(Box<dyn Store>, Option<Probe>), LockError> {
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return Err(config(format!("the URL has no scheme; write {KNOWN}")));
+    };
+    match scheme {
+        "memory" if rest.is_empty() => Ok((Box::new(MemoryStore::new()), None)),
+        "memory" => Err(config(
+            "`memory://` takes nothing after it: each manager made from it has a store of its own".to_owned(),
+        )),
+        "rediss" if !cfg!(feature = "tls") => Err(config(
+            "`rediss://` needs the feature `tls`: distlock = { version = \"..\", features = [\"tls\"] }"
+                .to_owned(),
+        )),
+        #[cfg(feature = "redis")]
+        "redis" | "rediss" => {
+            let Settings { response_timeout, connect_timeout, .. } = settings;
+            let store = Arc::new(RedisStore::open_with(url, response_timeout, connect_timeout, None)?);
+            let probed = Arc::clone(&store);
+            Ok((Box::new(store), Some(Box::pin(async move { probed.ping().await }))))
+        }
+        #[cfg(feature = "redis")]
+        "redlock" => {
+            let store = Arc::new(quorum_of(rest, settings)?);
+            let probed = Arc::clone(&store);
+            Ok((Box::new(store), Some(Box::pin(async move { probed.ping().await }))))
+        }
+        #[cfg(not(feature = "redis"))]
+        "redis" | "rediss" | "redlock" => {
+            let _ = settings;
+            Err(config(format!(
+                "`{scheme}://` needs the feature `redis`, which is on unless default features are off"
+            )))
+        }
+        _ => Err(config(format!("the URL's scheme `{scheme}` is not known; write {KNOWN}"))),
+    }
+}
+
+/// A quorum of the nodes in `[user:password@]host[:port],..[/db]`. Credentials and database are those of all nodes.
+#[cfg(feature = "redis")]
+fn quorum_of(rest: &str, settings: Settings) -> Result<QuorumStore, LockError> {
+    let Settings { response_timeout, connect_timeout, restart_delay } = settings;
+    let (credentials, hosts) = rest.rsplit_once('@').unwrap_or(("", rest));
+    let at = if credentials.is_empty() { "" } else { "@" };
+    let (hosts, database) = hosts.split_once('/').unwrap_or((hosts, ""));
+    let mut nodes: Vec<(String, Box<dyn Store>)> = Vec::new();
+    for host in hosts.split(',') {
+        let url = format!("redis://{credentials}{at}{host}/{database}");
+        let node = RedisStore::open_with(&url, response_timeout, connect_timeout, Some(restart_delay))?;
+        let name = node.address();
+        if nodes.iter().any(|(other, _)| *other == name) {
+            return Err(config(format!("the node `{name}` is named twice: it would count as two")));
+        }
+        nodes.push((name, Box::new(node)));
+    }
+    QuorumStore::new(nodes)
+}
+
+/// An error in the set-up, which came before any key.
+pub(super) fn config(reason: String) -> LockError {
+    LockError::Config { key: String::new(), reason }
+}
