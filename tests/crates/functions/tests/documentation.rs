@@ -13,5 +13,8 @@ fn argument_table(document: &str) -> Vec<&str> {
 fn readme_and_rustdoc_have_the_same_argument_table() {
     let (readme, rustdoc) = (argument_table(README), argument_table(RUSTDOC));
     assert!(readme.len() > 2, "the README has no table of arguments");
-    assert_eq!(readme, rustdoc);
+    for (readme, rustdoc) in readme.iter().zip(&rustdoc) {
+        assert_eq!(readme, rustdoc);
+    }
+    assert_eq!(readme.len(), rustdoc.len());
 }
