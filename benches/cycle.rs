@@ -1,7 +1,10 @@
-//! Acquire and release of a free key, beside the same two commands sent by plain redis-rs.
+//! Measures acquire and release of a free key, beside the same two commands sent by plain redis-rs.
 //!
-//! `cargo bench --bench cycle`. Criterion's own figures come first. They are measured one after the other, and a shared machine drifts
-//! meanwhile; so the ratios at the end are measured anew, the two in turns.
+//! `cargo bench --bench cycle`
+//!
+//! Criterion's own figures come first. It measures one client after the other, and the speed of a shared
+//! machine changes meanwhile. So the ratios at the end come from measurements of their own, in which the two
+//! clients take turns.
 
 use std::time::{Duration, Instant};
 
@@ -18,7 +21,7 @@ use uuid::Uuid;
 mod common;
 
 const TASKS: u64 = 64;
-/// What a careful user of redis-rs would write by hand.
+/// The release script that a careful user of redis-rs would write by hand.
 const RELEASE: &str =
     "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0";
 
@@ -61,7 +64,7 @@ impl Client {
         }
     }
 
-    /// `cycles` in each of `tasks` tasks, each on a key of its own; the wall time of it all.
+    /// Runs `cycles` cycles in each of `tasks` tasks, each task on its own key. Returns the wall time of all.
     async fn run(&self, tasks: u64, cycles: u64) -> Duration {
         let start = Instant::now();
         let mut all = JoinSet::new();
@@ -99,7 +102,8 @@ fn main() {
 
     println!("\ndistlock beside plain redis-rs, the same commands, median of ratios (quartiles):");
     let latency = quartiles((0..40).map(|_| {
-        // One thread: on several, where tokio happens to put a connection's task decides between 40 and 130 us, for either client.
+        // One thread. On several, a cycle takes between 40 and 130 us with either client, depending on the
+        // thread that tokio happens to choose for the connection's task.
         let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
         let [mut plain, mut distlock] = runtime.block_on(clients(&server));
         runtime.block_on(alternate(&mut plain, &mut distlock))
@@ -114,6 +118,7 @@ fn main() {
     println!("  throughput, {TASKS} tasks:  {throughput} of redis-rs");
 }
 
+/// Both clients, each with a connection of its own.
 async fn clients(server: &common::RedisServer) -> [Client; 2] {
     let connection =
         redis::Client::open(server.url()).expect("a URL").get_multiplexed_async_connection().await;
@@ -123,8 +128,8 @@ async fn clients(server: &common::RedisServer) -> [Client; 2] {
     ]
 }
 
-/// The ratio of the median latencies of two clients that take turns cycle by cycle, in one task: a machine that sleeps between
-/// packets is in the same mood for both.
+/// Returns the ratio of the median latencies of two clients. They take turns cycle by cycle in one task, so
+/// that the state of the machine, such as a processor that sleeps between packets, is the same for both.
 async fn alternate(theirs: &mut Client, ours: &mut Client) -> f64 {
     let mut times = [Vec::new(), Vec::new()];
     for _ in 0..400 {
@@ -141,6 +146,7 @@ async fn alternate(theirs: &mut Client, ours: &mut Client) -> f64 {
     ours / theirs
 }
 
+/// The median and the quartiles, as text.
 fn quartiles(ratios: impl Iterator<Item = f64>) -> String {
     let mut ratios: Vec<f64> = ratios.collect();
     ratios.sort_by(f64::total_cmp);

@@ -1,7 +1,10 @@
-//! What a held lease and a waiting task take of this process's memory, and what renewal costs the server.
+//! Measures how much of this process's memory a held lease and a waiting task take, and how many commands the
+//! server gets for renewal.
 //!
-//! `cargo bench --bench memory`. Resident memory, read from the system: each figure comes from a process of its own, so that none
-//! is flattered by pages that another one left.
+//! `cargo bench --bench memory`
+//!
+//! The memory is the resident memory, read from the system. Each figure is measured in a process of its own,
+//! because a later measurement in the same process would reuse pages of an earlier one and show too little.
 
 use std::{
     env, fs,
@@ -44,12 +47,13 @@ fn main() {
     Runtime::new().expect("a runtime").block_on(renewals(&server));
 }
 
-/// Resident bytes, by Linux's account.
+/// This process's resident memory in bytes, as Linux reports it.
 fn resident() -> usize {
     let statm = fs::read_to_string("/proc/self/statm").expect("Linux");
     statm.split(' ').nth(1).and_then(|pages| pages.parse::<usize>().ok()).expect("pages") * 4096
 }
 
+/// Acquires `number` keys, 500 at a time.
 async fn acquire(locks: &LockManager, number: usize, ttl: Duration) -> Vec<LockGuard> {
     let mut guards = Vec::with_capacity(number);
     for first in (0..number).step_by(500) {
@@ -62,6 +66,7 @@ async fn acquire(locks: &LockManager, number: usize, ttl: Duration) -> Vec<LockG
     guards
 }
 
+/// Measures the memory of a held lease.
 async fn held(locks: &LockManager, number: usize) -> String {
     drop(acquire(locks, 500, Duration::from_secs(60)).await);
     tokio::time::sleep(Duration::from_millis(300)).await;
@@ -72,6 +77,7 @@ async fn held(locks: &LockManager, number: usize) -> String {
     format!("{each}, the guard and the key's text of 10 bytes included")
 }
 
+/// Measures the memory of a waiting task.
 async fn waiting(locks: &LockManager, number: usize) -> String {
     let _held = locks.lock("one").acquire().await.expect("a free key");
     let before = resident();
@@ -85,7 +91,7 @@ async fn waiting(locks: &LockManager, number: usize) -> String {
     format!("{each}, the task included")
 }
 
-/// Commands per lease and third of a ttl, as the server counted them.
+/// Prints how many commands the server counts for one lease in a third of its ttl.
 async fn renewals(server: &common::RedisServer) {
     const NUMBER: usize = 100_000;
     let locks = LockManager::connect(server.url()).await.expect("a manager");
@@ -104,5 +110,5 @@ async fn renewals(server: &common::RedisServer) {
     println!("  {held} held, {each:.2} commands per lease and ttl/3");
     let start = Instant::now();
     locks.shutdown().await;
-    println!("  shutdown, which releases them all: {:?}", start.elapsed());
+    println!("  shutdown, which releases all of them: {:?}", start.elapsed());
 }

@@ -1,11 +1,14 @@
-//! A small order API with actix-web: one order is fulfilled by one request at a time, different orders side by side.
+//! A small order API with actix-web. Requests for one order run one at a time, requests for different orders
+//! side by side.
 //!
 //! ```sh
 //! cargo run --example actix_orders --features actix-web
 //! curl -i -X POST localhost:3000/orders/42/fulfil & curl -i -X POST localhost:3000/orders/42/fulfil
-//! curl -i -X POST localhost:3000/refunds -H 'content-type: application/json' -d '{"order_id": 42, "cents": 995}'
+//! curl -i -X POST localhost:3000/refunds -H 'content-type: application/json' \
+//!     -d '{"order_id": 42, "cents": 995}'
 //! ```
-//! `DISTLOCK_URL` names the store (memory unless given), `PORT` the port (3000).
+//! `DISTLOCK_URL` names the store (default: memory), `PORT` the port (default: 3000), and `WORK_MS` how long
+//! a request works, in milliseconds (default: 1000).
 
 use std::{env, error::Error, time::Duration};
 
@@ -33,14 +36,14 @@ struct Refund {
     cents: u32,
 }
 
-/// The second request for an order that is being fulfilled is answered 409, with `Retry-After`.
+/// While an order is being fulfilled, a second request for it is answered with 409 and `Retry-After`.
 #[distributed_lock(key = "order:{order_id}", ttl = 30, locks = shop.locks)]
 async fn fulfil(shop: Data<Shop>, order_id: Path<u64>) -> Result<Json<Receipt>, LockError> {
     tokio::time::sleep(shop.work).await;
     Ok(Json(Receipt { order_id: *order_id, status: "fulfilled" }))
 }
 
-/// The same lock as `fulfil`, from a JSON body; this one waits for its turn.
+/// Uses the same lock as `fulfil`, with the key from a JSON body. This one waits for its turn.
 #[distributed_lock(key = "order:{refund.order_id}", ttl = 30, wait = "5s", locks = shop.locks)]
 async fn refund(shop: Data<Shop>, refund: Json<Refund>) -> Result<Json<Receipt>, LockError> {
     tokio::time::sleep(shop.work).await;
@@ -62,7 +65,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
             .route("/orders/{id}/fulfil", post().to(fulfil))
             .route("/refunds", post().to(refund))
     })
-    // A client that goes away ends its handler, and frees the lock; by default the handler would finish for nobody.
+    // A handler whose client has gone away is dropped, which releases its lock. By default it would run to
+    // its end, although no client waits for the response.
     .h1_allow_half_closed(false)
     .bind(("127.0.0.1", port))?;
     for address in server.addrs() {

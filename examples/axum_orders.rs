@@ -1,11 +1,14 @@
-//! A small order API with axum: one order is fulfilled by one request at a time, different orders side by side.
+//! A small order API with axum. Requests for one order run one at a time, requests for different orders side
+//! by side.
 //!
 //! ```sh
 //! cargo run --example axum_orders --features axum
 //! curl -i -X POST localhost:3000/orders/42/fulfil & curl -i -X POST localhost:3000/orders/42/fulfil
-//! curl -i -X POST localhost:3000/refunds -H 'content-type: application/json' -d '{"order_id": 42, "cents": 995}'
+//! curl -i -X POST localhost:3000/refunds -H 'content-type: application/json' \
+//!     -d '{"order_id": 42, "cents": 995}'
 //! ```
-//! `DISTLOCK_URL` names the store (memory unless given), `PORT` the port (3000).
+//! `DISTLOCK_URL` names the store (default: memory), `PORT` the port (default: 3000), and `WORK_MS` how long
+//! a request works, in milliseconds (default: 1000).
 
 use std::{env, error::Error, time::Duration};
 
@@ -35,14 +38,14 @@ struct Refund {
     cents: u32,
 }
 
-/// The second request for an order that is being fulfilled is answered 409, with `Retry-After`.
+/// While an order is being fulfilled, a second request for it is answered with 409 and `Retry-After`.
 #[distributed_lock(key = "order:{order_id}", ttl = 30, locks = app.locks)]
 async fn fulfil(State(app): State<App>, Path(order_id): Path<u64>) -> Result<Json<Receipt>, LockError> {
     tokio::time::sleep(app.work).await;
     Ok(Json(Receipt { order_id, status: "fulfilled" }))
 }
 
-/// The same lock as `fulfil`, from a JSON body; this one waits for its turn.
+/// Uses the same lock as `fulfil`, with the key from a JSON body. This one waits for its turn.
 #[distributed_lock(key = "order:{refund.order_id}", ttl = 30, wait = "5s", locks = app.locks)]
 async fn refund(State(app): State<App>, Json(refund): Json<Refund>) -> Result<Json<Receipt>, LockError> {
     tokio::time::sleep(app.work).await;

@@ -1,4 +1,5 @@
-//! The core without the attribute: a guard that is taken, watched, renewed and released by hand.
+//! Locking without the attribute: acquires a guard, looks at its lease, stops work that has lost it, and
+//! releases it.
 //!
 //! ```sh
 //! cargo run --example guard
@@ -18,23 +19,25 @@ async fn main() -> Result<(), LockError> {
         locks.lock("report:7").ttl(Duration::from_secs(10)).wait(Duration::from_secs(2)).acquire().await?;
     println!("holding `{}`, valid for another {:?}", guard.key(), guard.remaining());
 
-    // Somebody else's attempt, answered at once.
+    // A second attempt for the same key. It does not wait.
     match locks.lock("report:7").try_acquire().await? {
         Some(_) => unreachable!("two holders"),
         None => println!("a second attempt gets nothing"),
     }
 
-    // Work that must stop when the lease is gone. The lease is renewed in the background meanwhile.
+    // Work that must stop when the lease is lost. Meanwhile the lease is renewed in the background.
     tokio::select! {
         reason = guard.lost() => println!("stop: {reason}"),
-        () = tokio::time::sleep(Duration::from_millis(200)) => println!("worked, and still held: {}", guard.is_held()),
+        () = tokio::time::sleep(Duration::from_millis(200)) => {
+            println!("worked, and still held: {}", guard.is_held());
+        }
     }
 
-    // Or let the guard do the selecting.
+    // `run` does the same: it drops the body if the lease is lost.
     let lines = guard.run(async { 42 }).await?;
     println!("wrote {lines} lines");
 
-    // Dropping it would do, in the background; this waits until the key is free.
+    // A guard that is dropped is released in the background. This call waits until the key is free.
     guard.release().await?;
     println!("released: {}", locks.lock("report:7").try_acquire().await?.is_some());
     Ok(())

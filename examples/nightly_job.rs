@@ -1,16 +1,16 @@
-//! A job that every replica starts and one of them does: the others skip it.
+//! A job that every replica starts and one of them runs. The others skip it.
 //!
 //! ```sh
 //! DISTLOCK_URL=redis://127.0.0.1/ cargo run --example nightly_job   # in several terminals
 //! ```
-//! Without `DISTLOCK_URL`, three replicas in one process.
+//! Without `DISTLOCK_URL`, one process plays three replicas.
 
 use std::{env, time::Duration};
 
 use distlock::{LockError, LockManager, distributed_lock};
 
-/// `at_least` keeps the job taken for a while, also when it was quick: a replica whose clock is a little late finds it taken, and not free
-/// again. `max_hold` ends a night that hangs.
+/// `at_least` keeps the key taken for 30 s even if the job is done sooner, so that a replica whose clock is a
+/// little late does not run the job again. `max_hold` stops a job that hangs.
 #[distributed_lock(key = "nightly:{date}", ttl = "1m", at_least = "30s", max_hold = "1h", on_busy = skip)]
 async fn clean_up(date: &str, replica: u32) -> Result<Option<u32>, LockError> {
     println!("replica {replica}: cleaning up for {date}");
@@ -21,7 +21,7 @@ async fn clean_up(date: &str, replica: u32) -> Result<Option<u32>, LockError> {
 async fn night(replica: u32) -> Result<(), LockError> {
     match clean_up("2026-11-23", replica).await? {
         Some(removed) => println!("replica {replica}: removed {removed} rows"),
-        None => println!("replica {replica}: skipped, another one does it"),
+        None => println!("replica {replica}: skipped, another replica runs the job"),
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Six calls at once for two orders: calls for one order run one at a time, the two orders side by side.
+//! Six calls for two orders, all at once. Calls for one order run one at a time, the two orders side by side.
 //!
 //! ```sh
 //! cargo run --example quickstart
@@ -14,7 +14,7 @@ use std::{
 
 use distlock::{LockError, LockManager, distributed_lock};
 
-/// Charges an order. However many replicas run this, one charges an order at a time.
+/// Charges an order. Of all replicas that run this function, one at a time charges a given order.
 #[distributed_lock(key = "order:{order_id}", ttl = 30, wait = "10s")]
 async fn charge(order_id: u64, caller: &Caller<'_>) -> Result<(), LockError> {
     caller.notes("got the lock, charging");
@@ -57,17 +57,18 @@ async fn run(url: &str) -> Result<(), LockError> {
     }
     timeline.draw();
     if url.starts_with("memory:") {
-        println!("\nThis was this process's memory. The same on Redis, and across processes:");
+        println!("\nThe locks were in this process's memory. On Redis, they work across processes:");
         println!("    DISTLOCK_URL=redis://127.0.0.1/ cargo run --example quickstart");
     } else {
         println!(
-            "\nThe locks were on Redis: run it in two terminals at once, and the calls of both take turns."
+            "\nThe locks were on Redis. Run this in two terminals at once: the calls of both take turns."
         );
     }
     Ok(())
 }
 
-/// Everything below is for the picture.
+// Everything below only records and prints what happens.
+
 struct Caller<'a> {
     timeline: &'a Timeline,
     name: &'static str,
@@ -83,10 +84,12 @@ struct Timeline {
 struct Span {
     name: &'static str,
     order_id: u64,
-    /// Milliseconds since the start.
-    called: u128,
-    got: u128,
-    done: u128,
+    /// When the call began, in milliseconds since the start.
+    called_ms: u128,
+    /// When it got the lock.
+    acquired_ms: u128,
+    /// When it was done.
+    done_ms: u128,
 }
 
 impl Caller<'_> {
@@ -98,16 +101,16 @@ impl Caller<'_> {
         match what {
             "charged" => {
                 for span in spans.iter_mut().filter(|span| span.name == self.name) {
-                    span.done = now;
+                    span.done_ms = now;
                 }
             }
             "calls charge" => {}
             _ => spans.push(Span {
                 name: self.name,
                 order_id: self.order_id,
-                called: since(self.called),
-                got: now,
-                done: now,
+                called_ms: since(self.called),
+                acquired_ms: now,
+                done_ms: now,
             }),
         }
     }
@@ -115,20 +118,21 @@ impl Caller<'_> {
 
 impl Timeline {
     fn draw(&self) {
-        const MS_A_COLUMN: u128 = 10;
+        const MS_PER_COLUMN: u128 = 10;
         println!("\nOrder by order (. waits, # holds the lock):");
         let mut spans = self.spans.lock().unwrap();
-        spans.sort_by_key(|span| (span.order_id, span.got));
-        for Span { name, order_id, called, got, done } in spans.iter() {
-            let (waits, holds) = (got - called, done - got);
-            let columns = |ms: u128| usize::try_from(ms / MS_A_COLUMN).unwrap_or_default();
+        spans.sort_by_key(|span| (span.order_id, span.acquired_ms));
+        for Span { name, order_id, called_ms, acquired_ms, done_ms } in spans.iter() {
+            let (waits, holds) = (acquired_ms - called_ms, done_ms - acquired_ms);
+            let columns = |ms: u128| usize::try_from(ms / MS_PER_COLUMN).unwrap_or_default();
             let picture = ".".repeat(columns(waits)) + &"#".repeat(columns(holds).max(1));
             println!("  order {order_id}  {name}  {picture:<50}  waited {waits:3} ms, held {holds:3} ms");
         }
-        let overlap = |same: bool| {
+        let overlap = |same_order: bool| {
             spans.iter().enumerate().any(|(at, one)| {
-                let mut others = spans[at + 1..].iter().filter(|two| (one.order_id == two.order_id) == same);
-                others.any(|two| one.got < two.done && two.got < one.done)
+                let later = spans[at + 1..].iter();
+                let mut others = later.filter(|two| (one.order_id == two.order_id) == same_order);
+                others.any(|two| one.acquired_ms < two.done_ms && two.acquired_ms < one.done_ms)
             })
         };
         println!(

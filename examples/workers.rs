@@ -1,9 +1,9 @@
-//! Processes that count in one plain file: with the lock no count is lost, without it some are.
+//! Several processes count in one plain file. With the lock no count is lost, without it some are.
 //!
 //! ```sh
 //! DISTLOCK_URL=redis://127.0.0.1/ cargo run --example workers -- 4
 //! ```
-//! The number is how many processes; 4 unless given.
+//! The argument is the number of processes (default: 4).
 
 use std::{
     env, fs,
@@ -18,7 +18,7 @@ type Error = Box<dyn std::error::Error + Send + Sync>;
 
 const COUNTS: u32 = 50;
 
-/// Reads, thinks, and writes back: what a lock is for.
+/// Reads the file, waits, and writes one more: two of these at once lose a count.
 async fn count(file: &Path) -> Result<(), Error> {
     let count: u32 = fs::read_to_string(file)?.trim().parse().unwrap_or_default();
     tokio::time::sleep(Duration::from_millis(1)).await;
@@ -27,7 +27,7 @@ async fn count(file: &Path) -> Result<(), Error> {
 }
 
 #[distributed_lock(key = "file:{file.display()}", ttl = 10, wait = "60s")]
-async fn count_alone(file: &Path) -> Result<(), Error> {
+async fn count_locked(file: &Path) -> Result<(), Error> {
     count(file).await
 }
 
@@ -50,7 +50,7 @@ async fn main() -> Result<(), Error> {
     Ok(())
 }
 
-/// Starts the processes, and says what the file holds in the end.
+/// Starts the processes, and returns the count in the file when all have ended.
 fn run(mode: &str, processes: u32, file: &PathBuf) -> Result<u32, Error> {
     fs::write(file, "0")?;
     let start = |_| Command::new(env::current_exe()?).arg(mode).arg(file).spawn();
@@ -65,12 +65,12 @@ fn run(mode: &str, processes: u32, file: &PathBuf) -> Result<u32, Error> {
     Ok(counted)
 }
 
-/// What one process does.
+/// Counts in one of the processes.
 async fn work(url: &str, mode: &str, file: &Path) -> Result<(), Error> {
     distlock::set_default(LockManager::connect(url).await?);
     for _ in 0..COUNTS {
         match mode {
-            "with" => count_alone(file).await?,
+            "with" => count_locked(file).await?,
             _ => count(file).await?,
         }
     }

@@ -1,4 +1,5 @@
-//! What the attribute's expansion calls. Not part of the interface: it may change in any version.
+//! The functions and types that the attribute's expansion uses. They are not part of the public interface,
+//! and may change in any version.
 
 use std::{
     fmt::{self, Write},
@@ -15,10 +16,11 @@ pub use core::{
     result::Result::{self, Err, Ok},
 };
 
-/// A request of the named manager, or of the current one, where there is one.
-pub struct Call(Result<LockRequest, LockError>);
+/// A lock request, or the error that there is no manager to ask.
+pub struct Request(Result<LockRequest, LockError>);
 
-impl Call {
+impl Request {
+    /// Makes a request of the given manager, or of the current one if none is given.
     #[must_use]
     pub fn new(manager: Option<LockManager>, key: String) -> Self {
         Self(match manager {
@@ -82,13 +84,13 @@ impl Call {
     }
 }
 
-/// What `locks = ..` takes.
+/// A value that `locks = ..` takes.
 #[diagnostic::on_unimplemented(
     message = "`locks` takes a `LockManager`, a reference to one, or an `Arc` of one",
     label = "this is a `{Self}`"
 )]
 pub trait HasManager {
-    /// The manager that `locks = ..` names.
+    /// Returns a handle on the manager.
     fn manager(&self) -> LockManager;
 }
 
@@ -113,13 +115,13 @@ impl<M: HasManager + ?Sized> HasManager for Arc<M> {
     }
 }
 
-/// The key that an expression gives, as it is.
+/// Renders a key that is given as an expression. It is taken as it is.
 #[must_use]
 pub fn key(key: fmt::Arguments<'_>) -> String {
     fmt::format(key)
 }
 
-/// Puts a key together from a template's text and values.
+/// Renders a key from the text and the values of a template.
 #[derive(Default)]
 pub struct KeyBuilder(String);
 
@@ -133,11 +135,14 @@ impl KeyBuilder {
         self.0.push_str(text);
     }
 
-    /// A value, in which `%`, braces and the character that follows it in the template are percent-encoded, so that values never run into
-    /// each other. Where that character is `%` itself, `~` stands for it: else the template's `%` in front of a value `25` would read as
-    /// a value's `%`.
+    /// Appends a value, and percent-encodes in it `%`, `{`, `}` and `follower`, the character after the hole
+    /// in the template. So values cannot run into each other.
+    ///
+    /// If `follower` is `%`, the encoding begins with `~`. Otherwise the template's `%` and a value `25`
+    /// after it would be equal to an encoded `%`.
     pub fn hole(&mut self, value: fmt::Arguments<'_>, follower: Option<char>) {
-        // Writing into a string fails only where a `Display` of the caller's does, which then has printed what it has printed.
+        // Writing to a string cannot fail. If the value's own `Display` fails, the key has what it printed
+        // until then.
         let _ = Encode { key: &mut self.0, follower }.write_fmt(value);
     }
 
@@ -147,6 +152,7 @@ impl KeyBuilder {
     }
 }
 
+/// Writes to the key, and encodes the special characters.
 struct Encode<'a> {
     key: &'a mut String,
     follower: Option<char>,
@@ -171,14 +177,14 @@ impl Write for Encode<'_> {
     }
 }
 
-/// Whether somebody else holds the key.
+/// Whether the error says that another holder has the key.
 pub fn is_busy(error: &LockError) -> bool {
     matches!(error, LockError::Busy { .. })
 }
 
-/// A return type that can carry every error of a lock.
+/// A return type that can carry every `LockError`.
 #[diagnostic::on_unimplemented(
-    message = "a locked function must be able to return the lock's errors, and `{Self}` cannot",
+    message = "a locked function must be able to return the lock's errors, and `{Self}` cannot carry them",
     label = "cannot be made from a `LockError`",
     note = "return `Result<T, E>` with `E: From<distlock::LockError>`; \
             or add `on_error = log` (for `()`, `Option<T>`, `Result<(), E>`, `Result<Option<T>, E>`); \
@@ -195,9 +201,9 @@ impl<T, E: From<LockError>> FromLockError for Result<T, E> {
     }
 }
 
-/// A return type that can say "nothing was done".
+/// A return type with a value that means "not done".
 #[diagnostic::on_unimplemented(
-    message = "`skip` and `log` need a return type that can say that nothing was done, and `{Self}` cannot",
+    message = "`skip` and `log` need a return type with a value that means \"not done\", and `{Self}` has none",
     label = "has no value for a call that was skipped",
     note = "return `()`, `Option<T>`, `Result<(), E>` or `Result<Option<T>, E>`; \
             or give a handler instead, a path or closure from `LockError` to the return value"
@@ -205,10 +211,10 @@ impl<T, E: From<LockError>> FromLockError for Result<T, E> {
 pub trait Skip: Sized {
     fn skipped() -> Self;
 
-    /// Reports the error, and returns as a skipped call does.
+    /// Reports the error by `tracing`, and returns the value of a skipped call.
     #[must_use]
     fn logged(error: LockError) -> Self {
-        tracing::error!(key = error.key(), %error, "locked function not run to its end");
+        tracing::error!(key = error.key(), %error, "a locked function did not run to its end");
         Self::skipped()
     }
 }
@@ -239,20 +245,20 @@ impl<T, E> Skip for Result<Option<T>, E> {
     }
 }
 
-/// Gives a handler's argument its type.
+/// Returns the handler. The call gives a closure's argument its type.
 pub fn handler<R, H: FnOnce(LockError) -> R>(handler: H) -> H {
     handler
 }
 
-/// Calls a handler.
+/// Calls a handler. The call gives a closure's argument its type.
 pub fn handle<R>(handler: impl FnOnce(LockError) -> R, error: LockError) -> R {
     handler(error)
 }
 
-/// Stands in a branch that is never taken, to tell an async block its type.
+/// Is never called. The call, in a branch that is never taken, gives an async block its type.
 #[must_use]
 pub fn fake<R>() -> R {
-    // Without a panic, and without a word: it is never called.
+    // This never runs. Any expression of type `R` would do; this one does not panic.
     loop {
         std::thread::park();
     }

@@ -1,30 +1,32 @@
-//! Distributed locks in one line: one of many copies of a service does a thing at a time.
+//! Distributed locks in one line: of all the copies of a service, one at a time runs a piece of code.
 //!
 //! ```
 //! use distlock::{LockError, LockManager, distributed_lock};
 //!
 //! #[distributed_lock(key = "order:{order_id}", ttl = 30, wait = "2s")]
 //! async fn fulfil(order_id: u64) -> Result<u64, LockError> {
-//!     // .. what only one may do at a time ..
+//!     // .. only one call at a time gets here, for each order ..
 //!     Ok(order_id)
 //! }
 //!
 //! # fn main() -> Result<(), LockError> { tokio::runtime::Runtime::new().unwrap().block_on(async {
-//! // Once, in main. With the default features also "redis://127.0.0.1/".
+//! // Once, at the start of main. On Redis the URL is "redis://127.0.0.1/".
 //! distlock::set_default(LockManager::connect("memory://").await?);
 //! assert_eq!(fulfil(42).await?, 42);
 //! # Ok(()) }) }
 //! ```
 //!
-//! # Which part for what
-//! - [`macro@distributed_lock`] locks a function; its page has all arguments.
-//! - [`LockManager`] is the handle on the store: [`connect`](LockManager::connect), [`builder`](LockManager::builder),
-//!   [`in_memory`](LockManager::in_memory). [`set_default`] gives one to the whole program, [`with_manager`] to one future,
-//!   `locks = self.locks` to one function.
-//! - [`LockManager::lock`] takes a lock by hand; [`LockGuard`] is one that is held.
-//! - [`LockError`] says what went wrong, by what to do next.
+//! # Where to begin
+//! - [`macro@distributed_lock`] locks a function. Its page describes all arguments.
+//! - [`LockManager`] is a handle on the store that keeps the locks. It is made by
+//!   [`connect`](LockManager::connect), [`builder`](LockManager::builder) or
+//!   [`in_memory`](LockManager::in_memory). [`set_default`] makes it the manager of the whole program,
+//!   [`with_manager`] of one future, and the argument `locks = self.locks` of one function.
+//! - [`LockManager::lock`] locks a key without the attribute. [`LockGuard`] is a lock that is held.
+//! - [`LockError`] has a variant for each way to go on: wait, give up, correct the call, stop the work.
 //!
-//! In tests, give each its own store:
+//! # In tests
+//! Give each test a store of its own, in memory:
 //!
 //! ```
 //! # use distlock::{LockError, LockManager, distributed_lock, with_manager};
@@ -33,7 +35,7 @@
 //! # tokio::runtime::Runtime::new().unwrap().block_on(async {
 //! let locks = LockManager::in_memory();
 //! with_manager(locks.clone(), async {
-//!     let _somebody_else = locks.lock("order:42").acquire().await?;
+//!     let _other_holder = locks.lock("order:42").acquire().await?;
 //!     assert!(matches!(fulfil(42).await, Err(LockError::Busy { .. })));
 //!     Ok::<_, LockError>(())
 //! })
@@ -41,13 +43,16 @@
 //! # }).unwrap();
 //! ```
 //!
-//! # What a lease is not
-//! A lease excludes others while the server keeps its data and clocks run at about the same speed. It does not stop a write that is on its
-//! way when the lease ends. Where that matters, ask for a fencing token (`fenced`, [`LockGuard::fencing_token`]) and have the
-//! resource refuse lower ones than it has seen.
+//! # What a lease does not guarantee
+//! A lease excludes other holders while the server keeps its data and clocks run at about the same speed. It
+//! does not stop a write that is on its way when the lease ends. If that matters, ask for a fencing token
+//! (`fenced`, [`LockGuard::fencing_token`]), and let the resource refuse every fencing token that is lower
+//! than one it has seen.
 //!
 //! # Features
-//! `redis` (default); `tls`: `rediss://` URLs by rustls; `axum` and `actix-web`: [`LockError`] is a response.
+//! - `redis` (default): the store on Redis and Valkey.
+//! - `tls`: `rediss://` URLs, by rustls.
+//! - `axum`, `actix-web`: [`LockError`] is a response of the framework.
 #![forbid(unsafe_code)]
 
 #[cfg(feature = "redis")]
@@ -66,7 +71,7 @@ pub use distlock_core::{
 ///
 /// struct Order { id: u64, customer: String }
 ///
-/// /// A handler for the busy case, here: say so.
+/// /// While another call holds the key, returns what the handler returns.
 /// #[distributed_lock(key = "order:{order.customer}:{order.id}", ttl = 30, on_busy = |_| Ok("in progress"))]
 /// async fn fulfil(order: Order) -> Result<&'static str, LockError> {
 ///     Ok("fulfilled")
@@ -75,13 +80,19 @@ pub use distlock_core::{
 /// struct Reports { locks: LockManager, pause: Duration }
 ///
 /// impl Reports {
-///     /// Every replica calls it, one does it, and nobody again within the pause.
-///     #[distributed_lock(key = "report:{name}", ttl = self.pause, at_least = self.pause, on_busy = skip, locks = self.locks)]
+///     /// Every replica calls this, and one runs it. The others skip it, as do later calls within the pause.
+///     #[distributed_lock(
+///         key = "report:{name}",
+///         ttl = self.pause,
+///         at_least = self.pause,
+///         on_busy = skip,
+///         locks = self.locks,
+///     )]
 ///     async fn rebuild(&self, name: &str) -> Result<(), LockError> {
 ///         Ok(())
 ///     }
 ///
-///     /// The body sees its lock, and shows the fencing token to what it writes to.
+///     /// The body uses its lock by the name `lock`, and passes the fencing token to the resource.
 ///     #[distributed_lock(key = "ledger", fenced, guard = lock, locks = self.locks)]
 ///     async fn post(&self) -> Result<u64, LockError> {
 ///         Ok(lock.fencing_token().map_or(0, |token| token.value()))

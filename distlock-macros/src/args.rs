@@ -1,4 +1,4 @@
-//! The attribute's arguments as they are written: names and values, each at most once.
+//! Parses the attribute's arguments: `name = value` pairs and the flag `fenced`, each at most once.
 
 use proc_macro2::{Span, TokenStream};
 use quote::ToTokens;
@@ -15,7 +15,7 @@ const NAMES: &[&str] = &[
     "fair", "fenced", "guard", "locks", "crate",
 ];
 
-/// What was written, unchecked beyond its syntax.
+/// The arguments as they were written. Only their syntax has been checked; `model` checks the rest.
 #[derive(Default)]
 pub(crate) struct Args {
     pub(crate) key: Option<Expr>,
@@ -32,10 +32,11 @@ pub(crate) struct Args {
     pub(crate) fenced: bool,
     pub(crate) guard: Option<Ident>,
     pub(crate) locks: Option<Expr>,
+    /// The value of `crate`.
     pub(crate) distlock: Option<Path>,
 }
 
-/// Parses all arguments; mistakes come back together.
+/// Parses all arguments. Returns the ones that could be parsed, and all mistakes combined into one error.
 pub(crate) fn parse(tokens: TokenStream) -> (Args, Option<Error>) {
     let mut errors = Errors::default();
     let mut args = Args::default();
@@ -64,7 +65,7 @@ pub(crate) fn parse(tokens: TokenStream) -> (Args, Option<Error>) {
     (args, errors.0)
 }
 
-/// Mistakes found so far.
+/// The mistakes found so far, combined into one error.
 #[derive(Default)]
 pub(crate) struct Errors(pub(crate) Option<Error>);
 
@@ -76,27 +77,28 @@ impl Errors {
         }
     }
 
-    /// The value, or its error put down.
+    /// Returns the value of a result, or records its error and returns `None`.
     pub(crate) fn take<T>(&mut self, result: Result<T>) -> Option<T> {
         result.map_err(|error| self.push(error)).ok()
     }
 }
 
+/// Parses one argument, up to the comma or the end.
 fn argument(input: ParseStream, args: &mut Args, seen: &mut Vec<String>, errors: &mut Errors) -> Result<()> {
     if input.peek(syn::Lit) {
         let message =
-            "an argument has a name; for the key write `key = \"..\"`, for the time to live `ttl = 30`";
+            "every argument has a name; write `key = \"..\"` for the key, `ttl = 30` for the time to live";
         return Err(Error::new(input.span(), message));
     }
     if !input.peek(Ident::peek_any) {
-        return Err(Error::new(input.span(), format!("expected an argument: one of {}", list())));
+        return Err(Error::new(input.span(), format!("expected an argument: one of {}", all_names())));
     }
     let name = Ident::parse_any(input)?;
     let text = name.to_string();
     if !NAMES.contains(&text.as_str()) {
         let hint = match meant(&text, NAMES) {
             Some(ours) => format!("did you mean `{ours}`?"),
-            None => format!("the arguments are {}", list()),
+            None => format!("the arguments are {}", all_names()),
         };
         return Err(Error::new(name.span(), format!("unknown argument `{text}`; {hint}")));
     }
@@ -119,11 +121,11 @@ fn argument(input: ParseStream, args: &mut Args, seen: &mut Vec<String>, errors:
         return Err(Error::new(name.span(), format!("`{text}` has no value: write `{}`", example(&text))));
     }
     match text.as_str() {
-        "guard" => args.guard = Some(ident(input)?),
-        "crate" => args.distlock = Some(path(input)?),
+        "guard" => args.guard = Some(guard_name(input)?),
+        "crate" => args.distlock = Some(crate_path(input)?),
         _ => {
             let value = value(input, &text)?;
-            let place = match text.as_str() {
+            let field = match text.as_str() {
                 "key" => &mut args.key,
                 "ttl" => &mut args.ttl,
                 "wait" => &mut args.wait,
@@ -137,7 +139,7 @@ fn argument(input: ParseStream, args: &mut Args, seen: &mut Vec<String>, errors:
                 "fair" => &mut args.fair,
                 _ => &mut args.locks,
             };
-            *place = Some(value);
+            *field = Some(value);
         }
     }
     Ok(())
@@ -150,7 +152,8 @@ fn value(input: ParseStream, name: &str) -> Result<Expr> {
     })
 }
 
-/// A value that came through a `macro_rules!` fragment stands in an invisible group: a key template must be seen as one all the same.
+/// Removes the invisible group that a `macro_rules!` fragment puts around a value, so that a key template in
+/// it is still recognised.
 fn ungroup(value: Expr) -> Expr {
     match value {
         Expr::Group(group) => ungroup(*group.expr),
@@ -158,17 +161,17 @@ fn ungroup(value: Expr) -> Expr {
     }
 }
 
-fn ident(input: ParseStream) -> Result<Ident> {
+fn guard_name(input: ParseStream) -> Result<Ident> {
     input.call(Ident::parse).map_err(|error| {
         Error::new(
             error.span(),
-            "`guard` takes the name that the body is to see the lock by: write `guard = lock`",
+            "`guard` takes a name, by which the body can use the held lock: write `guard = lock`",
         )
     })
 }
 
-/// A path to the crate, which may also be written as a string, as serde does.
-fn path(input: ParseStream) -> Result<Path> {
+/// Parses the path to distlock. It may also be written as a string, as in serde's attributes.
+fn crate_path(input: ParseStream) -> Result<Path> {
     if input.peek(syn::LitStr) {
         return input.parse::<syn::LitStr>()?.parse_with(Path::parse_mod_style);
     }
@@ -177,6 +180,7 @@ fn path(input: ParseStream) -> Result<Path> {
     })
 }
 
+/// Skips the rest of an argument that could not be parsed, so that the next one is still checked.
 fn skip_to_comma(input: ParseStream) {
     while !input.is_empty() && !input.peek(Token![,]) {
         let skipped: Result<proc_macro2::TokenTree> = input.parse();
@@ -186,7 +190,7 @@ fn skip_to_comma(input: ParseStream) {
     }
 }
 
-/// How an argument is written.
+/// An example of the argument, for messages.
 fn example(name: &str) -> &'static str {
     match name {
         "key" => "key = \"order:{order_id}\"",
@@ -206,11 +210,12 @@ fn example(name: &str) -> &'static str {
     }
 }
 
-fn list() -> String {
+/// The names of all arguments, for messages.
+fn all_names() -> String {
     NAMES.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 
-/// The word that an expression consists of, if it is one.
+/// Returns the identifier and its span if the expression is a single identifier.
 pub(crate) fn word(expr: &Expr) -> Option<(String, Span)> {
     let Expr::Path(path) = expr else { return None };
     let ident = path.path.get_ident()?;
@@ -221,4 +226,16 @@ pub(crate) fn word(expr: &Expr) -> Option<(String, Span)> {
 /// Parses an expression and nothing after it.
 pub(crate) fn whole_expr(tokens: TokenStream) -> Result<Expr> {
     Expr::parse.parse2(tokens)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::NAMES;
+
+    #[test]
+    fn every_argument_has_a_row_in_the_documentation() {
+        let documentation = include_str!("../attribute.md");
+        let rows = documentation.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+        assert_eq!(rows.collect::<Vec<_>>(), NAMES);
+    }
 }

@@ -1,4 +1,4 @@
-//! The names that a function's arguments bring in.
+//! The names that a function's arguments bind.
 
 use proc_macro2::Span;
 use quote::ToTokens;
@@ -6,7 +6,8 @@ use syn::{
     FnArg, GenericParam, Ident, PatIdent, Signature, ext::IdentExt, visit::Visit, visit_mut::VisitMut,
 };
 
-/// The names that the key and other argument expressions may use, and where they are resolved.
+/// The names that the function binds: arguments, `self` and const generics, each with the place where it is
+/// bound.
 pub(crate) struct Bindings {
     names: Vec<(String, Span)>,
 }
@@ -14,7 +15,7 @@ pub(crate) struct Bindings {
 impl Bindings {
     pub(crate) fn of(signature: &Signature) -> Self {
         let known = |ident: &Ident| (ident.unraw().to_string(), ident.span());
-        let mut names: Vec<_> = bound(signature).iter().map(|binding| known(&binding.ident)).collect();
+        let mut names: Vec<_> = bound_names(signature).iter().map(|binding| known(&binding.ident)).collect();
         if let Some(receiver) = signature.receiver() {
             names.push(("self".to_owned(), receiver.self_token.span));
         }
@@ -30,7 +31,7 @@ impl Bindings {
         Self { names: names.iter().map(|name| ((*name).to_owned(), Span::call_site())).collect() }
     }
 
-    /// Where the name was bound.
+    /// Returns the place where the name is bound.
     pub(crate) fn get(&self, name: &str) -> Option<Span> {
         self.names.iter().find(|(known, _)| known == name).map(|(_, span)| *span)
     }
@@ -44,18 +45,18 @@ impl Bindings {
     }
 }
 
-/// A name that an argument's pattern binds.
+/// A name that an argument's pattern binds, and whether it is bound as `mut`.
 pub(crate) struct Binding {
     pub(crate) ident: Ident,
     pub(crate) mutable: bool,
 }
 
-/// All names that the arguments bind, in order.
-pub(crate) fn bound(signature: &Signature) -> Vec<Binding> {
+/// Returns all names that the arguments bind, in order.
+pub(crate) fn bound_names(signature: &Signature) -> Vec<Binding> {
     struct Collect(Vec<Binding>);
     impl Visit<'_> for Collect {
         fn visit_pat_ident(&mut self, pat: &PatIdent) {
-            // A bare upper-case name in a pattern is a constant or a unit struct.
+            // A bare upper-case name in a pattern is a constant or a unit struct, which binds nothing.
             let constant = pat.subpat.is_none()
                 && pat.by_ref.is_none()
                 && pat.mutability.is_none()
@@ -75,12 +76,13 @@ pub(crate) fn bound(signature: &Signature) -> Vec<Binding> {
     collect.0
 }
 
-/// Takes the `mut` from the names that are bound anew, mutably, in the body.
+/// Removes `mut` from the arguments that the expansion binds again, as `mut`, in the body. rustc would report
+/// the first `mut` as unused.
 pub(crate) fn make_immutable(signature: &mut Signature, moved: &[Ident]) {
     struct Strip<'a>(&'a [Ident]);
     impl VisitMut for Strip<'_> {
         fn visit_pat_ident_mut(&mut self, pat: &mut PatIdent) {
-            // `mut x @ ..` and `ref mut x` mean something else.
+            // In `ref mut x` the `mut` belongs to the reference.
             if pat.by_ref.is_none() && self.0.contains(&pat.ident) {
                 pat.mutability = None;
             }
@@ -94,18 +96,18 @@ pub(crate) fn make_immutable(signature: &mut Signature, moved: &[Ident]) {
     }
 }
 
-/// Whether the tokens contain the name, also inside a format string's braces.
-pub(crate) fn names(tokens: &impl ToTokens, name: &str) -> bool {
+/// Whether the tokens mention the name, in code or in the braces of a format string.
+pub(crate) fn mentions(tokens: &impl ToTokens, name: &str) -> bool {
     tokens.to_token_stream().into_iter().any(|token| match token {
         proc_macro2::TokenTree::Ident(ident) => ident.unraw() == *name,
-        proc_macro2::TokenTree::Group(group) => names(&group.stream(), name),
-        proc_macro2::TokenTree::Literal(literal) => in_format(&literal.to_string(), name),
+        proc_macro2::TokenTree::Group(group) => mentions(&group.stream(), name),
+        proc_macro2::TokenTree::Literal(literal) => mentions_in_format(&literal.to_string(), name),
         proc_macro2::TokenTree::Punct(_) => false,
     })
 }
 
-/// `"{name}"` and `"{name:?}"` capture the name.
-fn in_format(literal: &str, name: &str) -> bool {
+/// Whether a format string captures the name, as `"{name}"`, `"{name:?}"` and `"{:name$}"` do.
+fn mentions_in_format(literal: &str, name: &str) -> bool {
     literal.match_indices(name).any(|(at, _)| {
         literal[..at].trim_end().ends_with('{')
             && literal[at + name.len()..].trim_start().starts_with(['}', ':'])
@@ -120,25 +122,37 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_found_in_groups_and_format_strings() {
-        assert!(names(
+    fn a_name_is_found_in_groups_and_format_strings() {
+        assert!(mentions(
             &quote!(if a {
                 b(order)
             }),
             "order"
         ));
-        assert!(names(&quote!(println!("{order:?}")), "order"));
-        assert!(names(&quote!(println!("{:>order$}", 1)), "order"));
-        assert!(names(&quote!(r#type), "type"));
-        assert!(!names(&quote!(orders("order", x.borders)), "order"));
+        assert!(mentions(&quote!(println!("{order:?}")), "order"));
+        assert!(mentions(&quote!(println!("{:>order$}", 1)), "order"));
+        assert!(mentions(&quote!(r#type), "type"));
+        assert!(!mentions(&quote!(orders("order", x.borders)), "order"));
     }
 
     #[test]
-    fn every_pattern_binds_its_names() {
+    fn the_names_in_every_kind_of_pattern_are_found() {
         let signature: Signature = syn::parse_quote!(
-            fn f(&self, a: u8, mut b: u8, Path((c, d)): Path<(u8, u8)>, P { e, f: g, .. }: P, [h, ..]: [u8; 3], i @ 1..: u8, _: u8, &j: &u8, NONE: X)
+            fn f(
+                &self,
+                a: u8,
+                mut b: u8,
+                Path((c, d)): Path<(u8, u8)>,
+                P { e, f: g, .. }: P,
+                [h, ..]: [u8; 3],
+                i @ 1..: u8,
+                _: u8,
+                &j: &u8,
+                NONE: X,
+            )
         );
-        let found: Vec<String> = bound(&signature).iter().map(|binding| binding.ident.to_string()).collect();
+        let found: Vec<String> =
+            bound_names(&signature).iter().map(|binding| binding.ident.to_string()).collect();
         assert_eq!(found, ["a", "b", "c", "d", "e", "g", "h", "i", "j"]);
     }
 }

@@ -1,4 +1,4 @@
-//! Durations as they are written: `30`, `"500ms"`, `"1m 30s"`, or an expression.
+//! Parses durations: `30`, `"500ms"`, `"1m 30s"`, or an expression.
 
 use std::time::Duration;
 
@@ -6,18 +6,23 @@ use proc_macro2::{Literal, Span, TokenStream};
 use quote::quote;
 use syn::{Error, Expr, ExprLit, ExprUnary, Lit, Result, UnOp, spanned::Spanned};
 
-/// A duration that is known now, or an expression that gives one.
+/// A duration that is known at compile time, or an expression whose value is one.
 pub(crate) enum Length {
     Known(Duration, Span),
     Computed(Expr),
 }
 
-/// Understands the value of a duration argument.
+/// Parses the value of the duration argument `name`.
+///
+/// # Errors
+/// The value is not in one of the forms; the message lists them.
 pub(crate) fn parse(name: &str, value: Expr) -> Result<Length> {
     let span = value.span();
     let wrong = |what: String| Err(Error::new(span, what));
+    let or_forever = if name == "wait" { ", or `wait = forever`" } else { "" };
     let forms = format!(
-        "write whole seconds, `{name} = 30`, a duration with units, `{name} = \"1m 30s\"`, or an expression of type `Duration`"
+        "write whole seconds, `{name} = 30`, a duration with units, `{name} = \"1m 30s\"`, \
+         or an expression of type `Duration`{or_forever}"
     );
     match &value {
         Expr::Lit(ExprLit { lit: Lit::Int(seconds), .. }) if seconds.suffix().is_empty() => {
@@ -42,7 +47,7 @@ pub(crate) fn parse(name: &str, value: Expr) -> Result<Length> {
 }
 
 impl Length {
-    /// An expression of type `Duration`.
+    /// Returns an expression of type `Duration`.
     pub(crate) fn tokens(&self) -> TokenStream {
         match self {
             Self::Known(length, _) => {
@@ -54,6 +59,7 @@ impl Length {
         }
     }
 
+    /// Returns the duration and its place, if it is known at compile time.
     pub(crate) fn known(&self) -> Option<(Duration, Span)> {
         match self {
             Self::Known(length, span) => Some((*length, *span)),
@@ -62,10 +68,11 @@ impl Length {
     }
 }
 
+/// The units, in milliseconds.
 const UNITS: &[(&str, u64)] =
     &[("ms", 1), ("s", 1_000), ("m", 60_000), ("min", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
 
-/// `"1m 30s"`: whole numbers, each with its unit.
+/// Parses whole numbers, each with its unit, such as `"1m 30s"`.
 fn with_units(text: &str) -> std::result::Result<Duration, String> {
     let mut rest = text.trim();
     if rest.is_empty() {
@@ -87,7 +94,7 @@ fn with_units(text: &str) -> std::result::Result<Duration, String> {
         let (unit, after) = after.split_at(letters);
         if unit.is_empty() {
             return Err(if after.starts_with(['.', ',']) {
-                format!("`{rest}` has a fraction: write the smaller unit instead")
+                format!("`{rest}` has a fraction: write whole numbers of a smaller unit")
             } else {
                 format!("`{number}` has no unit (ms, s, m, h or d)")
             });
@@ -109,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_with_units() {
+    fn numbers_with_units_add_up() {
         for (text, ms) in [
             ("500ms", 500),
             ("2s", 2_000),
@@ -122,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_duration_is_refused() {
+    fn text_that_is_not_a_duration_is_refused() {
         for text in [
             "",
             " ",

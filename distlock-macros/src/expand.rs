@@ -1,4 +1,4 @@
-//! From the checked model to tokens. Nothing can go wrong here.
+//! Turns the checked model into tokens. This stage cannot fail.
 //!
 //! ```text
 //! // Input:
@@ -7,11 +7,25 @@
 //!
 //! // Output, shortened:
 //! async fn fulfil(id: u64) -> Result<(), Error> {
-//!     let key = { let mut key = KeyBuilder::new(); key.text("order:"); key.hole(format_args!("{}", id), None); key.finish() };
-//!     let guard = match Call::new(None, key).ttl(30s).acquire().await { Ok(guard) => guard, Err(error) => return from_lock_error(error) };
+//!     let manager = None;
+//!     let ttl: Duration = Duration::new(30, 0);
+//!     let key = {
+//!         let mut key = KeyBuilder::new();
+//!         key.text("order:");
+//!         key.hole(format_args!("{}", id), None);
+//!         key.finish()
+//!     };
+//!     let acquired = Request::new(manager, key).ttl(ttl).acquire().await;
+//!     let guard = match acquired {
+//!         Ok(guard) => guard,
+//!         Err(error) => return from_lock_error(error),
+//!     };
 //!     let outcome = guard.run(async move { if false { return fake(); } let id = id; body }).await;
 //!     guard.finish().await;
-//!     match outcome { Ok(value) => value, Err(error) => from_lock_error(error) }
+//!     match outcome {
+//!         Ok(value) => value,
+//!         Err(error) => from_lock_error(error),
+//!     }
 //! }
 //! ```
 
@@ -20,26 +34,28 @@ use quote::quote_spanned;
 use syn::{Type, ext::IdentExt, spanned::Spanned, visit_mut::VisitMut};
 
 use crate::{
-    bindings::{Binding, bound, make_immutable, names},
+    bindings::{Binding, bound_names, make_immutable, mentions},
     durations::Length,
     function::{Function, Shape, inferred},
     model::{Key, Model, OnBusy, OnError, Wait},
     template::{Hole, Piece},
 };
 
-/// `quote!` whose names are our own: no local of ours meets one of the user's.
+/// `quote!` with mixed-site hygiene: our local variables and the user's cannot be confused, whatever their
+/// names.
 macro_rules! own {
     ($($tokens:tt)*) => {
         quote_spanned!(Span::mixed_site()=> $($tokens)*)
     };
 }
 
-/// A place in the user's code, for messages, with names of our own.
+/// Returns a span at a place in the user's code, for rustc's messages, with the hygiene of `own!`.
 fn at(place: Span) -> Span {
     place.resolved_at(Span::mixed_site())
 }
 
-/// Our path, as if it stood at a place in the user's code: rustc points to where all of a path comes from.
+/// Moves a path of ours to a place in the user's code. rustc's message points there only if the whole path
+/// does.
 fn placed(path: &TokenStream, place: Span) -> TokenStream {
     let place = at(place);
     path.clone()
@@ -51,7 +67,7 @@ fn placed(path: &TokenStream, place: Span) -> TokenStream {
         .collect()
 }
 
-/// The function with the lock around its body.
+/// Returns the function with the lock around its body.
 pub(crate) fn expand(model: &Model, mut function: Function) -> TokenStream {
     let locked = locked(model, &mut function);
     let Function { attrs, visibility, defaultness, signature, shape, inner_attrs, .. } = function;
@@ -65,10 +81,11 @@ pub(crate) fn expand(model: &Model, mut function: Function) -> TokenStream {
     own!(#(#attrs)* #visibility #defaultness #signature #block)
 }
 
+/// The statements that acquire the lock, run the body, and release the lock.
 fn locked(model: &Model, function: &mut Function) -> TokenStream {
-    let d = &model.distlock;
-    let private = own!(#d::__private);
-    let body = body(model, function);
+    let distlock = &model.distlock;
+    let private = own!(#distlock::__private);
+    let body = body(&private, function);
     let output_span = function.output_span();
 
     let manager = if let Some(locks) = &model.locks {
@@ -78,19 +95,25 @@ fn locked(model: &Model, function: &mut Function) -> TokenStream {
         own!(#private::Option::None)
     };
     let (evaluated, settings) = settings(model);
-    let at_output = placed(&private, output_span);
-    let (handler, failed) = match &model.on_error {
-        None => (own!(), quote_spanned!(at(output_span)=> #at_output::FromLockError::from_lock_error(error))),
-        Some(OnError::Log) => (own!(), quote_spanned!(at(output_span)=> #at_output::Skip::logged(error))),
+    let private_at_output = placed(&private, output_span);
+    // The expression that turns `error`, a `LockError`, into the function's return value.
+    let (handler, error_value) = match &model.on_error {
+        None => (
+            own!(),
+            quote_spanned!(at(output_span)=> #private_at_output::FromLockError::from_lock_error(error)),
+        ),
+        Some(OnError::Log) => {
+            (own!(), quote_spanned!(at(output_span)=> #private_at_output::Skip::logged(error)))
+        }
         Some(OnError::Handler(handler)) => {
             (own!(let on_error = #private::handler(#handler);), own!(#private::handle(on_error, error)))
         }
     };
-    let refused = match &model.on_busy {
-        None => own!(return #failed),
+    let not_acquired = match &model.on_busy {
+        None => own!(return #error_value),
         Some(on_busy) => {
             let busy = match on_busy {
-                OnBusy::Skip => quote_spanned!(at(output_span)=> #at_output::Skip::skipped()),
+                OnBusy::Skip => quote_spanned!(at(output_span)=> #private_at_output::Skip::skipped()),
                 OnBusy::Handler(handler) => {
                     let private = placed(&private, handler.span());
                     quote_spanned!(at(handler.span())=> #private::handle(#handler, error))
@@ -100,36 +123,36 @@ fn locked(model: &Model, function: &mut Function) -> TokenStream {
                 if #private::is_busy(&error) {
                     return #busy;
                 }
-                return #failed
+                return #error_value
             }
         }
     };
     let key = key(&model.key, &private);
-    let guard = model.guard.as_ref().map(|name| own!(let #name: &#d::LockGuard = &guard;));
-    // Everything but the user's tokens is resolved where the macro is defined: no name of ours meets one of theirs.
+    let named_guard = model.guard.as_ref().map(|name| own!(let #name: &#distlock::LockGuard = &guard;));
     own! {
         let manager = #manager;
         #evaluated
         #handler
         let key = #key;
-        let acquired = #private::Call::new(manager, key)#settings.acquire().await;
+        let acquired = #private::Request::new(manager, key)#settings.acquire().await;
         let guard = match acquired {
             #private::Ok(guard) => guard,
-            #private::Err(error) => { #refused; }
+            #private::Err(error) => { #not_acquired; }
         };
-        #guard
+        #named_guard
         let outcome = guard.run(#body).await;
         guard.finish().await;
         match outcome {
             #private::Ok(value) => value,
-            #private::Err(error) => #failed,
+            #private::Err(error) => #error_value,
         }
     }
 }
 
-/// The settings' expressions, each evaluated once, and the calls that put them into a request.
+/// Returns the statements that evaluate each setting once, and the calls that pass the settings to the
+/// request.
 fn settings(model: &Model) -> (TokenStream, TokenStream) {
-    let d = &model.distlock;
+    let distlock = &model.distlock;
     let mut evaluated = TokenStream::new();
     let mut calls = TokenStream::new();
     let mut set = |name: &str, length: &Length| {
@@ -162,14 +185,15 @@ fn settings(model: &Model) -> (TokenStream, TokenStream) {
         calls.extend(own!(.fenced()));
     }
     if model.finish_when_lost {
-        calls.extend(own!(.on_lost(#d::OnLost::Finish)));
+        calls.extend(own!(.on_lost(#distlock::OnLost::Finish)));
     }
     if model.release_in_background {
-        calls.extend(own!(.release(#d::Release::Background)));
+        calls.extend(own!(.release(#distlock::Release::Background)));
     }
     (evaluated, calls)
 }
 
+/// The expression that renders the key.
 fn key(key: &Key, private: &TokenStream) -> TokenStream {
     match key {
         Key::Computed(expr) => {
@@ -200,22 +224,21 @@ fn key(key: &Key, private: &TokenStream) -> TokenStream {
     }
 }
 
-/// The body as an async block that owns what it names.
-fn body(model: &Model, function: &mut Function) -> TokenStream {
-    let private = {
-        let d = &model.distlock;
-        own!(#d::__private)
-    };
+/// Returns the body as an async block that owns the arguments it mentions, so that they are dropped before
+/// the lock is released. Removes `mut` from these arguments in the signature.
+fn body(private: &TokenStream, function: &mut Function) -> TokenStream {
     let body = &function.body;
-    // Arguments that the body does not name are not named here either: rustc is to report them as unused.
-    let moved: Vec<Binding> = bound(&function.signature)
+    // An argument that the body does not mention is not mentioned here either, so that rustc reports it as
+    // unused.
+    let moved: Vec<Binding> = bound_names(&function.signature)
         .into_iter()
         .filter(|binding| {
             let name = binding.ident.unraw().to_string();
-            name.starts_with('_') || names(body, &name)
+            name.starts_with('_') || mentions(body, &name)
         })
         .collect();
-    // Whole, also where the body names a field only: what is left would be dropped after the release.
+    // Each argument is moved whole. If the block captured only the field that the body mentions, the other
+    // fields would be dropped after the release.
     let lets: TokenStream = moved
         .iter()
         .map(|Binding { ident, mutable }| {
@@ -226,12 +249,14 @@ fn body(model: &Model, function: &mut Function) -> TokenStream {
             }
         })
         .collect();
+    // Mentioning `self` moves it into the block whole, as the statements above do with the arguments.
     let receiver = function.signature.receiver().map(|receiver| {
         let this = &receiver.self_token;
         own!(let _ = &#this;)
     });
     let fake = function.output.as_ref().and_then(named).map(|output| {
-        // Tells the block its type as a function's signature does, so that `?` and coercions in the body work.
+        // Gives the block its type, as a function's signature does, so that `?` and coercions in the body
+        // work.
         own! {
             if false {
                 return #private::fake::<#output>();
@@ -244,7 +269,8 @@ fn body(model: &Model, function: &mut Function) -> TokenStream {
     block
 }
 
-/// The type as it can be named in the body: `impl Trait` becomes `_`; `None` where nothing would be left.
+/// Returns the type as it can be written in the body, with `_` for each `impl Trait`. `None` if only `_`
+/// would be left, or if the type is `!`.
 fn named(output: &Type) -> Option<Type> {
     struct Erase;
     impl VisitMut for Erase {

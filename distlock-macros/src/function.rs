@@ -1,4 +1,4 @@
-//! The annotated function: its signature parsed, its body as it was written.
+//! Parses the annotated function. Its body stays as it was written.
 
 use proc_macro2::{Delimiter, Group, Span, TokenStream, TokenTree};
 use quote::quote;
@@ -10,34 +10,34 @@ use syn::{
     spanned::Spanned,
 };
 
-/// An async function, or one that consists of an async block.
+/// An async function, or a plain function that consists of one async block.
 pub(crate) struct Function {
     pub(crate) attrs: Vec<Attribute>,
     pub(crate) visibility: Visibility,
-    /// `default`, in front of the signature.
+    /// The word `default` of a specialised method, which syn's `Signature` does not know.
     pub(crate) defaultness: Option<Ident>,
     pub(crate) signature: Signature,
-    /// What stands around the body.
+    /// What surrounds the body.
     pub(crate) shape: Shape,
-    /// `#![..]` at the beginning of the body.
+    /// The attributes `#![..]` at the beginning of the body.
     pub(crate) inner_attrs: TokenStream,
     pub(crate) body: TokenStream,
-    /// What the body gives, `None` for nothing written.
+    /// The type of the body's value. `None` if the signature names none, so that it is `()`.
     pub(crate) output: Option<Type>,
 }
 
-/// How the future comes about.
+/// How the function makes its future.
 pub(crate) enum Shape {
     /// `async fn`
     Async,
-    /// `fn .. { before(async move { body }) after }`
+    /// `fn .. { async move { body } after }`, or, if `boxed`, `fn .. { before(async move { body }) after }`
     Block { before: TokenStream, after: TokenStream, boxed: bool },
 }
 
 /// Parses the item.
 ///
 /// # Errors
-/// One sentence for each kind of item that cannot be locked.
+/// The item is not a function that can be locked. Each kind of item has its own message.
 pub(crate) fn parse(item: TokenStream) -> Result<Function> {
     function.parse2(item)
 }
@@ -57,11 +57,12 @@ fn function(input: ParseStream) -> Result<Function> {
     if let Some(constness) = &signature.constness {
         return Err(Error::new(
             constness.span,
-            "a `const fn` runs at compile time, where there is no lock; take the `const` away and make it `async`",
+            "a `const fn` can run at compile time, where there is no lock; replace `const` with `async`",
         ));
     }
     if input.peek(Token![;]) {
-        let message = "a method without a body has nothing to lock; put #[distributed_lock] on the implementations, or give the method a body here";
+        let message = "a method without a body has nothing to lock; \
+             put #[distributed_lock] on the implementations, or give the method a body here";
         return Err(Error::new(signature.ident.span(), message));
     }
     let TokenTree::Group(block) = input.parse::<TokenTree>()? else {
@@ -83,16 +84,18 @@ fn function(input: ParseStream) -> Result<Function> {
     Ok(Function { attrs, visibility, defaultness, signature, shape, inner_attrs, body, output })
 }
 
-/// Items that are no functions, each by its own sentence.
+/// Returns an error if the item is not a function.
 fn other_item(input: ParseStream) -> Option<Error> {
     let keyword = input.fork().call(Ident::parse_any).ok()?;
-    let what = match keyword.to_string().as_str() {
+    let message = match keyword.to_string().as_str() {
         "struct" | "enum" | "union" | "type" => {
-            "a type is not run, so it cannot be locked; put #[distributed_lock] on the async functions that use it"
+            "#[distributed_lock] locks a function, not a type; \
+             put it on the async functions that use the type"
         }
         "impl" => "#[distributed_lock] locks one function; put it on the async methods of this impl",
         "trait" => {
-            "#[distributed_lock] locks one function; put it on the async methods, here where they have a body or in the impls"
+            "#[distributed_lock] locks one function; \
+             put it on the async methods of the impls, or on those of this trait that have a body"
         }
         "mod" => "#[distributed_lock] locks one function; put it on the async functions of this module",
         "static" | "let" | "use" | "macro_rules" => {
@@ -103,7 +106,7 @@ fn other_item(input: ParseStream) -> Option<Error> {
         }
         _ => return None,
     };
-    Some(Error::new(keyword.span(), what))
+    Some(Error::new(keyword.span(), message))
 }
 
 fn second_word(input: ParseStream) -> Option<String> {
@@ -112,13 +115,16 @@ fn second_word(input: ParseStream) -> Option<String> {
     fork.call(Ident::parse_any).ok().map(|word| word.to_string())
 }
 
-/// The async block that a plain function consists of.
+/// Takes apart a plain function that consists of one async block: returns its shape, the inside of the block,
+/// and the type of the block's value.
 fn future_block(signature: &Signature, block: &Group) -> Result<(Shape, TokenStream, Option<Type>)> {
     let plain = || {
         let name = &signature.ident;
         let message = format!(
-            "a plain `fn` cannot wait for a lock; make it `async fn {name}(..)`, or return a future that is one async block; \
-             where another attribute such as #[tokio::main] has made it plain, put #[distributed_lock] above that one"
+            "a plain `fn` cannot wait for a lock; \
+             make it `async fn {name}(..)`, or return a future that is one async block; \
+             if another attribute such as #[tokio::main] has removed `async`, \
+             put #[distributed_lock] above that one"
         );
         Error::new(signature.fn_token.span, message)
     };
@@ -126,23 +132,27 @@ fn future_block(signature: &Signature, block: &Group) -> Result<(Shape, TokenStr
     let future = future_output(returned).ok_or_else(plain)?;
     let tokens: Vec<TokenTree> = block.stream().into_iter().collect();
     let Some((before, inner, after)) = split_async(&tokens) else {
-        // A future all the same, but what runs before it runs without the lock.
+        // The function returns a future, but the statements before the async block would run without the
+        // lock.
         let span = tokens.first().map_or(block.span(), TokenTree::span);
-        let message = "what stands in front of the async block would run without the lock; move it into the block, so that the function is `async move { .. }` alone";
+        let message = "the code before the async block would run without the lock; \
+             move it into the block, so that the function consists of `async move { .. }` alone";
         return Err(Error::new(span, message));
     };
     let boxed = !before.is_empty();
     Ok((Shape::Block { before, after, boxed }, inner, Some(future)))
 }
 
-/// `async move { .. }`, `Box::pin(async move { .. })` or `async move { .. }.boxed()`: before, inside, after.
+/// Splits `async move { .. }`, `Box::pin(async move { .. })` or `async move { .. }.boxed()` into what stands
+/// before the block, inside it and after it.
 fn split_async(tokens: &[TokenTree]) -> Option<(TokenStream, TokenStream, TokenStream)> {
     if let Some((inner, rest)) = async_block(tokens) {
-        let method = |name: &TokenTree| matches!(name, TokenTree::Ident(name) if name == "boxed" || name == "boxed_local");
         return match rest {
             [] => Some((quote!(), inner, quote!())),
             [TokenTree::Punct(dot), name, TokenTree::Group(call)]
-                if dot.as_char() == '.' && method(name) && call.stream().is_empty() =>
+                if dot.as_char() == '.'
+                    && (is_word(name, "boxed") || is_word(name, "boxed_local"))
+                    && call.stream().is_empty() =>
             {
                 Some((quote!(), inner, rest.iter().cloned().collect()))
             }
@@ -165,26 +175,31 @@ fn split_async(tokens: &[TokenTree]) -> Option<(TokenStream, TokenStream, TokenS
     comma.then_some((before, inner, quote!()))
 }
 
-/// The inside of an async block at the beginning, and what follows it.
+/// Returns the inside of the async block that the tokens begin with, and the tokens after it.
 fn async_block(tokens: &[TokenTree]) -> Option<(TokenStream, &[TokenTree])> {
-    let word = |token: Option<&TokenTree>, word: &str| matches!(token, Some(TokenTree::Ident(ident)) if ident == word);
-    if !word(tokens.first(), "async") {
-        return None;
-    }
-    let at = if word(tokens.get(1), "move") { 2 } else { 1 };
-    match tokens.get(at) {
-        Some(TokenTree::Group(block)) if block.delimiter() == Delimiter::Brace => {
-            Some((block.stream(), &tokens[at + 1..]))
+    let rest = match tokens {
+        [first, second, rest @ ..] if is_word(first, "async") && is_word(second, "move") => rest,
+        [first, rest @ ..] if is_word(first, "async") => rest,
+        _ => return None,
+    };
+    match rest {
+        [TokenTree::Group(block), rest @ ..] if block.delimiter() == Delimiter::Brace => {
+            Some((block.stream(), rest))
         }
         _ => None,
     }
 }
 
-/// What the returned future gives, `_` for what is not named; `None` when it is no future.
+fn is_word(token: &TokenTree, word: &str) -> bool {
+    matches!(token, TokenTree::Ident(ident) if ident == word)
+}
+
+/// Returns the output type of a returned future, or `_` if the type does not name it. `None` if the type is
+/// not a future.
 fn future_output(returned: &Type) -> Option<Type> {
     match returned {
-        Type::ImplTrait(future) => of_bounds(future.bounds.iter()),
-        Type::TraitObject(future) => of_bounds(future.bounds.iter()),
+        Type::ImplTrait(future) => output_of_bounds(future.bounds.iter()),
+        Type::TraitObject(future) => output_of_bounds(future.bounds.iter()),
         Type::Paren(inner) => future_output(&inner.elem),
         Type::Group(inner) => future_output(&inner.elem),
         Type::Path(path) => {
@@ -204,7 +219,8 @@ fn future_output(returned: &Type) -> Option<Type> {
     }
 }
 
-fn of_bounds<'a>(mut bounds: impl Iterator<Item = &'a TypeParamBound>) -> Option<Type> {
+/// The output type of the bound `Future<Output = ..>`. `None` if no bound is a `Future`.
+fn output_of_bounds<'a>(mut bounds: impl Iterator<Item = &'a TypeParamBound>) -> Option<Type> {
     bounds.find_map(|bound| {
         let TypeParamBound::Trait(bound) = bound else { return None };
         let last = bound.path.segments.last().filter(|last| last.ident == "Future")?;
@@ -217,12 +233,12 @@ fn of_bounds<'a>(mut bounds: impl Iterator<Item = &'a TypeParamBound>) -> Option
     })
 }
 
-/// `_`
+/// The type `_`.
 pub(crate) fn inferred() -> Type {
     Type::Infer(syn::TypeInfer { attrs: Vec::new(), underscore_token: syn::token::Underscore::default() })
 }
 
-/// Attributes of the body belong to the block that they stand in: ours, now.
+/// Splits the attributes `#![..]` from a body. The expansion puts them at the beginning of its own block.
 fn split_inner_attrs(body: TokenStream) -> (TokenStream, TokenStream) {
     let mut attrs = TokenStream::new();
     let mut tokens = body.into_iter().peekable();
@@ -242,7 +258,7 @@ fn split_inner_attrs(body: TokenStream) -> (TokenStream, TokenStream) {
 }
 
 impl Function {
-    /// Where an error about the return type belongs.
+    /// The place of an error about the return type.
     pub(crate) fn output_span(&self) -> Span {
         match &self.output {
             Some(output) => output.span(),

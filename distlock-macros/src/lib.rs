@@ -1,8 +1,11 @@
-//! The `#[distributed_lock]` attribute of [distlock](https://docs.rs/distlock), which re-exports and documents it.
+//! The `#[distributed_lock]` attribute of [distlock](https://docs.rs/distlock), which re-exports and
+//! documents it.
 //!
-//! Tokens become arguments (`args`), arguments a checked model (`model`, with `template` for the key), and the model tokens again
-//! (`expand`, which cannot fail). The body is carried through as it was written, so that an editor can complete in a
-//! half-typed one.
+//! The attribute works in stages, one module each. `args` parses the attribute's arguments, and `function`
+//! parses the annotated item. `model` checks the arguments against every rule, with `template` for the key;
+//! in the model that it returns, nothing can be wrong. `expand` turns the model into tokens and cannot fail.
+//!
+//! The body is passed through as it was written, so that an editor can complete code in a half-typed body.
 
 use proc_macro::TokenStream;
 
@@ -26,7 +29,8 @@ pub fn distributed_lock(args: TokenStream, item: TokenStream) -> TokenStream {
 fn attribute(args: proc_macro2::TokenStream, item: &proc_macro2::TokenStream) -> proc_macro2::TokenStream {
     match function::parse(item.clone()).and_then(|function| Ok((model::check(args, &function)?, function))) {
         Ok((model, function)) => expand::expand(&model, function),
-        // The item stays, unlocked: the error keeps the crate from building, and editors keep what they know of it.
+        // The item is emitted beside the error, without a lock. The error keeps the crate from compiling, and
+        // editors still know the item.
         Err(error) => {
             let errors = error.to_compile_error();
             quote::quote! { #errors #item }

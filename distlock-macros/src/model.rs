@@ -1,4 +1,4 @@
-//! Every rule that the arguments have to keep, and what they mean.
+//! Checks the arguments against every rule, and turns them into a model of the lock.
 
 use proc_macro2::{Span, TokenStream};
 use quote::quote;
@@ -13,7 +13,7 @@ use crate::{
     template::{self, Piece},
 };
 
-/// What to lock, and how: nothing in it can be wrong any more.
+/// What to lock and how. Every value in it has been checked.
 pub(crate) struct Model {
     pub(crate) key: Key,
     pub(crate) ttl: Option<Length>,
@@ -29,12 +29,14 @@ pub(crate) struct Model {
     pub(crate) fenced: bool,
     pub(crate) guard: Option<Ident>,
     pub(crate) locks: Option<Expr>,
-    /// The path to the facade.
+    /// The path to the crate `distlock`.
     pub(crate) distlock: TokenStream,
 }
 
 pub(crate) enum Key {
+    /// A template, and the place of its literal.
     Template(Vec<Piece>, Span),
+    /// An expression whose value is the key.
     Computed(Expr),
 }
 
@@ -56,9 +58,8 @@ pub(crate) enum OnError {
 /// Checks all arguments against the rules and the function.
 ///
 /// # Errors
-/// All mistakes at once.
+/// All mistakes, combined into one error.
 pub(crate) fn check(tokens: TokenStream, function: &Function) -> Result<Model> {
-    let nothing_written = tokens.is_empty();
     let (args, error) = args::parse(tokens);
     let mut errors = Errors(error);
     let bindings = Bindings::of(&function.signature);
@@ -80,9 +81,9 @@ pub(crate) fn check(tokens: TokenStream, function: &Function) -> Result<Model> {
         distlock,
     } = args;
 
-    if key.is_none() && (errors.0.is_none() || nothing_written) {
-        let message = "no key: write what is locked, `key = \"order:{order_id}\"`; one derived from the function's name would change when the function is renamed";
-        errors.push(Error::new(Span::call_site(), message));
+    // If an argument could not be parsed, it may have been the key.
+    if key.is_none() && errors.0.is_none() {
+        errors.push(missing_key());
     }
     let key = key.and_then(|key| errors.take(check_key(key, &bindings)));
     let ttl = ttl.and_then(|ttl| errors.take(durations::parse("ttl", ttl)));
@@ -99,7 +100,8 @@ pub(crate) fn check(tokens: TokenStream, function: &Function) -> Result<Model> {
         errors.take(check_bool(renew, message))
     });
     let fair = fair.and_then(|fair| {
-        let message = "`fair` is `true` (who came first, in whatever process) or `false` (waiters beside the holder first, up to 16 times in a row)";
+        let message = "`fair` is `true` (waiters of all processes are served in the order of their arrival) \
+             or `false` (a waiter in the holder's process may be served first, at most 16 times in a row)";
         errors.take(check_bool(fair, message))
     });
     if let Some(fair) = fair.as_ref().filter(|fair| is_false(fair)) {
@@ -107,13 +109,13 @@ pub(crate) fn check(tokens: TokenStream, function: &Function) -> Result<Model> {
     }
     let on_busy = on_busy.and_then(|value| {
         errors
-            .take(handler("on_busy", "skip", &value))
-            .map(|is_word| if is_word { OnBusy::Skip } else { OnBusy::Handler(value) })
+            .take(is_keyword("on_busy", "skip", &value))
+            .map(|is_skip| if is_skip { OnBusy::Skip } else { OnBusy::Handler(value) })
     });
     let on_error = on_error.and_then(|value| {
         errors
-            .take(handler("on_error", "log", &value))
-            .map(|is_word| if is_word { OnError::Log } else { OnError::Handler(value) })
+            .take(is_keyword("on_error", "log", &value))
+            .map(|is_log| if is_log { OnError::Log } else { OnError::Handler(value) })
     });
     let finish_when_lost = on_lost.and_then(|lost| errors.take(check_on_lost(&lost))).unwrap_or(false);
     let release_in_background = release.and_then(|value| errors.take(check_release(&value))).unwrap_or(false);
@@ -121,11 +123,12 @@ pub(crate) fn check(tokens: TokenStream, function: &Function) -> Result<Model> {
         && bindings.contains(&guard.unraw().to_string())
     {
         let message =
-            format!("`{guard}` is an argument already; give the lock another name: `guard = {guard}_lock`");
+            format!("`{guard}` is already an argument; give the lock another name: `guard = {guard}_lock`");
         errors.push(Error::new(guard.span(), message));
     }
     if let (Some(Type::Never(never)), None) = (&function.output, &on_error) {
-        let message = "a function that returns `!` has no way to return the lock's errors; return `Result<Infallible, E>` with `E: From<LockError>`";
+        let message = "a function that returns `!` cannot return the lock's errors; \
+             return `Result<Infallible, E>` with `E: From<LockError>`";
         errors.push(Error::new(never.span(), message));
     }
     match (errors.0, key) {
@@ -147,8 +150,14 @@ pub(crate) fn check(tokens: TokenStream, function: &Function) -> Result<Model> {
             distlock: distlock.map_or_else(|| quote!(::distlock), |path| quote!(#path)),
         }),
         (Some(error), _) => Err(error),
-        (None, None) => Err(Error::new(Span::call_site(), "no key: write `key = \"order:{order_id}\"`")),
+        (None, None) => Err(missing_key()),
     }
+}
+
+fn missing_key() -> Error {
+    let message = "`key` is missing; write what is locked: `key = \"order:{order_id}\"` \
+         (a key derived from the function's name would change when the function is renamed)";
+    Error::new(Span::call_site(), message)
 }
 
 fn check_key(key: Expr, bindings: &Bindings) -> Result<Key> {
@@ -158,12 +167,13 @@ fn check_key(key: Expr, bindings: &Bindings) -> Result<Key> {
         }
         Expr::Lit(literal) => Err(Error::new(
             literal.span(),
-            "the key is text: write `key = \"order:{order_id}\"`, or an expression whose value is `Display`",
+            "`key` takes text, `key = \"order:{order_id}\"`, or an expression whose value is `Display`",
         )),
         key => Ok(Key::Computed(key)),
     }
 }
 
+/// Checks the durations that are known at compile time.
 fn check_lengths(
     ttl: Option<&Length>,
     max_hold: Option<&Length>,
@@ -172,22 +182,23 @@ fn check_lengths(
 ) {
     let known = |length: Option<&Length>| length.and_then(Length::known);
     let ttl = known(ttl);
-    if let Some((length, span)) = ttl.filter(|(length, _)| length.is_zero()) {
-        let _ = length;
-        errors.push(Error::new(span, "`ttl = 0` would end the lease before the body begins; write how long a crashed holder may block others: `ttl = 30`"));
+    if let Some((_, span)) = ttl.filter(|(length, _)| length.is_zero()) {
+        let message = "`ttl = 0` would end the lease before the body begins; \
+             write how long a crashed holder may block the key: `ttl = 30`";
+        errors.push(Error::new(span, message));
     }
     if let Some((_, span)) = known(max_hold).filter(|(length, _)| length.is_zero()) {
-        errors.push(Error::new(
-            span,
-            "`max_hold = 0` would never let the body run; write how long it may take, or leave it out",
-        ));
+        let message = "`max_hold = 0` would stop the body before it begins; \
+             write how long it may run, or leave `max_hold` out";
+        errors.push(Error::new(span, message));
     }
     if let (Some((ttl, _)), Some((least, span))) = (ttl, known(at_least))
         && least > ttl
         && !ttl.is_zero()
     {
         let message = format!(
-            "`at_least` ({least:?}) is above `ttl` ({ttl:?}), after which the lease ends anyway; raise the ttl"
+            "`at_least` ({least:?}) is longer than `ttl` ({ttl:?}), \
+             but a lease that is no longer renewed ends after its ttl; write a longer `ttl`"
         );
         errors.push(Error::new(span, message));
     }
@@ -200,74 +211,73 @@ fn check_bool(value: Expr, message: &str) -> Result<Expr> {
     }
 }
 
-/// Who is not fair takes over a lease as it is.
+/// Checks that `fair = false` can have an effect: a waiter takes a held lease over as it is.
 fn check_unfair(fair: &Expr, waits: bool, fenced: bool, renew: Option<&Expr>, errors: &mut Errors) {
     let why = if !waits {
-        "without `wait`: nobody stands in line; add `wait = \"2s\"`, or leave `fair` out"
+        "without `wait`, because the call never waits; add `wait = \"2s\"`, or leave `fair` out"
     } else if fenced {
-        "with `fenced`: each holder needs a fencing token of its own, from the store; leave one of the two out"
+        "with `fenced`, because each holder needs its own fencing token from the store; \
+         leave one of the two out"
     } else if renew.is_some_and(is_false) {
-        "with `renew = false`: what is left of a lease would have to do; leave one of the two out"
+        "with `renew = false`, because the next holder would get only the rest of a lease; \
+         leave one of the two out"
     } else {
         return;
     };
-    errors.push(Error::new(fair.span(), format!("`fair = false` does nothing {why}")));
+    errors.push(Error::new(fair.span(), format!("`fair = false` has no effect {why}")));
 }
 
 fn is_false(value: &Expr) -> bool {
     matches!(value, Expr::Lit(ExprLit { lit: Lit::Bool(LitBool { value: false, .. }), .. }))
 }
 
-/// Whether the handler is the argument's own word.
-fn handler(name: &str, own: &str, value: &Expr) -> Result<bool> {
-    match value {
-        Expr::Lit(literal) => {
-            let message = format!(
-                "`{name}` takes `{own}`, or a path or closure from `LockError` to the function's return value"
-            );
-            Err(Error::new(literal.span(), message))
+/// Whether the value of `on_busy` or `on_error` is the argument's keyword. Otherwise it is a handler.
+fn is_keyword(name: &str, keyword: &str, value: &Expr) -> Result<bool> {
+    // Words that are written by mistake for a keyword. A handler that really has such a name is very
+    // unlikely.
+    const OTHERS: [&str; 6] = ["skip", "log", "error", "ignore", "cancel", "finish"];
+    let takes = format!(
+        "`{name}` takes `{keyword}`, or a path or closure from `LockError` to the function's return value"
+    );
+    if let Expr::Lit(literal) = value {
+        return Err(Error::new(literal.span(), takes));
+    }
+    match word(value) {
+        Some((word, _)) if word == keyword => Ok(true),
+        Some((word, span)) if OTHERS.contains(&word.as_str()) => {
+            Err(Error::new(span, format!("`{word}` is not a value of `{name}`; {takes}")))
         }
-        _ => match word(value) {
-            Some((word, _)) if word == own => Ok(true),
-            // A function of that name would be a strange accident.
-            Some((word, span))
-                if ["skip", "log", "error", "ignore", "cancel", "finish"].contains(&word.as_str()) =>
-            {
-                let message = format!(
-                    "`{name}` does not know `{word}`; it takes `{own}`, or a path or closure from `LockError` to the function's return value"
-                );
-                Err(Error::new(span, message))
-            }
-            _ => Ok(false),
-        },
+        _ => Ok(false),
     }
 }
 
+/// Whether `on_lost` is `finish`.
 fn check_on_lost(value: &Expr) -> Result<bool> {
-    let word = word(value).map(|(word, _)| word);
-    one_of(
-        word,
-        ["cancel", "finish"],
-        value,
-        "`on_lost` is `cancel` (stop the body) or `finish` (let it end)",
-    )
+    let written = word(value).map(|(word, _)| word);
+    let message = "`on_lost` is `cancel` (stop the body) or `finish` (let it run to its end)";
+    is_second(written, ["cancel", "finish"], value, message)
 }
 
+/// Whether `release` is `"background"`.
 fn check_release(value: &Expr) -> Result<bool> {
-    let text = match value {
+    let written = match value {
         Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => Some(text.value()),
         other => word(other).map(|(word, _)| word),
     };
-    let message = "`release` is `\"confirmed\"` (wait until the key is free) or `\"background\"` (return when the body has ended)";
-    one_of(text, ["confirmed", "background"], value, message)
+    let message = "`release` is `\"confirmed\"` (return when the key is free) \
+         or `\"background\"` (return when the body has ended)";
+    is_second(written, ["confirmed", "background"], value, message)
 }
 
-/// Whether it is the second of two words.
-fn one_of(word: Option<String>, words: [&str; 2], value: &Expr, message: &str) -> Result<bool> {
-    if let Some(at) = words.iter().position(|one| word.as_deref() == Some(one)) {
+/// Whether the second of two words was written.
+///
+/// # Errors
+/// Neither word was written.
+fn is_second(written: Option<String>, words: [&str; 2], value: &Expr, message: &str) -> Result<bool> {
+    if let Some(at) = words.iter().position(|word| written.as_deref() == Some(word)) {
         return Ok(at == 1);
     }
-    let hint = word.and_then(|word| meant(&word, &words));
+    let hint = written.and_then(|written| meant(&written, &words));
     let hint = hint.map_or_else(String::new, |hint| format!("; did you mean `{hint}`?"));
     Err(Error::new(value.span(), format!("{message}{hint}")))
 }

@@ -1,7 +1,8 @@
-//! "Did you mean": for slips of the finger, and for the names that other libraries use.
+//! Finds the name for "did you mean ..?": corrects typing mistakes, and knows the names that other libraries
+//! use.
 
-/// Names of other libraries, and ours for the same thing.
-const ELSEWHERE: &[(&str, &str)] = &[
+/// Names in other libraries, each with our name for the same thing.
+const OTHER_LIBRARIES: &[(&str, &str)] = &[
     ("expire", "ttl"),
     ("expiration", "ttl"),
     ("expires", "ttl"),
@@ -48,9 +49,9 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("fence", "fenced"),
 ];
 
-/// The name that was probably meant.
+/// Returns the known name that was probably meant.
 pub(crate) fn meant<'a>(written: &str, known: &[&'a str]) -> Option<&'a str> {
-    if let Some((_, ours)) = ELSEWHERE.iter().find(|(theirs, _)| theirs.eq_ignore_ascii_case(written)) {
+    if let Some((_, ours)) = OTHER_LIBRARIES.iter().find(|(theirs, _)| theirs.eq_ignore_ascii_case(written)) {
         return known.iter().find(|name| *name == ours).copied();
     }
     let allowed = if written.chars().count() <= 3 { 1 } else { 2 };
@@ -62,7 +63,7 @@ pub(crate) fn meant<'a>(written: &str, known: &[&'a str]) -> Option<&'a str> {
         .map(|(_, name)| name)
 }
 
-/// Levenshtein's: how many characters to insert, remove or replace.
+/// The Levenshtein distance: how many characters have to be inserted, removed or replaced.
 fn distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();
@@ -83,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn slips_and_other_libraries_names_are_understood() {
+    fn misspelled_names_and_names_of_other_libraries_are_understood() {
         let known = ["key", "ttl", "wait", "renew", "at_least", "on_busy"];
         assert_eq!(meant("tll", &known), Some("ttl"));
         assert_eq!(meant("wiat", &known), Some("wait"));

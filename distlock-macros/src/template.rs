@@ -1,9 +1,9 @@
-//! The key template: text and holes.
+//! Parses and checks the key template, which consists of text and holes (the placeholders `{..}`).
 
 use std::str::FromStr;
 
 use proc_macro2::{Group, Span, TokenStream, TokenTree};
-use syn::{Error, Expr, Ident, LitStr, Member, Result, ext::IdentExt};
+use syn::{Error, Expr, ExprPath, Ident, LitStr, Member, Result, ext::IdentExt};
 
 use crate::{args::whole_expr, bindings::Bindings, suggest::meant};
 
@@ -13,26 +13,31 @@ pub(crate) enum Piece {
     Hole(Hole),
 }
 
-/// A value in the key.
+/// A placeholder: a value in the key.
 pub(crate) struct Hole {
-    /// What is printed.
+    /// The expression whose value is printed.
     pub(crate) value: TokenStream,
-    /// `:` and what follows it, as in a format string; empty for none.
+    /// The format with its `:`, as in a format string. Empty if the hole has none.
     pub(crate) spec: String,
-    /// The character of the template after the hole, which the value's own occurrences must not be taken for.
+    /// The character that follows the hole in the template. It is encoded where it occurs in the value, so
+    /// that the end of the value is unmistakable.
     pub(crate) follower: Option<char>,
 }
 
-/// Checks a template against the names of the function.
+/// Parses a template, and checks its names against the function's arguments.
 ///
 /// # Errors
-/// One error for each mistake, all at the literal.
+/// The first mistake in the template. Its place is the whole literal.
 pub(crate) fn parse(literal: &LitStr, bindings: &Bindings) -> Result<Vec<Piece>> {
     let span = literal.span();
     let wrong = |what: String| Error::new(span, what);
     let text = literal.value();
     if text.is_empty() {
-        return Err(wrong("the key template is empty, so that every call would share one lock; write `key = \"order:{order_id}\"`".into()));
+        return Err(wrong(
+            "the key template is empty, so that every call would share one lock; \
+             write `key = \"order:{order_id}\"`"
+                .into(),
+        ));
     }
     let mut pieces: Vec<Piece> = Vec::new();
     let mut rest = text.as_str();
@@ -50,12 +55,13 @@ pub(crate) fn parse(literal: &LitStr, bindings: &Bindings) -> Result<Vec<Piece>>
                 "a `}` without its `{` in the key template; write `}}` for a literal brace".into(),
             ));
         } else {
-            let close = closing(rest).ok_or_else(|| {
+            let close = closing_brace(rest).ok_or_else(|| {
                 wrong("a `{` is never closed in the key template; write `{{` for a literal brace".into())
             })?;
             if let Some(Piece::Hole(_)) = pieces.last() {
                 return Err(wrong(format!(
-                    "two values with nothing between them in the key template, so that 1 and 23 would share a lock with 12 and 3; write a separator: `:{}`",
+                    "two values with nothing between them in the key template, \
+                     so that 1 and 23 would share a lock with 12 and 3; write a separator: `:{}`",
                     &rest[..=close]
                 )));
             }
@@ -64,7 +70,7 @@ pub(crate) fn parse(literal: &LitStr, bindings: &Bindings) -> Result<Vec<Piece>>
         }
     }
     push_text(&mut pieces, rest);
-    // Each hole learns what follows it.
+    // Tell each hole the character that follows it.
     let mut follower = None;
     for piece in pieces.iter_mut().rev() {
         match piece {
@@ -75,6 +81,7 @@ pub(crate) fn parse(literal: &LitStr, bindings: &Bindings) -> Result<Vec<Piece>>
     Ok(pieces)
 }
 
+/// Appends text, joined to the text before it.
 fn push_text(pieces: &mut Vec<Piece>, text: &str) {
     match pieces.last_mut() {
         _ if text.is_empty() => {}
@@ -83,8 +90,8 @@ fn push_text(pieces: &mut Vec<Piece>, text: &str) {
     }
 }
 
-/// Where the brace that opens the text is closed.
-fn closing(text: &str) -> Option<usize> {
+/// Returns the position of the brace that closes the one at the beginning of the text.
+fn closing_brace(text: &str) -> Option<usize> {
     let mut depth = 0usize;
     for (at, c) in text.char_indices() {
         match c {
@@ -101,6 +108,7 @@ fn closing(text: &str) -> Option<usize> {
     None
 }
 
+/// Parses the text between the braces of a hole.
 fn hole(text: &str, span: Span, bindings: &Bindings) -> Result<Hole> {
     let wrong = |what: String| Error::new(span, what);
     let (value, spec) = text.split_at(spec_start(text).unwrap_or(text.len()));
@@ -115,25 +123,30 @@ fn hole(text: &str, span: Span, bindings: &Bindings) -> Result<Hole> {
     }
     if spec.contains(['$', '*', '{', '}']) {
         return Err(wrong(format!(
-            "the format `{spec}` in the key template takes a width or precision from elsewhere; write the number"
+            "the format `{spec}` in the key template takes its width or precision from an argument; \
+             write a number instead"
         )));
     }
-    let form = || {
+    let wrong_form = || {
         wrong(format!(
-            "`{{{value}}}` in the key template is not a name, a field, an index or a method call; compute it in an expression: `key = format!(..)`"
+            "`{{{value}}}` in the key template is not a name, a field, an index or a method call; \
+             compute it in an expression: `key = format!(..)`"
         ))
     };
-    // As in format strings, `{type}` is the argument `r#type`.
+    // As in format strings, `{type}` means the argument `r#type`.
     let is_keyword = bindings.contains(value) && value != "self" && syn::parse_str::<Ident>(value).is_err();
     let raw = if is_keyword { "r#" } else { "" };
-    let tokens = TokenStream::from_str(&format!("{raw}{value}")).map_err(|_| form())?;
+    let tokens = TokenStream::from_str(&format!("{raw}{value}")).map_err(|_| wrong_form())?;
     let tokens = respan(tokens, span, bindings);
-    let expr = whole_expr(tokens.clone()).map_err(|_| form())?;
-    check_form(&expr, bindings, span).ok_or_else(form)??;
+    let expr = whole_expr(tokens.clone()).map_err(|_| wrong_form())?;
+    let base = base(&expr).ok_or_else(wrong_form)?;
+    if let (Some(name), None) = (base.path.get_ident(), &base.qself) {
+        check_name(name, bindings, span)?;
+    }
     Ok(Hole { value: tokens, spec: spec.trim_end().to_owned(), follower: None })
 }
 
-/// Where the format begins: at a colon that stands alone and outside of brackets.
+/// Returns the position of the format: it begins at a single colon outside of brackets.
 fn spec_start(text: &str) -> Option<usize> {
     let bytes = text.as_bytes();
     let mut depth = 0usize;
@@ -151,25 +164,24 @@ fn spec_start(text: &str) -> Option<usize> {
     None
 }
 
-/// `None` for a form that is not allowed, else whether its name is known.
-fn check_form(expr: &Expr, bindings: &Bindings, span: Span) -> Option<Result<()>> {
+/// Returns the name or path whose fields, indices and method calls the expression consists of. `None` if the
+/// expression contains anything else.
+fn base(expr: &Expr) -> Option<&ExprPath> {
     match expr {
-        Expr::Path(path) if path.attrs.is_empty() => Some(match path.path.get_ident() {
-            Some(name) if path.qself.is_none() => check_name(name, bindings, span),
-            _ => Ok(()),
-        }),
+        Expr::Path(path) if path.attrs.is_empty() => Some(path),
         Expr::Field(field) => match &field.member {
             Member::Named(name) if name == "await" => None,
-            _ => check_form(&field.base, bindings, span),
+            _ => base(&field.base),
         },
-        Expr::Index(index) => check_form(&index.expr, bindings, span),
-        Expr::MethodCall(call) => check_form(&call.receiver, bindings, span),
-        Expr::Paren(paren) => check_form(&paren.expr, bindings, span),
+        Expr::Index(index) => base(&index.expr),
+        Expr::MethodCall(call) => base(&call.receiver),
+        Expr::Paren(paren) => base(&paren.expr),
         _ => None,
     }
 }
 
-/// A lower-case name must be an argument; others may be constants of the surroundings, which rustc knows.
+/// Checks that a lower-case name is an argument. Other names may be constants outside of the function, which
+/// rustc checks.
 fn check_name(name: &Ident, bindings: &Bindings, span: Span) -> Result<()> {
     let text = name.unraw().to_string();
     let is_const = text.starts_with(char::is_uppercase);
@@ -188,28 +200,32 @@ fn check_name(name: &Ident, bindings: &Bindings, span: Span) -> Result<()> {
             format!("the arguments are {}", names.join(", "))
         }
     };
-    Err(Error::new(span, format!("`{{{text}}}` in the key template is no argument of the function; {hint}")))
+    Err(Error::new(
+        span,
+        format!("`{{{text}}}` in the key template is not an argument of the function; {hint}"),
+    ))
 }
 
-/// The tokens, as if they stood where the literal stands; an argument's name means that argument, also where a macro wrote the one and its
-/// caller the other.
+/// Moves the tokens to the place of the literal, for rustc's messages. An argument's name is resolved where
+/// the argument is declared, so that it is found even if a macro wrote the argument and its caller the
+/// template, or the other way round.
 fn respan(tokens: TokenStream, span: Span, bindings: &Bindings) -> TokenStream {
     tokens
         .into_iter()
         .map(|mut token| {
-            let mut place = span;
+            let mut new_span = span;
             match &token {
                 TokenTree::Group(group) => {
                     token = Group::new(group.delimiter(), respan(group.stream(), span, bindings)).into();
                 }
                 TokenTree::Ident(name) => {
                     if let Some(bound) = bindings.get(&name.unraw().to_string()) {
-                        place = span.resolved_at(bound);
+                        new_span = span.resolved_at(bound);
                     }
                 }
                 _ => {}
             }
-            token.set_span(place);
+            token.set_span(new_span);
             token
         })
         .collect()
@@ -233,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn text_holes_formats_and_followers() {
+    fn a_template_is_split_into_text_and_holes() {
         assert_eq!(parsed("nightly").unwrap(), "[nightly]");
         assert_eq!(parsed("order:{order_id}").unwrap(), "[order:]<order_id||None>");
         assert_eq!(parsed("{order_id:>5}:{i:?}!").unwrap(), "<order_id|:>5|Some(':')>[:]<i|:?|Some('!')>[!]");
@@ -248,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_say_what_to_write() {
+    fn each_mistake_has_its_own_message() {
         for (text, part) in [
             ("", "is empty"),
             ("a{", "never closed"),

@@ -1,11 +1,12 @@
-//! Whatever stands in the attribute and under it: tokens or a compile error come out, and what was written stays.
+//! The attribute never panics. Any arguments on any item give an expansion or a compile error, and the item
+//! is kept.
 
 use proc_macro2::{Delimiter, Group, Ident, Punct, Spacing, Span, TokenStream, TokenTree};
 use proptest::{prelude::*, sample::select};
 
 use crate::attribute;
 
-/// Attributes as people write them.
+/// Arguments as users write them, right and wrong.
 const ARGS: [&str; 12] = [
     r#"key = "order:{order_id}", ttl = 30, wait = "2s""#,
     r#"key = "{a}:{b.c[0].d()}:{Self::N}", renew = false"#,
@@ -21,7 +22,7 @@ const ARGS: [&str; 12] = [
     "",
 ];
 
-/// Items as people annotate them.
+/// Items as users annotate them, right and wrong.
 const ITEMS: [&str; 14] = [
     "pub async fn fulfil(order_id: u64) -> Result<Receipt, OrderError> { charge(order_id).await }",
     "async fn f(&mut self, Path((a, b)): Path<(u8, String)>, c @ [_, ..]: [u8; 4]) -> Option<u8> { None }",
@@ -39,7 +40,7 @@ const ITEMS: [&str; 14] = [
     "async fn inner() { #![allow(unused)] #[distributed_lock(key = \"k\")] async fn f() {} f().await }",
 ];
 
-/// Words, signs and literals that mean something here, or nearly do.
+/// Words and literals that have a meaning in arguments or items, or look as if they had.
 const WORDS: [&str; 61] = [
     "key",
     "ttl",
@@ -103,6 +104,7 @@ const WORDS: [&str; 61] = [
     "\"{((a}\"",
     "\"99999999999d\"",
 ];
+/// Punctuation that has a meaning in arguments or items.
 const SIGNS: [char; 16] = ['=', ',', ':', ';', '.', '<', '>', '&', '|', '#', '!', '?', '-', '@', '*', '+'];
 
 fn tokens(text: &str) -> TokenStream {
@@ -123,18 +125,19 @@ fn token() -> impl Strategy<Value = TokenTree> {
     })
 }
 
+/// Any sequence of tokens.
 fn soup() -> impl Strategy<Value = TokenStream> {
     prop::collection::vec(token(), 0..12).prop_map(TokenStream::from_iter)
 }
 
-/// One slip of a hand.
+/// One mistake in typing.
 #[derive(Debug, Clone)]
 enum Edit {
     Delete,
     Double,
     Swap,
     Insert(TokenTree),
-    /// The rest is not written yet.
+    /// Drop this token and the rest of its group, as if they were not written yet.
     Cut,
 }
 
@@ -149,13 +152,13 @@ fn edits() -> impl Strategy<Value = Vec<(prop::sample::Index, Edit)>> {
     prop::collection::vec((any::<prop::sample::Index>(), edit), 0..4)
 }
 
-/// How many tokens there are, those in groups too.
+/// The number of tokens, including those in groups.
 fn count(stream: &TokenStream) -> usize {
     let inside = |token| if let TokenTree::Group(group) = token { count(&group.stream()) } else { 0 };
     stream.clone().into_iter().map(|token| 1 + inside(token)).sum()
 }
 
-/// The tokens with one edit at the place of that number.
+/// Applies one edit to the token of number `place`, counted through all groups.
 fn edited(stream: TokenStream, edit: &Edit, place: &mut usize) -> TokenStream {
     let mut out: Vec<TokenTree> = Vec::new();
     let mut rest = stream.into_iter();
@@ -178,7 +181,7 @@ fn edited(stream: TokenStream, edit: &Edit, place: &mut usize) -> TokenStream {
             Edit::Insert(new) => out.extend([new.clone(), token]),
             Edit::Cut => return out.into_iter().collect(),
         }
-        // No further place is this one.
+        // The edit is done: no later token has this number.
         *place = usize::MAX;
     }
     out.into_iter().collect()
@@ -191,11 +194,11 @@ fn with_edits(text: &str, edits: Vec<(prop::sample::Index, Edit)>) -> TokenStrea
     })
 }
 
-/// Whether it was refused; a refused item is still there.
+/// Whether the attribute was refused with a compile error. Fails if the item is missing beside the error.
 fn is_refused(args: &TokenStream, item: &TokenStream) -> bool {
     let out = attribute(args.clone(), item).to_string();
     let refused = out.starts_with(":: core :: compile_error !");
-    assert!(!refused || out.ends_with(&item.to_string()), "`{out}` has lost `{item}`");
+    assert!(!refused || out.ends_with(&item.to_string()), "the expansion `{out}` does not contain `{item}`");
     refused
 }
 
@@ -203,7 +206,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_tokens_end_in_tokens_or_an_error(args in soup(), item in soup()) {
+    fn any_tokens_give_an_expansion_or_an_error(args in soup(), item in soup()) {
         is_refused(&args, &item);
         for other in ARGS {
             is_refused(&tokens(other), &item);
@@ -214,7 +217,7 @@ proptest! {
     }
 
     #[test]
-    fn slips_end_in_tokens_or_an_error(
+    fn typing_mistakes_give_an_expansion_or_an_error(
         args in select(&ARGS[..]), item in select(&ITEMS[..]), in_args in edits(), in_item in edits(),
     ) {
         is_refused(&with_edits(args, in_args), &with_edits(item, in_item));
@@ -222,7 +225,7 @@ proptest! {
 }
 
 #[test]
-fn what_is_right_is_not_refused() {
+fn correct_arguments_are_accepted_on_every_kind_of_function() {
     for args in &ARGS[4..6] {
         for item in &ITEMS[..6] {
             assert!(!is_refused(&tokens(args), &tokens(item)), "{args} on {item}");
@@ -230,10 +233,10 @@ fn what_is_right_is_not_refused() {
     }
 }
 
-/// While somebody types, the body is no Rust yet, and an editor completes in the expansion.
+/// While a body is being typed, it is not valid Rust yet, and the editor completes code in the expansion.
 #[test]
-fn a_half_typed_body_is_carried_through() {
-    // Editors close what is open before they expand.
+fn a_half_typed_body_is_passed_through() {
+    // Editors add the missing closing brackets before they expand a macro.
     for body in ["order.", "let x = ", "match order { Some() }", "Self::", "if x { } else", "let _: Vec<"] {
         let body = tokens(body);
         for item in [

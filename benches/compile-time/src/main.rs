@@ -1,10 +1,11 @@
-//! Writes crates of 500 annotated async functions, and times the compiler on each.
+//! Writes crates of 500 annotated async functions, and measures how long the compiler takes for each crate.
 //!
 //! ```sh
 //! cargo run --release -p compile-time
 //! ```
-//! Rounds are interleaved, and each figure is the least of its rounds: what the machine did besides only adds. The functions are boxed as trait
-//! objects in one list, so that a build has to generate code for every one of them.
+//! Each round compiles every crate once. Each figure is the shortest of its rounds, because other work of the
+//! machine can only make a round longer. The functions are boxed as trait objects in one list, so that a
+//! build has to generate code for each of them.
 
 use std::{
     error::Error,
@@ -55,7 +56,7 @@ fn function(attribute: &str, n: usize) -> String {
     format!("{attribute} pub async fn function_{n}{SIGNATURE} {}", body(n))
 }
 
-/// A trait and an impl with one method each.
+/// A trait and an impl, each with one method.
 fn method(n: usize) -> String {
     format!(
         "#[async_trait::async_trait] pub trait Trait{n} {{ async fn run{SIGNATURE}; }} pub struct Of{n}; \
@@ -70,7 +71,8 @@ impl Case {
         fs::create_dir_all(directory.join("src"))?;
         let distlock = distlock.display();
         let manifest = format!(
-            "[package]\nname = \"case-{}\"\nedition = \"2024\"\n[workspace]\n[dependencies]\ndistlock = {{ path = \"{distlock}\" }}\n{}\n",
+            "[package]\nname = \"case-{}\"\nedition = \"2024\"\n[workspace]\n\
+             [dependencies]\ndistlock = {{ path = \"{distlock}\" }}\n{}\n",
             self.name, self.dependencies
         );
         fs::write(directory.join("Cargo.toml"), manifest)?;
@@ -92,7 +94,7 @@ impl Case {
     }
 }
 
-/// Compiles the crate alone: its dependencies are there.
+/// Compiles the crate alone: its dependencies have been compiled before. Returns how long it took.
 fn compile(directory: &Path, command: &str) -> Result<Duration, Box<dyn Error>> {
     let target = directory.parent().ok_or("no parent")?.join("target");
     let touch = fs::File::options().append(true).open(directory.join("src/lib.rs"))?;
@@ -120,27 +122,27 @@ fn main() -> Result<(), Box<dyn Error>> {
         directories.push(case.write(&root, &distlock)?);
     }
     for command in ["check", "build"] {
-        let mut least = [Duration::MAX; CASES.len()];
-        // The first round, which builds the dependencies, does not count.
+        let mut shortest = [Duration::MAX; CASES.len()];
+        // The first round is not counted: it builds the dependencies.
         for round in 0..=ROUNDS {
-            for (directory, least) in directories.iter().zip(&mut least) {
+            for (directory, shortest) in directories.iter().zip(&mut shortest) {
                 let took = compile(directory, command)?;
                 if round > 0 {
-                    *least = took.min(*least);
+                    *shortest = took.min(*shortest);
                 }
             }
         }
         let per_function =
-            |time: Duration| time.saturating_sub(least[0]).as_secs_f64() * 1e6 / FUNCTIONS as f64;
-        println!("cargo {command}, {FUNCTIONS} functions, least of {ROUNDS} rounds");
+            |time: Duration| time.saturating_sub(shortest[0]).as_secs_f64() * 1e6 / FUNCTIONS as f64;
+        println!("cargo {command}, {FUNCTIONS} functions, shortest of {ROUNDS} rounds");
         println!("  {:<18} {:>9} {:>22} {:>14}", "", "seconds", "us/function over plain", "of instrument");
-        for (case, &time) in CASES.iter().zip(&least) {
+        for (case, &time) in CASES.iter().zip(&shortest) {
             println!(
                 "  {:<18} {:>9.3} {:>22.0} {:>14.2}",
                 case.name,
                 time.as_secs_f64(),
                 per_function(time),
-                per_function(time) / per_function(least[1])
+                per_function(time) / per_function(shortest[1])
             );
         }
     }

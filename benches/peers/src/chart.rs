@@ -1,8 +1,8 @@
-//! A bar chart as SVG.
+//! Draws a bar chart as SVG.
 
 use std::fmt::Write;
 
-/// Horizontal bars on a logarithmic scale, each with its figure.
+/// Returns a chart of horizontal bars on a logarithmic scale, each with its value.
 pub fn bars(title: &str, values: &[(&str, f64)]) -> String {
     const WIDTH: f64 = 640.0;
     const ROW: f64 = 26.0;

@@ -1,4 +1,4 @@
-//! One lock, as each library would have it used.
+//! A lock on one server, taken with each library as its documentation says.
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -14,12 +14,14 @@ pub const RELEASE: &str =
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-/// A library with settings: its defaults, or the best that were found.
+/// A library and its settings: the defaults, or the best that were found.
 #[derive(Clone)]
 pub enum Client {
-    /// By hand: SET NX and a compare-and-delete. It does not wait.
+    /// Written by hand with redis-rs: `SET NX` and a compare-and-delete. It does not wait.
     Plain(MultiplexedConnection, Arc<redis::Script>),
-    /// By hand: a token in a list that is popped and pushed back, with a connection for each task. No lock: nobody gives a dead holder's token back.
+    /// Written by hand with redis-rs: an element is popped from a list and pushed back, on a connection for
+    /// each task. It is a yardstick and not a lock, because the element of a holder that has died is never
+    /// pushed back.
     List(redis::Client),
     Distlock(LockManager),
     DistlockInBackground(LockManager),
@@ -31,7 +33,7 @@ pub enum Client {
     Redlock(Arc<redlock::RedLock>),
 }
 
-/// Names, in the order of the tables.
+/// The names for free keys, in the order of the tables.
 pub const UNCONTENDED: [&str; 8] = [
     "redis-rs",
     "distlock",
@@ -42,6 +44,7 @@ pub const UNCONTENDED: [&str; 8] = [
     "redis-lock",
     "redlock",
 ];
+/// The names for contended keys, in the order of the tables.
 pub const CONTENDED: [&str; 11] = [
     "blocking list",
     "distlock",
@@ -57,6 +60,7 @@ pub const CONTENDED: [&str; 11] = [
 ];
 
 impl Client {
+    /// Connects the library of that name.
     pub async fn named(name: &str, url: &str) -> Result<Self, Failure> {
         let fast = name.ends_with("5 ms");
         Ok(match name.split(',').next().unwrap_or_default() {
@@ -104,11 +108,12 @@ impl Client {
         })
     }
 
-    /// Runs a section under the lock on a key; asks again where the library gives up.
+    /// Runs a section under the lock on a key. Tries again if the library gives up waiting.
     pub async fn locked<F: Future<Output = ()> + Send + 'static>(&self, key: &str, section: impl Fn() -> F) {
         while self.once(key, &section).await.is_err() {}
     }
 
+    /// Makes one attempt to run a section under the lock on a key.
     async fn once<F: Future<Output = ()> + Send + 'static>(
         &self,
         key: &str,
@@ -129,7 +134,7 @@ impl Client {
                 let mut connection = own_connection(client).await?;
                 redis::cmd("BLPOP").arg(key).arg(0).query_async::<(String, String)>(&mut connection).await?;
                 section().await;
-                redis::cmd("RPUSH").arg(key).arg("token").query_async::<i64>(&mut connection).await?;
+                redis::cmd("RPUSH").arg(key).arg("element").query_async::<i64>(&mut connection).await?;
             }
             Self::DistlockInBackground(manager) => {
                 let lock = manager.lock(key).ttl(TTL).wait_forever();
@@ -173,7 +178,7 @@ impl Client {
                     .map_err(|error| error.to_string())?;
             }
             Self::Redlock(lock) => {
-                // It blocks its thread.
+                // This library blocks its thread.
                 let (locker, name) = (Arc::clone(lock), key.as_bytes().to_vec());
                 let value = tokio::task::spawn_blocking(move || {
                     let lock = locker.lock(&name, 30_000).ok().flatten();
@@ -196,11 +201,11 @@ impl Client {
 }
 
 tokio::task_local! {
-    /// The list's connection of a task.
+    /// The connection of this task, for the blocking list.
     static CONNECTION: Arc<OnceCell<MultiplexedConnection>>;
 }
 
-/// Runs a task that has a connection of its own, where its client wants one.
+/// Runs a task that gets a connection of its own, if its client asks for one.
 pub async fn as_task<F: Future>(task: F) -> F::Output {
     CONNECTION.scope(Arc::default(), task).await
 }

@@ -1,4 +1,4 @@
-//! Locks on five servers: what they cost, also while one of the servers hangs.
+//! Measures locks on five servers, including while one of the servers hangs.
 
 use std::{
     sync::Arc,
@@ -12,15 +12,19 @@ use tokio::{runtime::Builder, sync::Mutex, task::JoinSet, time::timeout};
 use uuid::Uuid;
 
 use crate::{
-    Outcome, REPETITIONS, client::TTL, common::RedisServer, cpu_time, print_speeds, quantile, spread,
+    Outcome, REPETITIONS,
+    client::TTL,
+    common::RedisServer,
+    measure::{cpu_time, print_speeds, quantile, spread},
 };
 
 const NODES: usize = 5;
 const NAMES: [&str; 5] = ["redis-rs", "distlock", "distlock, fenced", "rslock", "redis-lock"];
 
+/// A library and its settings, on all servers.
 #[derive(Clone)]
 pub enum Quorum {
-    /// By hand: all asked at once, three yes waited for.
+    /// Written by hand with redis-rs: asks all servers at once, and waits until a majority has said yes.
     Plain(Vec<MultiplexedConnection>, Arc<redis::Script>),
     Distlock(LockManager, bool),
     Rslock(Arc<rslock::LockManager>),
@@ -28,6 +32,7 @@ pub enum Quorum {
 }
 
 impl Quorum {
+    /// Connects the library of that name.
     pub async fn named(name: &str, servers: &[RedisServer]) -> Outcome<Self> {
         let urls: Vec<_> = servers.iter().map(RedisServer::url).collect();
         Ok(match name {
@@ -63,7 +68,7 @@ impl Quorum {
         })
     }
 
-    /// A cycle that waits for its turn where the library can.
+    /// Acquires and releases a key. Waits for the key if the library can.
     async fn waiting_cycle(&self, key: &str) -> Outcome<()> {
         if let Self::Distlock(locks, fenced) = self {
             let lock = locks.lock(key).ttl(TTL).wait_forever();
@@ -74,6 +79,7 @@ impl Quorum {
         self.cycle(key).await
     }
 
+    /// Acquires and releases a free key.
     pub async fn cycle(&self, key: &str) -> Outcome<()> {
         match self {
             Self::Plain(connections, release) => {
@@ -111,24 +117,27 @@ impl Quorum {
     }
 }
 
-/// Waits for a majority of yes. The rest goes on in the background: redis-rs does not send what nobody waits for any more, so that releases
-/// would be lost, and nearly every cycle would find its key taken.
+/// Waits until a majority has said yes. The remaining futures run on in the background: redis-rs does not
+/// send the command of a future that is dropped, so releases would be lost, and nearly every cycle would find
+/// its key taken.
 async fn majority<T: Send + 'static, F: Future<Output = redis::RedisResult<T>> + Send + 'static>(
-    mut asked: FuturesUnordered<F>,
+    mut answers: FuturesUnordered<F>,
     is_yes: impl Fn(&T) -> bool,
 ) -> Outcome<()> {
     let mut yes = 0;
     while yes < NODES / 2 + 1 {
-        yes += usize::from(is_yes(&asked.next().await.ok_or("no majority")??));
+        yes += usize::from(is_yes(&answers.next().await.ok_or("no majority")??));
     }
-    tokio::spawn(async move { while asked.next().await.is_some() {} });
+    tokio::spawn(async move { while answers.next().await.is_some() {} });
     Ok(())
 }
 
+/// Prints all tables for five servers.
 pub fn run() -> Outcome<()> {
     let servers: Vec<_> = (0..NODES).map(|_| RedisServer::start()).collect();
     println!(
-        "five servers, one task: latency of a cycle as a ratio to redis-rs, median (least to most of {REPETITIONS})"
+        "five servers, one task: latency of a cycle as a ratio to redis-rs, \
+         median (least to most of {REPETITIONS})"
     );
     latency(&servers, None)?;
     throughput(&servers)?;
@@ -137,6 +146,7 @@ pub fn run() -> Outcome<()> {
     latency(&servers, Some(&servers[1]))
 }
 
+/// Prints the latency of a cycle of one task, on one thread. Each library takes turns with plain redis-rs.
 fn latency(servers: &[RedisServer], hangs: Option<&RedisServer>) -> Outcome<()> {
     const CYCLES: usize = 200;
     for name in NAMES {
@@ -149,7 +159,8 @@ fn latency(servers: &[RedisServer], hangs: Option<&RedisServer>) -> Outcome<()> 
                 for client in &clients {
                     client.cycle("warm").await?;
                 }
-                // Connections are made while all answer.
+                // The server is paused only now, because all servers must answer while the connections are
+                // made.
                 hangs.inspect(|server| server.pause());
                 let mut times = [Vec::new(), Vec::new()];
                 let start = Instant::now();
@@ -163,7 +174,7 @@ fn latency(servers: &[RedisServer], hangs: Option<&RedisServer>) -> Outcome<()> 
                         }
                         times.push(start.elapsed().as_secs_f64());
                     }
-                    // Of one that takes seconds, a few are enough.
+                    // If cycles take seconds, a few of them are enough.
                     if start.elapsed() > Duration::from_secs(6) {
                         break;
                     }
@@ -178,12 +189,14 @@ fn latency(servers: &[RedisServer], hangs: Option<&RedisServer>) -> Outcome<()> 
     Ok(())
 }
 
-/// 16 tasks that want one key, each with a client of its own, as processes have: cycles per second of all.
+/// Prints the cycles per second of 16 tasks that want one key. Each has a client of its own, as separate
+/// processes have.
 fn contention(servers: &[RedisServer]) -> Outcome<()> {
     const TASKS: usize = 16;
     const TIME: Duration = Duration::from_secs(2);
     println!(
-        "five servers, 16 clients, one key: cycles per second, median (least to most of {REPETITIONS}), and the least served client's share of the most served one's"
+        "five servers, 16 clients, one key: cycles per second, median (least to most of {REPETITIONS}), \
+         and the cycles of the least served client as a share of those of the most served"
     );
     let runtime = Builder::new_multi_thread().enable_all().build()?;
     for name in NAMES.iter().filter(|name| **name != "redis-rs") {
@@ -213,6 +226,7 @@ fn contention(servers: &[RedisServer]) -> Outcome<()> {
     Ok(())
 }
 
+/// Prints cycles per second and CPU time per cycle of 64 tasks, each with its own key, that share one client.
 fn throughput(servers: &[RedisServer]) -> Outcome<()> {
     const TASKS: usize = 64;
     println!(
@@ -230,11 +244,13 @@ fn throughput(servers: &[RedisServer]) -> Outcome<()> {
                 let mut tasks = JoinSet::new();
                 for task in 0..TASKS {
                     let client = client.clone();
-                    // What one leaves behind is not to be in the way of the others.
+                    // Each library has its own keys, so that a key that one leaves locked does not block
+                    // another.
                     let key = format!("{name}:{task}");
                     tasks.spawn(async move {
                         for _ in 0..cycles {
-                            // Again, where a library does not wait for its own release.
+                            // Some libraries do not wait for their own release: they find the key taken, and
+                            // try again.
                             while client.cycle(&key).await.is_err() {}
                         }
                     });

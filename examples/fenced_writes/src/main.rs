@@ -1,10 +1,12 @@
-//! A worker is stopped past its lease, wakes up and writes: the database refuses, because its fencing token is too old.
+//! A worker is stopped until its lease has ended. Then it wakes up and writes, and the database refuses the
+//! write because the worker's fencing token is too old.
 //!
 //! ```sh
 //! DISTLOCK_URL=redis://127.0.0.1/ cargo run -p fenced_writes
 //! DISTLOCK_URL=redis://127.0.0.1/ cargo run -p fenced_writes -- --unfenced
 //! ```
-//! The second plays the same without the check, and loses a withdrawal. The exit code is 1 where the late write was accepted.
+//! The second command plays the same without the check, and loses a withdrawal. The exit code is 1 if the
+//! late write was accepted.
 
 use std::{
     env, fs,
@@ -18,17 +20,18 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
-/// Each row remembers the highest fencing token that it was shown.
+/// Each row stores the highest fencing token that it was read or written with.
 const TABLE: &str = "
     DROP TABLE IF EXISTS accounts;
     CREATE TABLE accounts (id TEXT PRIMARY KEY, balance INTEGER NOT NULL, token INTEGER NOT NULL) STRICT;
     INSERT INTO accounts VALUES ('ada', 100, 0);
 ";
 
-/// Reading shows the fencing token too: otherwise an older holder could still write between this reader's read and its write.
+/// Reading stores the fencing token too. Otherwise an earlier holder could still write between this holder's
+/// read and its write.
 const READ: &str = "UPDATE accounts SET token = ?2 WHERE id = ?1 AND token <= ?2 RETURNING balance";
 
-/// The check and the write are one statement, so that nothing comes between them.
+/// The check and the write are one statement, so that no other write can come between them.
 const WRITE: &str = "UPDATE accounts SET token = ?2, balance = ?3 WHERE id = ?1 AND token <= ?2";
 
 const WRITE_UNFENCED: &str = "UPDATE accounts SET token = ?2, balance = ?3 WHERE id = ?1";
@@ -57,10 +60,10 @@ impl Accounts {
 }
 
 fn stale(token: FencingToken) -> Error {
-    format!("fencing token {token} is stale, a later holder has been here").into()
+    format!("fencing token {token} is stale, a later holder has used the account").into()
 }
 
-/// Withdraws from an account; `work` is what takes time between reading and writing.
+/// Withdraws from an account. `work` runs between the read and the write.
 #[distributed_lock(key = "account:{id}", ttl = "1s", wait = "20s", fenced, guard = lock)]
 async fn withdraw(
     worker: &str,
@@ -73,7 +76,9 @@ async fn withdraw(
     let balance = accounts.balance(id, token)?;
     println!("{worker}: granted with fencing token {token}, reads {balance}");
     work();
-    // There was no await, so nothing has looked at the lease since. To ask here would not help: the pause may as well come after the answer.
+    // There was no await since the read, so the body was not stopped when its lease ended. Asking the lock
+    // here, before the write, would not help either: the process may be stopped between the answer and the
+    // write.
     let held = lock.is_held();
     let balance = balance - amount;
     let written = accounts.set_balance(id, balance, token);
@@ -89,7 +94,7 @@ async fn main() -> Result<ExitCode, Error> {
     let args: Vec<String> = env::args().skip(1).collect();
     let unfenced = args.iter().any(|arg| arg == "--unfenced");
     if let [worker, file, ..] = args.as_slice() {
-        be_stopped(worker, &Accounts::open(Path::new(file), unfenced)?).await;
+        withdraw_slowly(worker, &Accounts::open(Path::new(file), unfenced)?).await;
         return Ok(ExitCode::SUCCESS);
     }
     let file = env::temp_dir().join(format!("distlock-fenced-writes-{}.db", std::process::id()));
@@ -103,15 +108,15 @@ async fn main() -> Result<ExitCode, Error> {
     }
 }
 
-/// What A does, in a process of its own: its work ends when its input does.
-async fn be_stopped(worker: &str, accounts: &Accounts) {
+/// Worker A, in a process of its own. Its work ends when its standard input is closed.
+async fn withdraw_slowly(worker: &str, accounts: &Accounts) {
     let work = || drop(io::copy(&mut io::stdin(), &mut io::sink()));
     if let Err(error) = withdraw(worker, accounts, "ada", 10, work).await {
         println!("{worker}: told afterwards: {error}");
     }
 }
 
-/// Stops A in the middle of its work, lets B withdraw, and lets A go on; the balance in the end.
+/// Stops A in the middle of its work, lets B withdraw, and lets A go on. Returns the balance in the end.
 async fn play(file: &Path, unfenced: bool) -> Result<i64, Error> {
     let accounts = Accounts::open(file, unfenced)?;
     accounts.db.execute_batch(TABLE)?;
@@ -126,11 +131,11 @@ async fn play(file: &Path, unfenced: bool) -> Result<i64, Error> {
     println!("{}", said.next().ok_or("A was not granted the lock")??);
 
     signal(&a, "STOP")?;
-    println!("A: stopped, as by a garbage collector or a suspended machine; its lease runs out");
+    println!("A: stopped, as by a garbage collector or a suspended machine; its lease ends");
     let b = withdraw("B", &accounts, "ada", 30, || ()).await;
     drop(a.stdin.take());
     println!("A: continued");
-    // Before B's error, if any, is returned: A is not to stay stopped.
+    // This comes before a return with B's error, so that A does not stay stopped.
     signal(&a, "CONT")?;
     for line in said {
         println!("{}", line?);

@@ -1,4 +1,4 @@
-//! The story of a late write, played with two processes and a real server.
+//! The example's late write, with two processes and a real server.
 
 use std::process::Command;
 
@@ -7,7 +7,7 @@ use common::RedisServer;
 #[path = "../../../tests/common/mod.rs"]
 mod common;
 
-/// Plays the story; whether the late write was kept out, and what was said.
+/// Runs the example. Returns whether the late write was refused, and what the example printed.
 fn play(arguments: &[&str]) -> (bool, String) {
     let server = RedisServer::start();
     let mut story = Command::new(env!("CARGO_BIN_EXE_fenced_writes"));
@@ -30,7 +30,7 @@ fn play(arguments: &[&str]) -> (bool, String) {
 }
 
 #[test]
-fn a_write_that_comes_after_its_lease_is_refused() {
+fn a_write_after_the_lease_has_ended_is_refused() {
     let (success, text) = play(&[]);
     assert!(text.contains("lease held: false: refused, fencing token "), "{text}");
     assert!(success && text.contains("The account holds 70"), "{text}");

@@ -1,43 +1,59 @@
-//! The quorum's fencing-token protocol as a model that stateright checks exhaustively: every order of messages, however late.
+//! A model of the quorum's fencing-token protocol. stateright checks it exhaustively: every order of
+//! messages, however late they arrive.
 //!
-//! Each acquisition has its own owner token and asks three servers for grants with one proposal. It **chooses** the highest
-//! fence that a majority granted, has the servers where its lock still is **raise** theirs to it, and **holds** the token when a
-//! majority has stored exactly that. A client makes two acquisitions, one after the other, and may give one up or crash at
-//! any time; what it has sent stays under way, and may arrive long after.
+//! Each acquisition has its own owner token, and asks three nodes for grants with one proposal. It
+//! **chooses** the highest fence that a majority of nodes has granted. It asks the nodes to **raise** their
+//! fence to the chosen one, which a node does if the acquisition still has its lock. The acquisition
+//! **holds** the chosen fence as its fencing token when a majority has stored exactly that fence. A client
+//! makes two acquisitions, one after the other. It may give one up or crash at any time; its messages stay
+//! under way, and may arrive long after.
 //!
 //! # What is claimed
-//! - **unique**: no two acquisitions hold the same token.
-//! - **rising**: an acquisition holds a higher token than every one that was held before the first server granted its lock.
+//! - **unique**: no two acquisitions hold the same fencing token.
+//! - **rising**: the fencing token of an acquisition is higher than every fencing token that was held before
+//!   a node first granted its lock to this acquisition.
 //!
-//! *Later* counts from the first grant, not from the first request, which is stricter: a request may wait on the network while
-//! others hold tokens. Nothing is claimed about the order of two acquisitions that overlap. Leases lapse at any moment here, so that
-//! one may be granted its locks first and hear of it last, with the lower token; only leases keep both from holding at a time.
-//! No history is kept in full: the order of events matters to nothing but this comparison, so that each acquisition
-//! carries the highest token that was held before it.
+//! The order counts from the first grant, not from the first request. This makes the claim stricter, because
+//! a request may be under way while other acquisitions hold fencing tokens. Nothing is claimed about the
+//! order of two acquisitions that overlap. In the model a lease may end at any moment, so an acquisition may
+//! be granted its locks first, learn of it last, and hold the lower fencing token. Only leases keep two
+//! acquisitions from holding at the same time.
 //!
-//! # What a step is, and why nothing is lost by it
-//! - A message that is lost, or refused by a server, has no effect, as if it were under way forever. So there is neither loss nor
-//!   refusal, and a client that crashed for good is one that takes no more steps.
-//! - A lease that lapses (or is released) matters only to the next grant on that server: a raise that is refused because of it may as well
-//!   be under way forever. So a grant comes at any moment, whoever has the lock, and takes the lock from them.
-//! - An answer does nothing on its arrival. So a client chooses among all that was answered: any subset that is a majority
-//!   may be what it has heard of.
-//! - A token is held as soon as a majority has stored it, not when its client hears of that. Without that knowledge the client
-//!   could only hold it later, or not at all, and less would be asked of the others' tokens. That it may not remember the fence
-//!   either, for its next proposal, is a step.
-//! - Raises may well arrive twice, which changes nothing. Grants that arrive twice may lock again for an owner whose lease has lapsed;
-//!   [`Variant::repeats`] says how many do.
-//! - The servers differ in what they store, and by nothing else: they are kept sorted. So are the clients, if their clocks are alike.
+//! The model keeps no history. Each acquisition stores the highest fencing token that was held before its
+//! first grant, and no claim needs more.
 //!
-//! # What is not in it
-//! - Renewal, which changes no token, and the validity time, which only makes clients give up.
-//! - A proposal that a server clips to its own clock: servers grant different fences, as they do with unequal counters.
-//! - More than three servers, two clients, two acquisitions each, and one loss of data or one request that arrives twice: these two
-//!   with one acquisition less, for the time it takes.
-//! - The clock itself. A right one is assumed to be above every fence granted anywhere, and [`Clock`] has what happens otherwise.
+//! # The steps, and why they cover everything that can happen
+//! - A message that is lost, or refused by a node, has no effect, as if it were under way forever. So there
+//!   is no step for loss or refusal, and a client that has crashed for good is one that takes no more steps.
+//! - A lease that has ended or was released matters only to the next grant on that node: a raise that is
+//!   refused because of it may as well be under way forever. So a grant comes at any moment, even if another
+//!   acquisition has the lock, and takes the lock from it.
+//! - The arrival of an answer is not a step. A client chooses among all answers that were sent: any subset
+//!   that is a majority may be what it has received.
+//! - A fencing token is held as soon as a majority has stored it, not when its client learns of that. A
+//!   client that learns of it later, or never, would hold the token later or not at all, and less would be
+//!   asked of the other tokens. The client may also forget the fence before its next proposal; that is a
+//!   step.
+//! - A raise that arrives twice changes nothing. A request for a grant that arrives twice may lock again for
+//!   an owner whose lease has ended; [`Variant::repeats`] says how many do.
+//! - Nodes differ only in what they store, so they are kept sorted. The clients are sorted too if their
+//!   clocks are alike.
 //!
-//! The checker knows a state by 64 bits of its hash.
+//! # What the model leaves out
+//! - Renewal, which changes no fencing token, and the validity time, which only makes clients give up.
+//! - The limit that a node's clock sets to a proposal. Nodes grant different fences even without it, because
+//!   their counters are unequal.
+//! - More than three nodes, two clients, two acquisitions of each client, and one loss of data or one request
+//!   that arrives twice. With a loss or a repeat there is one acquisition less, because of the time that the
+//!   check takes.
+//! - The clock itself. A right clock is assumed to be above every fence granted anywhere. [`Clock`] has the
+//!   other cases.
+//!
+//! The checker tells states apart by a hash of 64 bits.
 
+mod client;
+mod node;
+mod normal_form;
 mod protocol;
 mod setup;
 mod state;
@@ -48,23 +64,25 @@ pub use state::{Fence, State};
 
 use stateright::{Checker, HasDiscoveries, Model};
 
-/// The outcome of a run.
+/// The result of one check.
 #[derive(Debug)]
 pub struct Report {
-    /// Distinct states that were seen: all there are, unless something was refuted.
+    /// The number of distinct states that were seen. These are all states, unless a claim was refuted.
     pub states: usize,
-    /// The claims that do not hold.
+    /// The claims that were refuted.
     pub refuted: Vec<&'static str>,
-    /// Whether all acquisitions can hold a token in one run: claims about none would be empty.
+    /// Whether there is a run in which every acquisition holds a fencing token. Without one, the claims would
+    /// be empty.
     pub all_held: bool,
 }
 
-/// Looks at every state, or stops soon after the first that refutes a claim.
+/// Visits every state, or stops soon after the first that refutes a claim.
 ///
 /// # Panics
-/// If it has not looked at all.
+/// If the checker has not visited every state although no claim was refuted.
 pub fn check(setup: Setup) -> Report {
-    // In one thread, breadth-first: no bound on time, depth or number, so that it ends early on a counterexample only.
+    // Without a bound on time, depth or number of states, the checker ends early only if it finds a
+    // counterexample.
     let checker = setup.checker().finish_when(HasDiscoveries::AnyFailures).spawn_bfs().join();
     assert!(checker.is_done(), "the checker left states unseen");
     let mut refuted: Vec<_> = checker.discoveries().into_keys().collect();

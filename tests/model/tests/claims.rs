@@ -1,11 +1,12 @@
-//! The protocol keeps its claims in every state it can reach, and without any of its parts it does not.
+//! The protocol keeps its claims in every state that it can reach. Without any one of its parts it does not.
 
 use protocol_model::{Fence, Report, Setup, Start, Variant, check};
 
+/// Checks the variant from each starting state with these proposals.
 fn reports(variant: Variant, proposals: &[[Fence; 4]]) -> impl Iterator<Item = (Start, Report)> {
     proposals.iter().copied().flat_map(Start::all).map(move |start| {
         let report = check(Setup { variant, start });
-        // Shown by --nocapture.
+        // `--nocapture` shows this.
         println!("{}, {start:?}: {report:?}", variant.name);
         (start, report)
     })
@@ -52,17 +53,17 @@ fn tokens_are_unique_and_rise_when_a_request_arrives_twice() {
 }
 
 #[test]
-fn tokens_are_unique_and_rise_when_a_server_forgets_and_its_clock_is_right() {
+fn tokens_are_unique_and_rise_when_a_node_forgets_and_its_clock_is_right() {
     assert_kept(Variant::FORGETFUL, &Start::PROPOSALS);
 }
 
 #[test]
-fn the_highest_grant_alone_is_no_token() {
+fn the_highest_grant_alone_is_not_a_token() {
     assert_refuted(Variant::NO_RAISE);
 }
 
 #[test]
-fn a_raise_takes_the_lock() {
+fn a_raise_needs_the_lock() {
     assert_refuted(Variant::RAISE_FOR_ANYONE);
 }
 
@@ -72,16 +73,16 @@ fn a_majority_must_store_exactly_the_token() {
 }
 
 #[test]
-fn a_server_that_forgets_needs_its_clock() {
+fn a_node_that_forgets_needs_its_clock() {
     assert_refuted(Variant::NO_CLOCK);
 }
 
 #[test]
-fn a_server_that_forgets_needs_a_clock_that_has_not_stepped_back() {
+fn a_node_that_forgets_needs_a_clock_that_has_not_stepped_back() {
     assert_refuted(Variant::STEPPED_BACK);
 }
 
 #[test]
-fn a_server_that_forgets_needs_a_clock_above_every_fence_granted_not_only_those_held() {
+fn a_node_that_forgets_needs_a_clock_above_every_fence_granted() {
     assert_refuted(Variant::ABOVE_TOKENS);
 }

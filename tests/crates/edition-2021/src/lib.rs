@@ -1,4 +1,4 @@
-//! What does not need another crate's attributes compiles in edition 2021 too, without a warning.
+//! The functions that need no attribute of another crate also compile in edition 2021, without a warning.
 #![deny(
     warnings,
     clippy::all,

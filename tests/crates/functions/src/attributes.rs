@@ -1,12 +1,12 @@
-//! Under and over other attributes.
+//! Functions that have other attributes above or below ours.
 
 use distlock::{LockError, distributed_lock};
 use tracing::instrument;
 
-/// Ours is inside the span.
+/// The lock is inside the span.
 ///
 /// # Errors
-/// The lock's.
+/// The lock is not acquired, or it is lost.
 #[instrument(skip(secret), fields(kind = "over"))]
 #[distributed_lock(key = "span-over:{id}")]
 pub async fn instrument_over(id: u64, secret: &str) -> Result<usize, LockError> {
@@ -17,7 +17,7 @@ pub async fn instrument_over(id: u64, secret: &str) -> Result<usize, LockError> 
 /// The span is inside the lock.
 ///
 /// # Errors
-/// The lock's.
+/// The lock is not acquired, or it is lost.
 #[distributed_lock(key = "span-under:{id}")]
 #[instrument(err)]
 pub async fn instrument_under(id: u64) -> Result<u64, LockError> {
@@ -25,10 +25,10 @@ pub async fn instrument_under(id: u64) -> Result<u64, LockError> {
     Ok(id)
 }
 
-/// Both locks, the first written outside.
+/// Takes two locks. The attribute that is written first is the outer lock.
 ///
 /// # Errors
-/// The locks'.
+/// A lock is not acquired, or it is lost.
 #[distributed_lock(key = "outer:{id}", guard = outer)]
 #[distributed_lock(key = "inner:{id}", guard = inner)]
 pub async fn two_locks(id: u64) -> Result<(String, String), LockError> {
@@ -36,24 +36,24 @@ pub async fn two_locks(id: u64) -> Result<(String, String), LockError> {
     Ok((outer.key().to_owned(), inner.key().to_owned()))
 }
 
-/// Its caller has something to promise.
+/// An unsafe function.
 ///
 /// # Safety
-/// `text` is UTF-8.
+/// `text` must be UTF-8.
 ///
 /// # Errors
-/// The lock's.
+/// The lock is not acquired, or it is lost.
 #[distributed_lock(key = "unsafe:{name}")]
 pub async unsafe fn trusting<'a>(name: &str, text: &'a [u8]) -> Result<&'a str, LockError> {
     tokio::task::yield_now().await;
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller promises that `text` is UTF-8.
     Ok(unsafe { std::str::from_utf8_unchecked(text) })
 }
 
-/// Where a condition says so.
+/// The attribute and an argument depend on conditions.
 ///
 /// # Errors
-/// The lock's.
+/// The lock is not acquired, or it is lost.
 #[cfg_attr(all(), distributed_lock(key = "cfg:{id}"))]
 #[cfg_attr(any(), deprecated)]
 #[must_use = "it says whether it was done"]
@@ -66,10 +66,10 @@ pub async fn conditional(
     Ok(id > 0)
 }
 
-/// The runtime's attribute stands below ours.
+/// The runtime's attribute is below ours.
 ///
 /// # Errors
-/// The lock's.
+/// The lock is not acquired, or it is lost.
 #[distributed_lock(key = "main")]
 #[tokio::main(flavor = "current_thread")]
 pub async fn main_below() -> Result<u8, LockError> {

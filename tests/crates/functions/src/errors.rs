@@ -1,27 +1,27 @@
-//! Errors of every library.
+//! Functions with the error types of several libraries.
 
 use distlock::{LockError, distributed_lock};
 
 /// # Errors
-/// The lock's, and whatever the body has.
+/// The lock is not acquired or is lost, or the body fails.
 #[distributed_lock(key = "anyhow:{id}")]
 pub async fn with_anyhow(id: &str) -> anyhow::Result<u32> {
     use anyhow::Context;
     tokio::task::yield_now().await;
-    id.parse().with_context(|| format!("`{id}` is no number"))
+    id.parse().with_context(|| format!("`{id}` is not a number"))
 }
 
 /// # Errors
-/// The lock's, and whatever the body has.
+/// The lock is not acquired or is lost, or the body fails.
 #[distributed_lock(key = "eyre:{id}")]
 pub async fn with_eyre(id: &str) -> eyre::Result<u32> {
     use eyre::WrapErr;
     tokio::task::yield_now().await;
-    id.parse().wrap_err("no number")
+    id.parse().wrap_err("not a number")
 }
 
 /// # Errors
-/// The lock's, and whatever the body has.
+/// The lock is not acquired or is lost, or the body fails.
 #[distributed_lock(key = "box:{id}")]
 pub async fn with_a_box(id: &str) -> Result<u32, Box<dyn std::error::Error + Send + Sync>> {
     tokio::task::yield_now().await;
@@ -29,7 +29,7 @@ pub async fn with_a_box(id: &str) -> Result<u32, Box<dyn std::error::Error + Sen
 }
 
 /// # Errors
-/// The lock's, and whatever the body has.
+/// The lock is not acquired or is lost, or the body fails.
 #[distributed_lock(key = "io:{path}")]
 pub async fn with_io(path: &str) -> std::io::Result<Vec<u8>> {
     tokio::task::yield_now().await;
@@ -37,21 +37,21 @@ pub async fn with_io(path: &str) -> std::io::Result<Vec<u8>> {
 }
 
 /// # Errors
-/// As text.
+/// The error is text.
 #[distributed_lock(key = "text", on_error = |error: LockError| Err(error.to_string()))]
 pub async fn with_text() -> Result<(), String> {
     tokio::task::yield_now().await;
     Ok(())
 }
 
-/// What a call came to.
+/// The result of a call.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Done.
+    /// The body has run.
     Done,
-    /// By somebody else.
+    /// Another holder has the key.
     Elsewhere,
-    /// By nobody.
+    /// The call failed.
     Failed(String),
 }
 
@@ -59,14 +59,18 @@ fn elsewhere(_: LockError) -> Outcome {
     Outcome::Elsewhere
 }
 
-/// No `Result` at all.
-#[distributed_lock(key = "outcome", on_busy = elsewhere, on_error = |error| Outcome::Failed(error.to_string()))]
+/// A return type that is not a `Result`.
+#[distributed_lock(
+    key = "outcome",
+    on_busy = elsewhere,
+    on_error = |error| Outcome::Failed(error.to_string()),
+)]
 pub async fn with_an_outcome() -> Outcome {
     tokio::task::yield_now().await;
     Outcome::Done
 }
 
-/// The handler may use up the arguments.
+/// The handler may move the arguments.
 #[distributed_lock(key = "uses:{name}", on_busy = |_| name, on_error = |error| error.to_string())]
 pub async fn with_the_argument(name: String) -> String {
     tokio::task::yield_now().await;

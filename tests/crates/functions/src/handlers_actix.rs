@@ -1,19 +1,19 @@
-//! Handlers of actix-web.
-#![allow(clippy::future_not_send, reason = "an `HttpResponse` is not, and waits for the release")]
+//! Locked handlers of actix-web.
+#![allow(clippy::future_not_send, reason = "an `HttpResponse` is not `Send`, and is kept across the release")]
 
 use actix_web::{HttpResponse, Responder, ResponseError, delete, get, post, web};
 use distlock::{LockError, LockManager, distributed_lock};
 use serde::Deserialize;
 
-/// A body.
+/// The body of a request.
 #[derive(Debug, Deserialize)]
 pub struct Order {
-    /// Its number.
+    /// The order's number.
     pub id: u64,
 }
 
 /// # Errors
-/// The lock's.
+/// The lock is not acquired, or it is lost.
 #[post("/orders/{id}/fulfil")]
 #[distributed_lock(key = "order:{id}", locks = **locks)]
 pub async fn fulfil(locks: web::Data<LockManager>, id: web::Path<u64>) -> Result<HttpResponse, LockError> {
@@ -22,7 +22,7 @@ pub async fn fulfil(locks: web::Data<LockManager>, id: web::Path<u64>) -> Result
 }
 
 /// # Errors
-/// The lock's.
+/// The lock is not acquired, or it is lost.
 #[distributed_lock(key = "order:{order.id}", locks = locks.get_ref())]
 pub async fn place(
     locks: web::Data<LockManager>,
@@ -40,13 +40,18 @@ pub async fn read(locks: web::Data<LockManager>, id: web::Path<u64>) -> HttpResp
 }
 
 #[delete("/orders/{id}")]
-#[distributed_lock(key = "order:{id}", locks = locks.get_ref(), on_busy = |_| "busy".to_owned(), on_error = |error| error.to_string())]
+#[distributed_lock(
+    key = "order:{id}",
+    locks = locks.get_ref(),
+    on_busy = |_| "busy".to_owned(),
+    on_error = |error| error.to_string(),
+)]
 pub async fn remove(locks: web::Data<LockManager>, id: web::Path<u64>) -> impl Responder {
     tokio::task::yield_now().await;
     format!("removed {id}")
 }
 
-/// All of them, as an application takes them.
+/// Adds all handlers to an application.
 pub fn routes(config: &mut web::ServiceConfig) {
     config.service(fulfil).service(read).service(remove).route("/orders", web::post().to(place));
 }

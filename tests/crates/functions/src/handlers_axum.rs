@@ -1,5 +1,5 @@
-//! Handlers of axum.
-#![allow(clippy::diverging_sub_expression, reason = "of `debug_handler`, also without us")]
+//! Locked handlers of axum.
+#![allow(clippy::diverging_sub_expression, reason = "`debug_handler` causes it, even without our attribute")]
 
 use std::collections::HashMap;
 
@@ -16,27 +16,27 @@ use serde::{Deserialize, Serialize};
 /// The application's state.
 #[derive(Debug, Clone)]
 pub struct App {
-    /// Its locks.
+    /// The application's locks.
     pub locks: LockManager,
 }
 
-/// A body.
+/// The body of a request.
 #[derive(Debug, Deserialize, Serialize)]
 pub struct Order {
-    /// Its number.
+    /// The order's number.
     pub id: u64,
-    /// Whose.
+    /// The customer who ordered.
     pub customer: Customer,
 }
 
-/// In a body.
+/// A part of the body.
 #[derive(Debug, Deserialize, Serialize)]
 pub struct Customer {
-    /// Where to write.
+    /// The customer's address.
     pub email: String,
 }
 
-/// A query.
+/// The query of a request.
 #[derive(Debug, Deserialize)]
 pub struct Page {
     number: u32,
@@ -45,7 +45,7 @@ pub struct Page {
 /// An error of the application.
 #[derive(Debug)]
 pub enum AppError {
-    /// The lock's.
+    /// An error of the lock.
     Lock(LockError),
 }
 
@@ -72,7 +72,7 @@ async fn fulfil(State(app): State<App>, Path(id): Path<u64>) -> Result<Json<u64>
 
 #[distributed_lock(key = "order:{id}", locks = state.locks)]
 #[debug_handler(state = App)]
-async fn under(state: State<App>, Path(id): Path<u64>) -> Result<Json<u64>, AppError> {
+async fn fulfil_above_debug_handler(state: State<App>, Path(id): Path<u64>) -> Result<Json<u64>, AppError> {
     tokio::task::yield_now().await;
     Ok(Json(id))
 }
@@ -108,17 +108,22 @@ fn tenant(headers: &HeaderMap) -> &str {
     headers.get("tenant").and_then(|value| value.to_str().ok()).unwrap_or("none")
 }
 
-#[distributed_lock(key = "search:{query:?}", locks = app.locks, on_busy = |_| Json(Vec::new()), on_error = |_| Json(Vec::new()))]
+#[distributed_lock(
+    key = "search:{query:?}",
+    locks = app.locks,
+    on_busy = |_| Json(Vec::new()),
+    on_error = |_| Json(Vec::new()),
+)]
 async fn search(State(app): State<App>, Query(query): Query<HashMap<String, String>>) -> Json<Vec<String>> {
     tokio::task::yield_now().await;
     Json(query.into_values().collect())
 }
 
-/// All of them, as a router takes them.
+/// Returns a router with all handlers.
 pub fn router(app: App) -> Router {
     Router::new()
         .route("/orders/{id}/fulfil", post(fulfil))
-        .route("/orders/{id}/under", post(under))
+        .route("/orders/{id}/under", post(fulfil_above_debug_handler))
         .route("/orders", post(place))
         .route("/shops/{shop}/{order}", post(respond))
         .route("/pages", get(opaque))

@@ -4,43 +4,43 @@ use std::{convert::Infallible, time::Duration};
 
 use distlock::{FencingToken, LockError, distributed_lock};
 
-/// Runs on every replica, works on one.
+/// Every replica calls this, and one runs it.
 #[distributed_lock(key = "nightly-report", ttl = "1m", at_least = "30s", on_busy = skip, on_error = log)]
 pub async fn nightly_report() {
     step().await;
 }
 
-/// Skipped where another replica runs it.
+/// Is skipped while another replica runs it.
 ///
 /// # Errors
-/// The lock's.
+/// The lock is not acquired, or it is lost.
 #[distributed_lock(key = "vacuum:{table}", ttl = "10m", max_hold = "1h", on_busy = skip)]
 pub async fn vacuum(table: &str) -> Result<(), LockError> {
     step().await;
     Ok(())
 }
 
-/// How many rows were moved, or nothing when somebody else moves them.
+/// Returns how many rows were moved, or `None` while another replica moves them.
 ///
 /// # Errors
-/// The lock's.
+/// The lock is not acquired, or it is lost.
 #[distributed_lock(key = "archive:{year}-{month:02}", on_busy = skip)]
 pub async fn archive(year: u16, month: u8) -> Result<Option<u64>, LockError> {
     step().await;
     Ok(Some(u64::from(year) + u64::from(month)))
 }
 
-/// An option says all that there is to say.
+/// Returns an `Option` instead of a `Result`.
 #[distributed_lock(key = "warm-cache", on_busy = skip, on_error = log)]
 pub async fn warm_cache() -> Option<usize> {
     step().await;
     Some(1)
 }
 
-/// The leader: whoever has the lock, for as long as it has it.
+/// Runs for as long as this replica holds the lock, which makes it the leader.
 ///
 /// # Errors
-/// The lock's: it has no other end.
+/// The lock is not acquired, or it is lost. There is no other end.
 #[distributed_lock(key = "leader", ttl = 10, wait = forever)]
 pub async fn lead(beats: &tokio::sync::mpsc::UnboundedSender<u8>) -> Result<Infallible, LockError> {
     loop {
@@ -49,10 +49,10 @@ pub async fn lead(beats: &tokio::sync::mpsc::UnboundedSender<u8>) -> Result<Infa
     }
 }
 
-/// Writes with a token that the resource checks.
+/// Writes with a fencing token, which the resource checks.
 ///
 /// # Errors
-/// The lock's.
+/// The lock is not acquired, or it is lost.
 #[distributed_lock(key = "ledger:{account}", fenced, guard = lock)]
 pub async fn post_entry(account: u64, mut write: impl FnMut(Option<FencingToken>)) -> Result<(), LockError> {
     step().await;
@@ -60,10 +60,10 @@ pub async fn post_entry(account: u64, mut write: impl FnMut(Option<FencingToken>
     Ok(())
 }
 
-/// Stops by itself when its lease is gone.
+/// Stops by itself when its lease is lost.
 ///
 /// # Errors
-/// The lock's.
+/// The lock is not acquired, or it is lost.
 #[distributed_lock(key = "drain:{queue}", on_lost = finish, guard = lock, renew = false, ttl = "500ms")]
 pub async fn drain(queue: &str, mut items: Vec<u32>) -> Result<usize, LockError> {
     let mut drained = 0;
@@ -74,10 +74,10 @@ pub async fn drain(queue: &str, mut items: Vec<u32>) -> Result<usize, LockError>
     Ok(drained)
 }
 
-/// Tries, with labels and early returns.
+/// A body with labels and early returns.
 ///
 /// # Errors
-/// The lock's.
+/// The lock is not acquired, or it is lost.
 #[distributed_lock(key = "retry:{job}", wait = wait)]
 pub async fn retry(job: &str, attempts: u32, wait: Duration) -> Result<Option<u32>, LockError> {
     'attempts: for attempt in 0..attempts {
@@ -95,10 +95,10 @@ pub async fn retry(job: &str, attempts: u32, wait: Duration) -> Result<Option<u3
     Ok(None)
 }
 
-/// Two things at once, one of which wins.
+/// A body that awaits two futures and returns with the first that is ready.
 ///
 /// # Errors
-/// The lock's.
+/// The lock is not acquired, or it is lost.
 #[distributed_lock(key = "race")]
 pub async fn race(limit: Duration) -> Result<&'static str, LockError> {
     tokio::select! {

@@ -1,4 +1,5 @@
-//! Functions as service developers write them, under strict lints: that they compile is the test; `tests/` looks at what they do.
+//! Functions as service developers write them. The first test is that they compile under strict lints;
+//! `tests/` checks what they do.
 #![deny(
     warnings,
     clippy::all,

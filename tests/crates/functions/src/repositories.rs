@@ -8,16 +8,16 @@ use distlock::{LockError, LockManager, distributed_lock};
 /// Orders, as the application sees them.
 #[async_trait]
 pub trait Orders: Send + Sync {
-    /// Writes an order once.
+    /// Writes an order. Returns whether it is new.
     async fn place(&self, id: u64, name: &str) -> Result<bool, LockError>;
 
-    /// Takes it away.
+    /// Removes an order.
     async fn cancel(&mut self, id: u64) -> Result<Option<String>, LockError>;
 
-    /// The locks of the default body.
+    /// Returns the locks for the default body.
     fn locks(&self) -> &LockManager;
 
-    /// A default body under a lock.
+    /// Has a default body, which is locked.
     #[distributed_lock(key = "touch:{id}", locks = self.locks())]
     async fn touch(&self, id: u64) -> Result<u64, LockError> {
         tokio::task::yield_now().await;
@@ -28,15 +28,15 @@ pub trait Orders: Send + Sync {
 /// Orders in memory.
 #[derive(Debug)]
 pub struct Memory {
-    /// Whose.
+    /// The tenant whose orders these are.
     pub tenant: String,
-    /// Its locks.
+    /// The locks of this repository.
     pub locks: LockManager,
     orders: Mutex<HashMap<u64, String>>,
 }
 
 impl Memory {
-    /// Without orders.
+    /// Makes a repository without orders.
     #[must_use]
     pub fn new(locks: LockManager) -> Self {
         Self { tenant: "acme".into(), locks, orders: Mutex::default() }
@@ -48,14 +48,14 @@ impl Orders for Memory {
     #[distributed_lock(key = "{self.tenant}:order:{id}", wait = "2s", locks = self.locks)]
     async fn place(&self, id: u64, name: &str) -> Result<bool, LockError> {
         tokio::task::yield_now().await;
-        let mut orders = self.orders.lock().expect("nobody panics");
+        let mut orders = self.orders.lock().expect("no panic");
         Ok(orders.insert(id, name.to_owned()).is_none())
     }
 
     #[distributed_lock(key = "{self.tenant}:order:{id}", locks = self.locks)]
     async fn cancel(&mut self, id: u64) -> Result<Option<String>, LockError> {
         tokio::task::yield_now().await;
-        let orders = self.orders.get_mut().expect("nobody panics");
+        let orders = self.orders.get_mut().expect("no panic");
         Ok(orders.remove(&id))
     }
 
@@ -64,10 +64,10 @@ impl Orders for Memory {
     }
 }
 
-/// One that stays on its thread.
+/// A trait whose futures are not `Send`.
 #[async_trait(?Send)]
 pub trait Local {
-    /// Uses something that is not `Send`.
+    /// Takes an argument that is not `Send`.
     async fn count(&self, seen: std::rc::Rc<std::cell::Cell<u32>>) -> Result<u32, LockError>;
 }
 
@@ -81,7 +81,7 @@ impl Local for Memory {
     }
 }
 
-/// Generic over what it stores.
+/// A trait that is generic over the stored value.
 #[async_trait]
 pub trait Store<T: Send + 'static>: Send + Sync {
     /// Saves a value under a name.
@@ -102,10 +102,10 @@ impl<T: Send + Clone + 'static> Store<T> for Memory {
     }
 }
 
-/// Through a trait object.
+/// Calls a locked method of a trait object.
 ///
 /// # Errors
-/// The lock's.
+/// The lock is not acquired, or it is lost.
 pub async fn through_dyn(orders: &dyn Orders, id: u64) -> Result<bool, LockError> {
     orders.place(id, "through dyn").await
 }

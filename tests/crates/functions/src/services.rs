@@ -1,4 +1,4 @@
-//! Services: receivers, generics, state.
+//! Locked methods of services: every receiver, generics, traits.
 
 use std::{
     collections::HashMap,
@@ -14,9 +14,9 @@ use distlock::{LockError, LockManager, distributed_lock};
 /// The error of an application.
 #[derive(Debug)]
 pub enum ServiceError {
-    /// The lock's.
+    /// An error of the lock.
     Lock(LockError),
-    /// Ours.
+    /// The seat is sold.
     Sold,
 }
 
@@ -26,25 +26,25 @@ impl From<LockError> for ServiceError {
     }
 }
 
-/// As applications have it.
+/// The alias that many applications have.
 pub type Result<T, E = ServiceError> = std::result::Result<T, E>;
 
-/// Seats, behind a lock a seat.
+/// Seats that are sold, with a lock for each seat.
 #[derive(Debug)]
 pub struct Seats<S> {
-    /// Whose seats.
+    /// The tenant whose seats these are.
     pub tenant: String,
-    /// Locks of this service.
+    /// The locks of this service.
     pub locks: LockManager,
-    /// Who sits where.
+    /// The seats that are sold, and their owners.
     pub taken: Mutex<HashMap<u32, S>>,
 }
 
 impl<S: Clone + Send + Debug> Seats<S> {
-    /// Sells a seat once.
+    /// Sells a seat.
     ///
     /// # Errors
-    /// When it is sold.
+    /// The seat is sold, or the lock is not acquired or is lost.
     #[distributed_lock(key = "{self.tenant}:seat:{seat}", wait = "5s", locks = self.locks)]
     pub async fn sell(&self, seat: u32, to: S) -> Result<()> {
         tokio::task::yield_now().await;
@@ -57,10 +57,10 @@ impl<S: Clone + Send + Debug> Seats<S> {
         Ok(())
     }
 
-    /// Changes the tenant under its old name's lock.
+    /// Changes the tenant. The key has the old name.
     ///
     /// # Errors
-    /// The lock's.
+    /// The lock is not acquired, or it is lost.
     #[distributed_lock(key = "tenant:{self.tenant}", locks = self.locks)]
     pub async fn rename(&mut self, tenant: impl Into<String> + Send) -> Result<&str> {
         tokio::task::yield_now().await;
@@ -68,30 +68,30 @@ impl<S: Clone + Send + Debug> Seats<S> {
         Ok(&self.tenant)
     }
 
-    /// Uses the service up.
+    /// Takes the service by value.
     ///
     /// # Errors
-    /// The lock's.
+    /// The lock is not acquired, or it is lost.
     #[distributed_lock(key = "close:{self.tenant}", locks = &self.locks)]
     pub async fn close(self) -> Result<Vec<S>> {
         tokio::task::yield_now().await;
         Ok(self.taken.into_inner().map_err(|_| ServiceError::Sold)?.into_values().collect())
     }
 
-    /// Shared, to be spawned.
+    /// Takes the service as an `Arc`.
     ///
     /// # Errors
-    /// The lock's.
+    /// The lock is not acquired, or it is lost.
     #[distributed_lock(key = "count:{self.tenant}", locks = self.locks)]
     pub async fn count(self: Arc<Self>) -> Result<usize> {
         tokio::task::yield_now().await;
         self.taken.lock().map(|taken| taken.len()).map_err(|_| ServiceError::Sold)
     }
 
-    /// Pinned.
+    /// Takes the service as a `Pin`.
     ///
     /// # Errors
-    /// The lock's.
+    /// The lock is not acquired, or it is lost.
     #[distributed_lock(key = "pinned:{self.tenant}", locks = self.locks)]
     pub async fn pinned(self: Pin<&mut Self>) -> Result<String>
     where
@@ -101,10 +101,10 @@ impl<S: Clone + Send + Debug> Seats<S> {
         Ok(self.get_mut().tenant.clone())
     }
 
-    /// Boxed.
+    /// Takes the service as a `Box`.
     ///
     /// # Errors
-    /// The lock's.
+    /// The lock is not acquired, or it is lost.
     #[distributed_lock(key = "boxed:{self.tenant}", locks = self.locks)]
     pub async fn boxed(self: Box<Self>) -> Result<String> {
         tokio::task::yield_now().await;
@@ -125,10 +125,10 @@ where
 {
     const NAME: &'static str = "cache";
 
-    /// Loads a value once, however many ask.
+    /// Returns a value, and loads it if it is missing. Several calls load it only once.
     ///
     /// # Errors
-    /// The loader's and the lock's.
+    /// The loader fails, or the lock is not acquired or is lost.
     #[distributed_lock(key = "{Self::NAME}/{SHARDS}/{key}", wait = "1s", locks = locks)]
     pub async fn load<F, E>(
         &self,
@@ -155,15 +155,15 @@ where
 /// A borrowed view.
 #[derive(Debug, Clone, Copy)]
 pub struct View<'a> {
-    /// Of what.
+    /// The borrowed text.
     pub name: &'a str,
 }
 
 impl<'a> View<'a> {
-    /// Gives back what it borrows.
+    /// Returns one of the two borrowed texts.
     ///
     /// # Errors
-    /// The lock's.
+    /// The lock is not acquired, or it is lost.
     #[distributed_lock(key = "view:{self.name}", locks = locks)]
     pub async fn longest<'b>(self, locks: &LockManager, other: &'b str) -> Result<&'a str>
     where
@@ -179,10 +179,10 @@ pub trait Payments {
     /// Charges an order.
     fn charge(&self, order: u64) -> impl Future<Output = Result<u64>> + Send;
 
-    /// Which locks.
+    /// Returns the locks of the service.
     fn locks(&self) -> &LockManager;
 
-    /// Charges it once; a default body.
+    /// Charges an order. This is a default body.
     fn charge_once(&self, order: u64) -> impl Future<Output = Result<u64>> + Send
     where
         Self: Sync,
@@ -191,10 +191,10 @@ pub trait Payments {
     }
 }
 
-/// A till.
+/// An implementation of [`Payments`].
 #[derive(Debug)]
 pub struct Till {
-    /// Its locks.
+    /// The locks of the till.
     pub locks: LockManager,
 }
 
@@ -213,7 +213,7 @@ impl Payments for Till {
 /// A handler that is stored as a value.
 pub type Handler = Box<dyn Fn(u64) -> Pin<Box<dyn Future<Output = Result<u64>> + Send>> + Send + Sync>;
 
-/// A handler whose calls are locked.
+/// Returns a handler whose calls are locked.
 #[must_use]
 pub fn handler(locks: LockManager) -> Handler {
     #[distributed_lock(key = "handler:{id}", locks = locks)]
@@ -224,10 +224,10 @@ pub fn handler(locks: LockManager) -> Handler {
     Box::new(move |id| Box::pin(locked(locks.clone(), id)))
 }
 
-/// Spawned: the future must be `Send` and `'static`.
+/// Spawns a call, so that its future must be `Send` and `'static`.
 ///
 /// # Errors
-/// The lock's.
+/// The lock is not acquired, or it is lost.
 pub async fn spawned(locks: LockManager) -> Result<u64> {
     let till = Arc::new(Till { locks });
     tokio::spawn(async move { till.charge(7).await }).await.map_err(|_| ServiceError::Sold)?

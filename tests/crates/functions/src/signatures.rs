@@ -1,4 +1,4 @@
-//! Signatures, patterns and bodies of every shape.
+//! Locked functions with signatures, patterns and bodies of every shape.
 
 use std::{cell::Cell, collections::BTreeMap, fmt::Display, future::Future, pin::Pin, rc::Rc};
 
@@ -7,28 +7,28 @@ use distlock::{LockError, distributed_lock};
 /// A request.
 #[derive(Debug, Clone)]
 pub struct Request {
-    /// Whose.
+    /// The user who sent the request.
     pub user: User,
-    /// What.
+    /// The names and numbers of the items.
     pub items: Vec<(String, u32)>,
 }
 
 /// A user.
 #[derive(Debug, Clone)]
 pub struct User {
-    /// Its number.
+    /// The user's number.
     pub id: u64,
     name: String,
 }
 
 impl User {
-    /// A user.
+    /// Makes a user.
     #[must_use]
     pub fn new(id: u64, name: &str) -> Self {
         Self { id, name: name.to_owned() }
     }
 
-    /// Its name.
+    /// Returns the user's name.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
@@ -40,7 +40,7 @@ type Answer<T = ()> = Result<T, LockError>;
 /// Fields, indices, method calls.
 ///
 /// # Errors
-/// The lock's.
+/// The lock is not acquired, or it is lost.
 #[distributed_lock(
     key = "{request.user.id}/{request.user.name()}/{request.items[0].0}/{request.items.len():03}"
 )]
@@ -52,7 +52,7 @@ pub async fn deep(request: &Request) -> Answer<u32> {
 /// Nested patterns, references, `@`, slices, `mut`, `_`.
 ///
 /// # Errors
-/// The lock's.
+/// The lock is not acquired, or it is lost.
 #[distributed_lock(key = "{id}:{first}:{left}:{whole:?}")]
 pub async fn patterns(
     User { id, name: _ }: User,
@@ -67,10 +67,10 @@ pub async fn patterns(
     Ok(right)
 }
 
-/// Arguments that are called as our own things are.
+/// Arguments with the names that our expansion and its settings use.
 ///
 /// # Errors
-/// The lock's.
+/// The lock is not acquired, or it is lost.
 #[distributed_lock(key = "{key}{{{guard}}}{lock}-{ttl}-{e}-{result}")]
 pub async fn our_names(key: u8, guard: u8, lock: u8, ttl: u8, e: u8, result: u8, body: u8) -> Answer<u8> {
     tokio::task::yield_now().await;
@@ -80,7 +80,7 @@ pub async fn our_names(key: u8, guard: u8, lock: u8, ttl: u8, e: u8, result: u8,
 /// Raw identifiers.
 ///
 /// # Errors
-/// The lock's.
+/// The lock is not acquired, or it is lost.
 #[distributed_lock(key = "{type}:{r#match}")]
 pub async fn r#loop(r#type: u8, r#match: &str) -> Answer<usize> {
     tokio::task::yield_now().await;
@@ -90,7 +90,7 @@ pub async fn r#loop(r#type: u8, r#match: &str) -> Answer<usize> {
 /// An argument that the body changes keeps its first value in the key.
 ///
 /// # Errors
-/// The lock's.
+/// The lock is not acquired, or it is lost.
 #[distributed_lock(key = "count:{n}", guard = lock)]
 pub async fn changes(mut n: u32) -> Answer<(String, u32)> {
     n += 1;
@@ -98,11 +98,11 @@ pub async fn changes(mut n: u32) -> Answer<(String, u32)> {
     Ok((lock.key().to_owned(), n))
 }
 
-/// Not `Send`, which only matters to who spawns it.
+/// A future that is not `Send`.
 ///
 /// # Errors
-/// The lock's.
-#[allow(clippy::future_not_send, reason = "that is the point")]
+/// The lock is not acquired, or it is lost.
+#[allow(clippy::future_not_send, reason = "this function shows that the future need not be `Send`")]
 #[distributed_lock(key = "rc:{name}")]
 pub async fn local(name: Rc<str>, cell: Rc<Cell<u8>>) -> Answer<u8> {
     tokio::task::yield_now().await;
@@ -113,7 +113,7 @@ pub async fn local(name: Rc<str>, cell: Rc<Cell<u8>>) -> Answer<u8> {
 /// Recursion.
 ///
 /// # Errors
-/// The lock's.
+/// The lock is not acquired, or it is lost.
 #[distributed_lock(key = "fib:{n}")]
 pub async fn fibonacci(n: u8) -> Answer<u64> {
     if n < 2 {
@@ -126,7 +126,7 @@ pub async fn fibonacci(n: u8) -> Answer<u64> {
 /// Items, closures, macros and shadowing in the body.
 ///
 /// # Errors
-/// The lock's.
+/// The lock is not acquired, or it is lost.
 #[distributed_lock(key = "items:{input}")]
 pub async fn items(input: &str) -> Answer<BTreeMap<usize, String>> {
     #![allow(clippy::items_after_statements, reason = "an inner attribute stays where it is")]
@@ -144,10 +144,10 @@ pub async fn items(input: &str) -> Answer<BTreeMap<usize, String>> {
     Ok(std::iter::once(input).map(measure).collect())
 }
 
-/// `impl Trait` both ways.
+/// `impl Trait` as argument and as return type.
 ///
 /// # Errors
-/// The lock's.
+/// The lock is not acquired, or it is lost.
 #[distributed_lock(key = "impl:{label}")]
 pub async fn both_ways(
     label: impl Display,
@@ -157,17 +157,17 @@ pub async fn both_ways(
     Ok(numbers.map(u16::from).collect::<Vec<_>>().into_iter())
 }
 
-/// A closure in a box.
+/// Returns a closure in a box.
 ///
 /// # Errors
-/// The lock's.
+/// The lock is not acquired, or it is lost.
 #[distributed_lock(key = "closure")]
 pub async fn closure(by: u32) -> Answer<Box<dyn Fn(u32) -> u32 + Send>> {
     tokio::task::yield_now().await;
     Ok(Box::new(move |n| n * by))
 }
 
-/// Written without `async`.
+/// A plain function that returns `impl Future`.
 #[distributed_lock(key = "desugared:{id}")]
 pub fn desugared(id: u64) -> impl Future<Output = Answer<u64>> + Send {
     async move {
@@ -176,7 +176,7 @@ pub fn desugared(id: u64) -> impl Future<Output = Answer<u64>> + Send {
     }
 }
 
-/// Written with a box.
+/// A plain function that returns a boxed future.
 #[distributed_lock(key = "boxed:{id}")]
 pub fn boxed<'a>(id: &'a str) -> Pin<Box<dyn Future<Output = Answer<&'a str>> + Send + 'a>> {
     Box::pin(async move {
@@ -185,26 +185,26 @@ pub fn boxed<'a>(id: &'a str) -> Pin<Box<dyn Future<Output = Answer<&'a str>> + 
     })
 }
 
-/// Only some may see it.
+/// A function with restricted visibility, and with a key from an expression.
 ///
 /// # Errors
-/// The lock's.
+/// The lock is not acquired, or it is lost.
 #[distributed_lock(key = key_of(user))]
 pub(crate) async fn visible(user: &User) -> Answer {
     tokio::task::yield_now().await;
     Ok(())
 }
 
-/// What `visible` is locked by.
+/// Returns the key of `visible`.
 #[must_use]
 pub fn key_of(user: &User) -> String {
     format!("visible:{}", user.id)
 }
 
-/// Calls it.
+/// Calls `visible`.
 ///
 /// # Errors
-/// The lock's.
+/// The lock is not acquired, or it is lost.
 pub async fn calls_visible() -> Answer {
     visible(&User::new(1, "ada")).await
 }
@@ -215,7 +215,7 @@ macro_rules! locked_getters {
             /// Written by a macro.
             ///
             /// # Errors
-            /// The lock's.
+            /// The lock is not acquired, or it is lost.
             #[distributed_lock(key = concat!("getter:", stringify!($name)))]
             pub async fn $name($($argument: $of),*) -> Answer<$answer> {
                 tokio::task::yield_now().await;

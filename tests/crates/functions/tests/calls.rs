@@ -1,4 +1,4 @@
-//! The functions lock, by the key that their attribute says, wherever the attribute stands.
+//! Each function locks the key that its attribute names, wherever the attribute is.
 
 use std::{
     cell::Cell,
@@ -16,7 +16,8 @@ use functions::{
     signatures::{self, Request, User},
 };
 
-/// The call works; while somebody else holds `key`, it is refused for that key.
+/// Checks that the call works while `key` is free, and is refused with `Busy` for `key` while another holder
+/// has it.
 async fn is_locked<T, E: Into<Problem>, F: Future<Output = Result<T, E>>>(
     locks: &LockManager,
     key: &str,
@@ -76,12 +77,12 @@ impl From<eyre::Report> for Problem {
 }
 
 #[tokio::test(start_paused = true)]
-async fn under_and_over_other_attributes() {
+async fn functions_lock_above_and_below_other_attributes() {
     let locks = LockManager::in_memory();
     is_locked(&locks, "span-over:7", || attributes::instrument_over(7, "secret")).await;
     is_locked(&locks, "span-under:7", || attributes::instrument_under(7)).await;
     is_locked(&locks, "cfg:7", || attributes::conditional(7)).await;
-    // SAFETY: it is UTF-8.
+    // SAFETY: the text is UTF-8.
     is_locked(&locks, "unsafe:n", || unsafe { attributes::trusting("n", b"text") }).await;
     for key in ["outer:7", "inner:7"] {
         is_locked(&locks, key, || attributes::two_locks(7)).await;
@@ -89,13 +90,13 @@ async fn under_and_over_other_attributes() {
 }
 
 #[test]
-fn tokio_main_below() {
+fn a_function_locks_above_tokio_main() {
     distlock::set_default(LockManager::in_memory());
     assert_eq!(attributes::main_below().unwrap(), 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn behind_async_trait() {
+async fn methods_lock_under_async_trait() {
     let locks = LockManager::in_memory();
     let memory = Memory::new(locks.clone());
     is_locked(&locks, "acme:order:7", || memory.place(7, "ada")).await;
@@ -108,7 +109,7 @@ async fn behind_async_trait() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_boxed_future_locks_when_it_is_polled() {
+async fn a_boxed_future_locks_when_it_is_first_polled() {
     let locks = LockManager::in_memory();
     let memory = Memory::new(locks.clone());
     let (place, boxed) = (memory.place(7, "ada"), signatures::boxed("7"));
@@ -124,7 +125,7 @@ async fn a_boxed_future_locks_when_it_is_polled() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn services_with_every_receiver() {
+async fn methods_lock_with_every_receiver() {
     let locks = LockManager::in_memory();
     let seats = || Seats { tenant: "acme".into(), locks: locks.clone(), taken: Mutex::default() };
     is_locked(&locks, "acme:seat:1", || async { seats().sell(1, "ada").await }).await;
@@ -175,7 +176,7 @@ async fn jobs_skip_wait_and_keep_their_key() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn signatures_of_every_shape() {
+async fn functions_lock_with_every_signature() {
     let locks = LockManager::in_memory();
     let request = Request { user: User::new(7, "ada"), items: vec![("pen".into(), 2), ("ink".into(), 1)] };
     is_locked(&locks, "7/ada/pen/002", || signatures::deep(&request)).await;
@@ -199,7 +200,7 @@ async fn signatures_of_every_shape() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn errors_of_every_library() {
+async fn functions_return_the_lock_error_as_their_own_error_type() {
     let locks = LockManager::in_memory();
     is_locked(&locks, "anyhow:7", || errors::with_anyhow("7")).await;
     is_locked(&locks, "eyre:7", || errors::with_eyre("7")).await;

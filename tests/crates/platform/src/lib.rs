@@ -1,3 +1,3 @@
-//! What services of one company share.
+//! The crate that the services of one company share.
 
 pub use distlock as locks;

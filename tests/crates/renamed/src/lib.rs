@@ -1,19 +1,19 @@
-//! `distlock` is no name here.
+//! Locked functions in a crate that does not know `distlock` by that name.
 #![deny(warnings, clippy::pedantic, clippy::nursery)]
 
-/// By the name that the manifest gives it.
+/// Uses distlock by the name that the manifest gives it.
 ///
 /// # Errors
-/// The lock's.
+/// The lock is not acquired, or it is lost.
 #[mutexes::distributed_lock(crate = mutexes, key = "renamed:{id}", locks = locks)]
 pub async fn renamed(locks: &mutexes::LockManager, id: u8) -> Result<u8, mutexes::LockError> {
     std::future::ready(Ok(id)).await
 }
 
-/// By another crate's re-export.
+/// Uses distlock through another crate's re-export.
 ///
 /// # Errors
-/// The lock's.
+/// The lock is not acquired, or it is lost.
 #[platform::locks::distributed_lock(crate = ::platform::locks, key = "platform:{id}", locks = locks)]
 pub async fn re_exported(
     locks: &platform::locks::LockManager,

@@ -1,4 +1,4 @@
-//! They lock as under the usual name.
+//! The functions lock as they do with the usual name.
 
 #[tokio::test]
 async fn a_renamed_and_a_re_exported_attribute_lock() {
