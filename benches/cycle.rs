@@ -8,14 +8,12 @@ use std::time::{Duration, Instant};
 use criterion::{Criterion, Throughput};
 use distlock::{LockGuard, LockManager};
 use redis::aio::MultiplexedConnection;
+use test_support::RedisServer;
 use tokio::{
     runtime::{Builder, Runtime},
     task::JoinSet,
 };
 use uuid::Uuid;
-
-#[path = "../tests/common/mod.rs"]
-mod common;
 
 const TASKS: u64 = 64;
 /// What a careful user of redis-rs would write by hand.
@@ -81,7 +79,7 @@ impl Client {
 
 fn main() {
     let runtime = Runtime::new().expect("a runtime");
-    let server = common::RedisServer::start();
+    let server = RedisServer::start();
     let all = runtime.block_on(clients(&server));
 
     let mut criterion = Criterion::default().configure_from_args().sample_size(20);
@@ -114,7 +112,7 @@ fn main() {
     println!("  throughput, {TASKS} tasks:  {throughput} of redis-rs");
 }
 
-async fn clients(server: &common::RedisServer) -> [Client; 2] {
+async fn clients(server: &RedisServer) -> [Client; 2] {
     let connection =
         redis::Client::open(server.url()).expect("a URL").get_multiplexed_async_connection().await;
     [

@@ -7,10 +7,8 @@ use std::{
     time::Duration,
 };
 
-use common::{RedisServer, eventually, proxy::Proxy};
 use distlock::{LockError, LockGuard, LockManager, MemoryStore, distributed_lock};
-
-mod common;
+use test_support::{Proxy, RedisServer, eventually};
 
 const TTL: Duration = Duration::from_secs(600);
 const SOON: Duration = Duration::from_secs(10);

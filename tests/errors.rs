@@ -2,10 +2,8 @@
 
 use std::{error::Error, time::Duration};
 
-use common::RedisServer;
 use distlock::{KeyFault, LockError, LockManager, Setting};
-
-mod common;
+use test_support::RedisServer;
 
 async fn refused(request: distlock::LockRequest) -> LockError {
     request.acquire().await.expect_err("refused")

@@ -5,9 +5,7 @@ use std::{
     process::{Command, Output},
 };
 
-use common::{RedisServer, free_port};
-
-mod common;
+use test_support::{RedisServer, free_port};
 
 /// Where cargo has put an example beside this test.
 fn example(name: &str) -> Command {

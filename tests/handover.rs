@@ -7,11 +7,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::{RedisServer, eventually, in_time, proxy::Proxy};
 use distlock::{LockError, LockGuard, LockManager};
+use test_support::{Proxy, RedisServer, eventually, in_time};
 use tokio::{sync::oneshot, task::JoinHandle};
-
-mod common;
 
 const SOON: Duration = Duration::from_secs(5);
 const LINE: &str = "distlock-line:{lock:k}";

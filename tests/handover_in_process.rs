@@ -10,16 +10,14 @@ use std::{
     time::Duration,
 };
 
-use common::{RedisServer, eventually, in_time};
 use distlock::{LockError, LockGuard, LockManager};
+use test_support::{RedisServer, eventually, in_time};
 use tokio::{
     runtime::{Builder, Runtime},
     sync::mpsc,
     task::{JoinHandle, JoinSet},
     time::sleep,
 };
-
-mod common;
 
 const SOON: Duration = Duration::from_secs(5);
 /// Between arrivals whose order counts.

@@ -9,13 +9,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::{RedisServer, eventually, in_time, proxy::Proxy};
 use distlock::{
     Acquired, Holder, Key, LockError, LockManager, LostReason, MemoryStore, OnLost, OwnerToken, Store,
     StoreError, StoreErrorKind, StoreFuture, distributed_lock,
 };
-
-mod common;
+use test_support::{Proxy, RedisServer, eventually, in_time};
 
 const SOON: Duration = Duration::from_secs(5);
 /// Enough for whatever happens on a paused clock.

@@ -10,8 +10,6 @@ use std::{
 
 use distlock::{LockManager, distributed_lock};
 
-mod common;
-
 const PROCESSES: usize = 4;
 const TASKS: usize = 6;
 const SECTIONS: usize = 12;
@@ -94,7 +92,7 @@ async fn worker() {
 
 #[tokio::test]
 async fn sections_of_several_processes_never_overlap() {
-    let server = common::RedisServer::start();
+    let server = test_support::RedisServer::start();
     let log = std::env::temp_dir().join(format!("distlock-test-log-{}", std::process::id()));
     File::create(&log).unwrap();
     let spawn = || {

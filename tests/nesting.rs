@@ -2,10 +2,8 @@
 
 use std::time::Duration;
 
-use common::in_time;
 use distlock::{LockError, LockManager, distributed_lock};
-
-mod common;
+use test_support::in_time;
 
 const AN_HOUR: Duration = Duration::from_secs(60 * 60);
 

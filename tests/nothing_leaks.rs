@@ -8,14 +8,12 @@ use std::{
     time::Duration,
 };
 
-use common::{RedisServer, eventually, proxy::Proxy};
 use distlock::{
     Acquired, Holder, Key, LockError, LockManager, MemoryStore, OwnerToken, Release, Store, StoreFuture,
     distributed_lock,
 };
+use test_support::{Proxy, RedisServer, eventually};
 use tokio::{io::AsyncWriteExt, net::TcpStream};
-
-mod common;
 
 /// Far beyond what any of these tests may take: a key that is gone was released.
 const TTL: Duration = Duration::from_secs(600);

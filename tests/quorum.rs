@@ -9,14 +9,12 @@ use std::{
     time::Duration,
 };
 
-use common::{RedisServer, eventually, in_time, proxy::Proxy};
 use distlock::{
     Acquired, FencingToken, Holder, Key, LockError, LockManager, LockManagerBuilder, LostReason, MemoryStore,
     OwnerToken, Store, StoreError, StoreErrorKind, StoreFuture,
 };
+use test_support::{Proxy, RedisServer, eventually, in_time};
 use tokio::time::sleep;
-
-mod common;
 
 const SOON: Duration = Duration::from_secs(10);
 /// Longer than a test may take: who waits for a node that hangs fails.

@@ -2,11 +2,9 @@
 
 use std::{sync::mpsc, time::Duration};
 
-use common::RedisServer;
 use distlock::{LockError, LockManager, LostReason, StoreErrorKind};
+use test_support::RedisServer;
 use tokio::runtime::{Builder, Runtime};
-
-mod common;
 
 fn current_thread() -> Runtime {
     Builder::new_current_thread().enable_all().build().unwrap()
@@ -83,7 +81,7 @@ fn a_lease_whose_runtime_is_gone_is_lost_and_released_elsewhere() {
     runtime.block_on(async {
         assert_eq!(guard.lost().await, LostReason::Shutdown);
         drop(guard);
-        common::eventually(Duration::from_secs(5), || async { !server.has("lock:a").await }).await;
+        test_support::eventually(Duration::from_secs(5), || async { !server.has("lock:a").await }).await;
     });
     assert_eq!(locks.failed_releases(), 0);
 }
@@ -124,7 +122,7 @@ fn a_manager_of_nobody_ends_its_tasks() {
             locks.lock("a").run(async {}).await.unwrap();
             drop(locks.lock("b").acquire().await.unwrap());
         }
-        common::eventually(Duration::from_secs(5), || async {
+        test_support::eventually(Duration::from_secs(5), || async {
             tokio::runtime::Handle::current().metrics().num_alive_tasks() == before
         })
         .await;
@@ -170,7 +168,7 @@ fn a_guard_whose_runtime_stands_still_is_released_where_it_is_dropped() {
     let guard = still.block_on(locks.lock("a").acquire()).unwrap();
     runs.block_on(async {
         drop(guard);
-        common::eventually(Duration::from_secs(5), || async { !server.has("lock:a").await }).await;
+        test_support::eventually(Duration::from_secs(5), || async { !server.has("lock:a").await }).await;
     });
     drop(still);
 }

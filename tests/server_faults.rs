@@ -2,14 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use common::{RedisServer, eventually, free_port, in_time, proxy::Proxy};
 use distlock::{LockError, LockManager, LostReason, StoreErrorKind};
+use test_support::{Proxy, RedisServer, eventually, free_port, in_time};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
 };
-
-mod common;
 
 const SOON: Duration = Duration::from_secs(5);
 

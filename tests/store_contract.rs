@@ -6,8 +6,6 @@ use distlock::{
     Acquired, FencingToken, Key, MemoryStore, OwnerToken, QuorumStore, RedisStore, Store, StoreErrorKind,
 };
 
-mod common;
-
 const TTL: Duration = Duration::from_secs(20);
 
 fn key(name: &str) -> Key {
@@ -158,20 +156,20 @@ async fn a_quorum_keeps_the_contract() {
 
 #[tokio::test]
 async fn a_quorum_of_redis_servers_keeps_the_contract() {
-    let servers = [(); 3].map(|()| common::RedisServer::start());
+    let servers = [(); 3].map(|()| test_support::RedisServer::start());
     let store =
         quorum_of(servers.iter().map(|server| Box::new(RedisStore::open(&server.url()).unwrap()) as _));
     contract(&store).await;
     for server in &servers {
         // What the contract leaves; a minority may be a little behind.
         let locks = async || server.keys().await.into_iter().filter(|key| key.starts_with("lock:")).count();
-        common::eventually(Duration::from_secs(5), async || locks().await == 4).await;
+        test_support::eventually(Duration::from_secs(5), async || locks().await == 4).await;
     }
 }
 
 #[tokio::test]
 async fn the_redis_store_keeps_the_contract() {
-    let server = common::RedisServer::start();
+    let server = test_support::RedisServer::start();
     contract(&RedisStore::open(&server.url()).unwrap()).await;
 }
 
@@ -188,7 +186,7 @@ async fn a_memory_store_hints_when_a_key_is_released() {
 
 #[tokio::test]
 async fn a_redis_store_tells_a_watcher_of_every_change_to_a_held_key() {
-    let server = common::RedisServer::start();
+    let server = test_support::RedisServer::start();
     let store = RedisStore::open(&server.url()).unwrap();
     let owner = Owner::of(&store);
     let soon = Duration::from_secs(5);
@@ -200,7 +198,7 @@ async fn a_redis_store_tells_a_watcher_of_every_change_to_a_held_key() {
         assert_eq!(owner.acquire("a", ttl).await, GRANTED);
         let looked = server.calls(&["exists"]).await;
         let watch = tokio::spawn(store.watch(&key("a")));
-        common::eventually(soon, || async { server.calls(&["exists"]).await > looked }).await;
+        test_support::eventually(soon, || async { server.calls(&["exists"]).await > looked }).await;
         assert!(!watch.is_finished(), "round {round}: nothing has changed");
         match round {
             0 => assert!(owner.release("a").await),
@@ -208,7 +206,7 @@ async fn a_redis_store_tells_a_watcher_of_every_change_to_a_held_key() {
             2 => {}
             _ => server.command::<()>(&["FLUSHALL"]).await,
         }
-        common::in_time(soon, watch).await.unwrap();
+        test_support::in_time(soon, watch).await.unwrap();
     }
 
     // A connection that breaks may have lost a message.
@@ -216,12 +214,12 @@ async fn a_redis_store_tells_a_watcher_of_every_change_to_a_held_key() {
     let mut watch = store.watch(&key("a"));
     assert!(tokio::time::timeout(Duration::from_millis(50), &mut watch).await.is_err());
     server.command::<()>(&["CLIENT", "KILL", "TYPE", "pubsub"]).await;
-    common::in_time(soon, watch).await;
+    test_support::in_time(soon, watch).await;
 }
 
 #[tokio::test]
 async fn a_key_of_another_type_is_an_error_and_stays_as_it_is() {
-    let server = common::RedisServer::start();
+    let server = test_support::RedisServer::start();
     let store = RedisStore::open(&server.url()).unwrap();
     server.command::<u8>(&["LPUSH", "lock:list", "theirs"]).await;
     let owner = Owner::of(&store);
@@ -237,7 +235,7 @@ async fn a_key_of_another_type_is_an_error_and_stays_as_it_is() {
 
 #[tokio::test]
 async fn scripts_survive_script_flush() {
-    let server = common::RedisServer::start();
+    let server = test_support::RedisServer::start();
     let store = RedisStore::open(&server.url()).unwrap();
     let owner = Owner::of(&store);
     for _ in 0..2 {
@@ -253,7 +251,7 @@ async fn scripts_survive_script_flush() {
 
 #[tokio::test]
 async fn a_lease_is_the_owner_token_with_an_expiry_in_the_namespace() {
-    let server = common::RedisServer::start();
+    let server = test_support::RedisServer::start();
     let store = RedisStore::open(&server.url()).unwrap();
     let owner = Owner::of(&store);
     owner.acquire("order:42", TTL).await;
@@ -266,7 +264,7 @@ async fn a_lease_is_the_owner_token_with_an_expiry_in_the_namespace() {
 
 #[tokio::test]
 async fn fencing_tokens_rise_after_the_server_lost_everything() {
-    let mut server = common::RedisServer::start();
+    let mut server = test_support::RedisServer::start();
     let store = RedisStore::open(&server.url()).unwrap();
     let mut last = None;
     for step in 0..6 {
@@ -294,13 +292,14 @@ async fn fencing_tokens_rise_after_the_server_lost_everything() {
 
 #[tokio::test]
 async fn fencing_tokens_rise_over_a_failover_that_lost_the_last_writes() {
-    let master = common::RedisServer::start_with(&["--repl-diskless-sync-delay", "0"]);
-    let replica = common::RedisServer::start_with(&["--replicaof", "127.0.0.1", &master.port().to_string()]);
+    let master = test_support::RedisServer::start_with(&["--repl-diskless-sync-delay", "0"]);
+    let replica =
+        test_support::RedisServer::start_with(&["--replicaof", "127.0.0.1", &master.port().to_string()]);
     let (before, after) =
         (RedisStore::open(&master.url()).unwrap(), RedisStore::open(&replica.url()).unwrap());
     let seen = Owner::of(&before);
     let first = seen.fence("a").await;
-    common::eventually(Duration::from_secs(10), async || replica.has("lock:a").await).await;
+    test_support::eventually(Duration::from_secs(10), async || replica.has("lock:a").await).await;
     // Promoted, and what the old master still does is lost: another grant of the same key.
     replica.command::<()>(&["REPLICAOF", "NO", "ONE"]).await;
     assert!(seen.release("a").await);

@@ -5,11 +5,9 @@ use std::{
     time::Duration,
 };
 
-use common::{RedisServer, in_time};
 use distlock::{LockError, LockManager, MemoryStore};
+use test_support::{RedisServer, in_time};
 use tokio::time::Instant;
-
-mod common;
 
 fn rivals() -> (LockManager, LockManager) {
     let store = MemoryStore::new();

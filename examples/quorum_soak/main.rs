@@ -18,15 +18,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-#[path = "../../tests/common/mod.rs"]
-mod common;
 #[path = "../soak/options.rs"]
 mod options;
 mod record;
 mod worker;
 
-use common::{RedisServer, proxy::Proxy};
 use record::{Entry, Verdict, verdict};
+use test_support::{Proxy, RedisServer};
 
 const NODES: usize = 5;
 const WORKERS: usize = 4;

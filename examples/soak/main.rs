@@ -19,16 +19,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-#[path = "../../tests/common/mod.rs"]
-mod common;
 mod history;
 mod nemesis;
 mod options;
 mod worker;
 
-use common::{RedisServer, proxy::Proxy};
 use history::{Event, nanos, now, overlaps, stuck};
 use nemesis::{Workers, strike};
+use test_support::{Proxy, RedisServer};
 
 const WORKERS: usize = 3;
 /// Longer than a body that began before it, and a ttl after that.

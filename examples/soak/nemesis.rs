@@ -8,8 +8,9 @@ use std::{
     time::Duration,
 };
 
+use test_support::{Proxy, RedisServer};
+
 use crate::{
-    common::{RedisServer, proxy::Proxy},
     history::{Event, now},
     worker::KEYS,
 };

@@ -17,13 +17,11 @@ use std::{
 
 use client::{CONTENDED, Client, UNCONTENDED, as_task};
 use rustix::time::{ClockId, clock_gettime};
+use test_support::RedisServer;
 use tokio::{runtime::Builder, task::JoinSet};
 
 mod chart;
 mod client;
-#[path = "../../../tests/common/mod.rs"]
-#[allow(dead_code, unreachable_pub)]
-mod common;
 mod quorum;
 
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
@@ -58,7 +56,7 @@ fn main() -> Outcome<()> {
     if args.iter().any(|arg| arg == "quorum") {
         return quorum::run();
     }
-    let server = common::RedisServer::start();
+    let server = RedisServer::start();
     if args.iter().any(|arg| arg == "crowd") {
         return crowd(&server);
     }
@@ -78,7 +76,7 @@ fn main() -> Outcome<()> {
 }
 
 /// One task, one key that nobody else wants, in turns with plain redis-rs, on one thread.
-fn latency(names: &[&str], server: &common::RedisServer) -> Outcome<()> {
+fn latency(names: &[&str], server: &RedisServer) -> Outcome<()> {
     const CYCLES: usize = 200;
     println!(
         "one task, a free key: latency of a cycle as a ratio to redis-rs, median (least to most of {REPETITIONS})"
@@ -112,7 +110,7 @@ fn latency(names: &[&str], server: &common::RedisServer) -> Outcome<()> {
 }
 
 /// 64 tasks, a key each, one manager: cycles a second, and CPU time a cycle.
-fn throughput(names: &[&str], server: &common::RedisServer) -> Outcome<()> {
+fn throughput(names: &[&str], server: &RedisServer) -> Outcome<()> {
     const TASKS: usize = 64;
     println!("64 tasks, a key each: ratio to redis-rs of cycles per second, and of CPU time per cycle");
     let runtime = Builder::new_multi_thread().enable_all().build()?;
@@ -192,7 +190,7 @@ async fn contend(name: &str, url: &str, key: &str, tasks: usize) -> Outcome<Vec<
 /// 16 tasks in one process or in four, one key: from the end of a section to the beginning of the next.
 fn hand_over(
     names: &[&'static str],
-    server: &common::RedisServer,
+    server: &RedisServer,
     processes: usize,
 ) -> Outcome<Vec<(&'static str, f64)>> {
     println!(
@@ -253,7 +251,7 @@ fn hand_over(
 
 /// So many cycles in each of 64 tasks, each on a key of its own, on one thread: for callgrind and memcheck to count. Two runs tell a cycle's share.
 fn instructions(name: &str, cycles: usize) -> Outcome<()> {
-    let servers: Vec<_> = (0..5).map(|_| common::RedisServer::start()).collect();
+    let servers: Vec<_> = (0..5).map(|_| RedisServer::start()).collect();
     let runtime = Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut tasks = JoinSet::new();
@@ -284,7 +282,7 @@ fn instructions(name: &str, cycles: usize) -> Outcome<()> {
 }
 
 /// 10,000 tasks of one process that wait for one key: what waiting costs, and how fast they are served.
-fn crowd(server: &common::RedisServer) -> Outcome<()> {
+fn crowd(server: &RedisServer) -> Outcome<()> {
     const TASKS: usize = 10_000;
     const WAITING: Duration = Duration::from_secs(3);
     println!("{TASKS} tasks of a process wait for one key");

@@ -8,12 +8,11 @@ use std::{
 use distlock::LockManager;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use redis::aio::MultiplexedConnection;
+use test_support::RedisServer;
 use tokio::{runtime::Builder, sync::Mutex, task::JoinSet, time::timeout};
 use uuid::Uuid;
 
-use crate::{
-    Outcome, REPETITIONS, client::TTL, common::RedisServer, cpu_time, print_speeds, quantile, spread,
-};
+use crate::{Outcome, REPETITIONS, client::TTL, cpu_time, print_speeds, quantile, spread};
 
 const NODES: usize = 5;
 const NAMES: [&str; 5] = ["redis-rs", "distlock", "distlock, fenced", "rslock", "redis-lock"];

@@ -2,10 +2,7 @@
 
 use std::process::Command;
 
-use common::RedisServer;
-
-#[path = "../../../tests/common/mod.rs"]
-mod common;
+use test_support::RedisServer;
 
 /// Plays the story; whether the late write was kept out, and what was said.
 fn play(arguments: &[&str]) -> (bool, String) {

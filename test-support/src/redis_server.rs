@@ -1,31 +1,28 @@
-//! Real Redis servers for tests, each on a free port with empty data, gone with the test that started it.
-#![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
+//! Real Redis servers.
 
 use std::{
-    future::Future,
     io::{BufRead, BufReader},
     net::TcpListener,
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::atomic::{AtomicU32, Ordering},
-    time::{Duration, Instant},
 };
 
-pub mod proxy;
-
-/// A Redis server of this test's own.
+/// A Redis server on a free port, with an empty data set. It is killed, and its files are removed, when the value is dropped
+/// and when this process ends in any way, `kill -9` included.
 pub struct RedisServer {
     port: u16,
     directory: PathBuf,
-    /// A shell that kills the server, and removes its directory, when its standard input is closed: also when this process is killed.
+    /// A shell that kills the server, and removes its directory, when its standard input is closed.
+    /// Set by `try_start`, cleared by `stop`.
     keeper: Option<Child>,
-    /// The server's process id.
+    /// The server's process id. Set by `try_start`.
     process: String,
     settings: Vec<String>,
 }
 
-/// Tells the server's process id, then what the server says, then waits for its input to end.
+/// Prints the server's process id, then the server's output until it is ready; then waits until its input is closed.
 const KEEP: &str = r#"
     directory=$1; shift
     "$@" 2>&1 & pid=$!
@@ -36,20 +33,28 @@ const KEEP: &str = r#"
     rm -rf "$directory"
 "#;
 
-/// What a server says when it has its port and will answer.
+/// What a server logs when it has its port and will answer.
 const READY: &str = "Ready to accept connections";
 
 impl RedisServer {
-    /// Starts a server and waits until it answers.
+    /// Starts a server and waits until it is ready.
+    ///
+    /// # Panics
+    ///
+    /// If no server starts, for instance because the program `redis-server` is not installed.
     pub fn start() -> Self {
         Self::start_with(&[])
     }
 
-    /// The same with more command line settings: `["--requirepass", "secret"]`.
+    /// Like [`start`](Self::start), with more command-line settings: `["--requirepass", "secret"]`.
+    ///
+    /// # Panics
+    ///
+    /// If no server starts, for instance because the program `redis-server` is not installed.
     pub fn start_with(settings: &[&str]) -> Self {
         let settings: Vec<_> = settings.iter().map(|setting| (*setting).to_owned()).collect();
-        let mut said = String::new();
-        // Somebody else may take a free port first.
+        let mut output = String::new();
+        // Another process may take a free port first.
         for _ in 0..5 {
             let port = free_port();
             let directory = std::env::temp_dir().join(format!("distlock-test-{}-{port}", std::process::id()));
@@ -57,19 +62,25 @@ impl RedisServer {
             let mut server = Self { port, directory, keeper: None, process: String::new(), settings };
             match server.try_start() {
                 Ok(()) => return server,
-                Err(error) => said = error,
+                Err(error) => output = error,
             }
         }
-        panic!("no redis-server came up; is it installed? ./test.sh installs it. The last one said:\n{said}");
+        panic!(
+            "redis-server did not start; is it installed? ./test.sh installs it. Its last output:\n{output}"
+        );
     }
 
-    /// Starts it again on the same port, without its data.
+    /// Kills the server and starts it again on the same port, without its data.
+    ///
+    /// # Panics
+    ///
+    /// If the server does not start again.
     pub fn restart(&mut self) {
         self.stop();
-        self.try_start().expect("the server comes up again");
+        self.try_start().expect("the server starts again");
     }
 
-    /// Starts it, or gives back what it said before it ended.
+    /// Starts the server. The error is the server's output, if it ended before it was ready.
     fn try_start(&mut self) -> Result<(), String> {
         std::fs::create_dir_all(&self.directory).expect("a directory for the server");
         let mut keeper = Command::new("sh")
@@ -82,27 +93,27 @@ impl RedisServer {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
-            // Not in our group: what ends the tests, a Ctrl-C or a time limit, is to leave it to clean up.
+            // In a group of its own: a Ctrl-C or a time limit that ends the tests must not end the shell before it has cleaned up.
             .process_group(0)
             .spawn()
             .expect("a shell");
         let mut output = BufReader::new(keeper.stdout.take().expect("the shell's output"));
         self.keeper = Some(keeper);
-        let mut line = String::new();
-        output.read_line(&mut line).expect("the server's process id");
-        line.trim().clone_into(&mut self.process);
-        let mut said = String::new();
-        // Not a question to the port, which another test's server could answer.
-        while !said.contains(READY) {
-            if output.read_line(&mut said).expect("what the server says") == 0 {
+        let mut process = String::new();
+        output.read_line(&mut process).expect("the server's process id");
+        process.trim().clone_into(&mut self.process);
+        let mut log = String::new();
+        // The log and not the port is asked: the server of another test could answer there.
+        while !log.contains(READY) {
+            if output.read_line(&mut log).expect("the server's output") == 0 {
                 self.stop();
-                return Err(said);
+                return Err(log);
             }
         }
         Ok(())
     }
 
-    /// Kills it, as `kill -9` does.
+    /// Kills the server, as `kill -9` does, and removes its files.
     pub fn stop(&mut self) {
         if let Some(mut keeper) = self.keeper.take() {
             drop(keeper.stdin.take());
@@ -110,12 +121,12 @@ impl RedisServer {
         }
     }
 
-    /// Stops it in its tracks (SIGSTOP): connections stay open, nothing is answered.
+    /// Suspends the server (SIGSTOP): its connections stay open, and nothing is answered.
     pub fn pause(&self) {
         self.signal("STOP");
     }
 
-    /// Lets it go on after [`pause`](Self::pause).
+    /// Ends a [`pause`](Self::pause).
     pub fn resume(&self) {
         self.signal("CONT");
     }
@@ -125,22 +136,26 @@ impl RedisServer {
         assert!(sent.expect("a shell").success(), "the server got SIG{signal}");
     }
 
-    /// `redis://127.0.0.1:port/`
+    /// Returns `redis://127.0.0.1:port/`.
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}/", self.port)
     }
 
-    /// The port that it listens on.
+    /// Returns the port that the server listens on. It stays the same over restarts.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// Where it keeps its files.
+    /// Returns the directory of the server's files.
     pub fn directory(&self) -> &Path {
         &self.directory
     }
 
-    /// Sends one command over a connection of its own.
+    /// Sends one command over a new connection.
+    ///
+    /// # Panics
+    ///
+    /// If the server does not answer, or answers with an error or another type.
     pub async fn command<T: redis::FromRedisValue>(&self, words: &[&str]) -> T {
         let client = redis::Client::open(self.url()).expect("a URL");
         let mut connection = client.get_multiplexed_async_connection().await.expect("a connection");
@@ -149,19 +164,19 @@ impl RedisServer {
         command.query_async(&mut connection).await.expect("an answer")
     }
 
-    /// Whether the server has the key.
+    /// Returns whether the server has the key.
     pub async fn has(&self, key: &str) -> bool {
         self.command::<u8>(&["EXISTS", key]).await == 1
     }
 
-    /// All keys, sorted.
+    /// Returns all keys, sorted.
     pub async fn keys(&self) -> Vec<String> {
         let mut keys: Vec<String> = self.command(&["KEYS", "*"]).await;
         keys.sort();
         keys
     }
 
-    /// How often the server has run each of these commands.
+    /// Returns how often the server has run these commands, all together.
     pub async fn calls(&self, commands: &[&str]) -> u64 {
         let stats: String = self.command(&["INFO", "commandstats"]).await;
         let calls = |line: &str| -> Option<u64> {
@@ -178,8 +193,9 @@ impl Drop for RedisServer {
     }
 }
 
-/// A port that nobody listens on just now: below those that systems give to outgoing connections, so that it stays free while its server is
-/// down, and never the same twice in a process.
+/// Returns a port on which nothing listens at the moment. It is below the ports that systems give to outgoing connections,
+/// so that it stays free while its server is down, and a process never gets the same port twice.
+#[expect(clippy::missing_panics_doc, reason = "the remainder is always a port")]
 pub fn free_port() -> u16 {
     const FIRST: u16 = 10_000;
     const PORTS: u32 = 20_000;
@@ -192,18 +208,4 @@ pub fn free_port() -> u16 {
             return port;
         }
     }
-}
-
-/// Waits until a condition holds, at the most for `within`.
-pub async fn eventually<F: Future<Output = bool>>(within: Duration, mut condition: impl FnMut() -> F) {
-    let end = Instant::now() + within;
-    while !condition().await {
-        assert!(Instant::now() < end, "it did not happen within {within:?}");
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
-}
-
-/// The future's value, which must come within a time: a test is to fail, not to hang.
-pub async fn in_time<F: Future>(within: Duration, future: F) -> F::Output {
-    tokio::time::timeout(within, future).await.unwrap_or_else(|_| panic!("it did not end within {within:?}"))
 }

@@ -1,4 +1,4 @@
-//! The servers that the other tests start leave nothing behind, however the test ends.
+//! The servers that tests start leave no process and no file behind, even if a test panics or is killed.
 
 use std::{
     io::{BufRead, BufReader},
@@ -8,9 +8,7 @@ use std::{
     time::Duration,
 };
 
-use common::{RedisServer, eventually};
-
-mod common;
+use test_support::{RedisServer, eventually};
 
 const SOON: Duration = Duration::from_secs(5);
 
@@ -20,20 +18,21 @@ async fn is_gone(port: u16, directory: PathBuf) {
 }
 
 #[tokio::test]
-async fn a_test_that_panics_takes_its_server_along() {
+async fn a_panic_ends_the_server_and_removes_its_files() {
     let test = std::thread::spawn(|| {
         let server = RedisServer::start();
         server.pause();
         std::panic::panic_any((server.port(), server.directory().to_owned()));
     });
-    let place = test.join().expect_err("it panicked").downcast::<(u16, PathBuf)>().expect("its place");
-    is_gone(place.0, place.1).await;
+    let payload = test.join().expect_err("the thread panicked");
+    let (port, directory) = *payload.downcast::<(u16, PathBuf)>().expect("the port and the directory");
+    is_gone(port, directory).await;
 }
 
-/// What the killed process runs: this test binary again.
+/// Not a test: what the process runs that the next test kills. It is this test binary again.
 #[test]
-fn victim() {
-    if std::env::var_os("VICTIM").is_none() {
+fn helper_process_with_a_server() {
+    if std::env::var_os("HELPER_PROCESS").is_none() {
         return;
     }
     let server = RedisServer::start();
@@ -42,26 +41,27 @@ fn victim() {
 }
 
 #[tokio::test]
-async fn a_test_that_is_killed_takes_its_server_along() {
-    let mut victim = Command::new(std::env::current_exe().unwrap())
-        .args(["victim", "--exact", "--nocapture"])
-        .env("VICTIM", "yes")
+async fn a_killed_process_takes_its_server_and_the_files_along() {
+    let mut process = Command::new(std::env::current_exe().unwrap())
+        .args(["helper_process_with_a_server", "--exact", "--nocapture"])
+        .env("HELPER_PROCESS", "yes")
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut output = BufReader::new(victim.stderr.take().unwrap()).lines();
-    let place = output.find_map(|line| line.unwrap().strip_prefix("server ").map(str::to_owned));
-    let (port, directory) = place.as_deref().and_then(|place| place.split_once(' ')).expect("its place");
+    let mut output = BufReader::new(process.stderr.take().unwrap()).lines();
+    let server = output.find_map(|line| line.unwrap().strip_prefix("server ").map(str::to_owned));
+    let (port, directory) =
+        server.as_deref().and_then(|server| server.split_once(' ')).expect("the port and the directory");
     let port = port.parse().unwrap();
     assert!(TcpStream::connect(("127.0.0.1", port)).is_ok());
-    victim.kill().unwrap();
-    victim.wait().unwrap();
+    process.kill().unwrap();
+    process.wait().unwrap();
     is_gone(port, directory.into()).await;
 }
 
 #[tokio::test]
-async fn a_server_that_starts_again_is_the_same_place_without_its_data() {
+async fn a_restarted_server_has_the_same_url_and_no_data() {
     let mut server = RedisServer::start();
     let url = server.url();
     server.command::<()>(&["SET", "a", "1"]).await;

@@ -1,5 +1,4 @@
 //! An order service's inside, and the requests of its customers, for both web frameworks.
-#![allow(unreachable_pub, reason = "a module of two test files")]
 
 use std::{
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -8,23 +7,22 @@ use std::{
 
 use distlock::LockManager;
 use reqwest::{Client, Response, StatusCode};
+use test_support::{RedisServer, eventually};
 use tokio::sync::Barrier;
 
-use crate::common::{RedisServer, eventually};
-
 /// What the handlers work with, and what they are watched by.
-pub struct Shop {
-    pub locks: LockManager,
+pub(crate) struct Shop {
+    pub(crate) locks: LockManager,
     /// Handlers of one order that are inside just now.
     inside: AtomicUsize,
     overlapped: AtomicBool,
     /// Lets two go on when both have come: handlers of different orders that run side by side.
     both: Barrier,
-    pub open: tokio::sync::Semaphore,
+    pub(crate) open: tokio::sync::Semaphore,
 }
 
 impl Shop {
-    pub async fn on(server: &RedisServer) -> Self {
+    pub(crate) async fn on(server: &RedisServer) -> Self {
         Self {
             locks: LockManager::builder()
                 .url(server.url())
@@ -40,7 +38,7 @@ impl Shop {
     }
 
     /// A section that must not overlap.
-    pub async fn alone(&self) {
+    pub(crate) async fn alone(&self) {
         if self.inside.fetch_add(1, Ordering::SeqCst) != 0 {
             self.overlapped.store(true, Ordering::SeqCst);
         }
@@ -49,12 +47,12 @@ impl Shop {
     }
 
     /// A section that lasts until the test says.
-    pub async fn until_opened(&self) {
+    pub(crate) async fn until_opened(&self) {
         self.open.acquire().await.unwrap().forget();
     }
 
     /// A section that ends when another one is inside too.
-    pub async fn side_by_side(&self) {
+    pub(crate) async fn side_by_side(&self) {
         self.both.wait().await;
     }
 }
@@ -74,7 +72,7 @@ async fn posts(address: &str, path: &str, number: usize) -> Vec<Response> {
 }
 
 /// `POST /wait/{id}`, annotated with `wait`.
-pub async fn one_at_a_time(shop: &Shop, address: &str) {
+pub(crate) async fn one_at_a_time(shop: &Shop, address: &str) {
     for response in posts(address, "/wait/42", 20).await {
         assert_eq!(response.status(), StatusCode::OK);
     }
@@ -82,7 +80,7 @@ pub async fn one_at_a_time(shop: &Shop, address: &str) {
 }
 
 /// `POST /hold/{id}`, annotated without `wait`; it lasts until the shop is opened.
-pub async fn one_of_twenty(shop: &Shop, address: &str) {
+pub(crate) async fn one_of_twenty(shop: &Shop, address: &str) {
     let client = Client::new();
     let url = format!("http://{address}/hold/42");
     let mut requests = tokio::task::JoinSet::new();
@@ -105,7 +103,7 @@ pub async fn one_of_twenty(shop: &Shop, address: &str) {
 }
 
 /// `POST /both/{id}`, which ends only when two are inside at once.
-pub async fn orders_overlap(address: &str) {
+pub(crate) async fn orders_overlap(address: &str) {
     let (one, two) = tokio::join!(posts(address, "/both/1", 1), posts(address, "/both/2", 1));
     for response in one.into_iter().chain(two) {
         assert_eq!(response.status(), StatusCode::OK);
@@ -113,7 +111,7 @@ pub async fn orders_overlap(address: &str) {
 }
 
 /// A client that goes away in the middle of `POST /hold/{id}`.
-pub async fn a_disconnect_frees_the_lock(server: &RedisServer, address: &str) {
+pub(crate) async fn a_disconnect_frees_the_lock(server: &RedisServer, address: &str) {
     let url = format!("http://{address}/hold/7");
     let request = tokio::spawn(async move { post(&Client::new(), url).await });
     eventually(Duration::from_secs(10), || async { server.has("lock:order:7").await }).await;
@@ -122,7 +120,7 @@ pub async fn a_disconnect_frees_the_lock(server: &RedisServer, address: &str) {
 }
 
 /// The same with the key in a JSON body, and a store that is down: an answer that tells nothing of the server.
-pub async fn a_store_that_is_down(server: &mut RedisServer, address: &str) {
+pub(crate) async fn a_store_that_is_down(server: &mut RedisServer, address: &str) {
     server.stop();
     let request =
         Client::new().post(format!("http://{address}/json")).json(&serde_json::json!({ "order_id": 9 }));

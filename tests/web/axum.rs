@@ -7,15 +7,11 @@ use axum::{
     extract::{Path, State},
     routing::post,
 };
-use common::RedisServer;
 use distlock::{LockError, distributed_lock};
 use serde::Deserialize;
+use test_support::RedisServer;
 
-mod common;
-#[path = "common/shop.rs"]
-mod shop;
-
-use shop::Shop;
+use crate::shop::{self, Shop};
 
 type Shared = State<Arc<Shop>>;
 

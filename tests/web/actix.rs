@@ -4,15 +4,11 @@ use actix_web::{
     App, HttpServer,
     web::{Data, Json, Path, post},
 };
-use common::RedisServer;
 use distlock::{LockError, distributed_lock};
 use serde::Deserialize;
+use test_support::RedisServer;
 
-mod common;
-#[path = "common/shop.rs"]
-mod shop;
-
-use shop::Shop;
+use crate::shop::{self, Shop};
 
 #[distributed_lock(key = "order:{id}", wait = "30s", locks = shop.locks)]
 async fn wait(shop: Data<Shop>, id: Path<u64>) -> Result<&'static str, LockError> {

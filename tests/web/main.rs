@@ -1,0 +1,5 @@
+//! Locked handlers through real HTTP, with both web frameworks.
+
+mod actix;
+mod axum;
+mod shop;
