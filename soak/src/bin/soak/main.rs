@@ -2,12 +2,11 @@
 //! seed; then the history of all bodies is checked for two of one key that ran at the same time.
 //!
 //! ```sh
-//! cargo run --release --example soak -- --minutes 10 --seed 7
+//! cargo run --release -p soak -- --minutes 10 --seed 7
 //! ```
 //! It starts its own `redis-server`, with an append-only file that is synced at each write, so that the server keeps its data when it is
 //! killed. It fails, with exit code 1, on an overlap, a worker that ends badly, a key left behind, or workers that make no progress when the
 //! faults have stopped.
-#![allow(unreachable_pub, reason = "modules of a program, one of which a test shares")]
 
 use std::{
     collections::BTreeMap,
@@ -19,13 +18,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-mod history;
 mod nemesis;
-mod options;
 mod worker;
 
-use history::{Event, nanos, now, overlaps, stuck};
 use nemesis::{Workers, strike};
+use soak::{
+    clock::{nanos, now},
+    history::{Event, overlaps, stuck},
+    options,
+};
 use test_support::{Proxy, RedisServer};
 
 const WORKERS: usize = 3;
@@ -41,7 +42,7 @@ async fn main() -> ExitCode {
             _ => Err("a worker's number and seed are numbers".into()),
         },
         words => match options::read(words) {
-            Ok((duration, seed)) => soak(duration, seed).await,
+            Ok((duration, seed)) => run(duration, seed).await,
             Err(error) => Err(error.into()),
         },
     };
@@ -55,7 +56,7 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn soak(duration: Duration, seed: u64) -> Result<bool, Box<dyn Error + Send + Sync>> {
+async fn run(duration: Duration, seed: u64) -> Result<bool, Box<dyn Error + Send + Sync>> {
     println!("soak: seed {seed}, {} s, {WORKERS} processes, {} keys", duration.as_secs(), worker::KEYS);
     let directory = env::temp_dir().join(format!("distlock-soak-{}", std::process::id()));
     fs::create_dir_all(&directory)?;

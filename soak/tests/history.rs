@@ -1,12 +1,9 @@
 //! Bodies that ran to their end in a valid lease never overlap, whatever happens to servers, networks and workers.
 
-use std::{path::PathBuf, process::Command};
-
-#[path = "../examples/soak/history.rs"]
-#[allow(unreachable_pub, dead_code, reason = "shared with the soak")]
-mod history;
-
-use history::{Event, Nanos, Overlap, overlaps, stuck};
+use soak::{
+    clock::Nanos,
+    history::{Event, Overlap, overlaps, stuck},
+};
 
 const MS: Nanos = 1_000_000;
 const NOTICE: Nanos = 400 * MS;
@@ -73,22 +70,4 @@ fn a_record_is_read_as_it_was_written() {
         assert_eq!(event.to_string().parse(), Ok(event));
     }
     assert!("ran 1 2".parse::<Event>().is_err());
-}
-
-/// A quarter of a minute of the soak; `cargo run --release --example soak -- --minutes N --seed S` for more.
-#[test]
-fn a_short_soak_finds_no_overlap_and_leaves_nothing() {
-    let mut soak: PathBuf = std::env::current_exe().unwrap();
-    soak.pop();
-    soak.pop();
-    soak.push("examples/soak");
-    assert!(
-        soak.exists(),
-        "no {}: `cargo test` builds the examples, `cargo test --test` does not",
-        soak.display()
-    );
-    let output = Command::new(soak).args(["--seconds", "15", "--seed", "20261123"]).output().unwrap();
-    let (text, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    println!("{text}{errors}");
-    assert!(output.status.success(), "{text}{errors}");
 }

@@ -2,11 +2,10 @@
 //! resource that refuses stale fencing tokens; then the history of all grants and writes is checked.
 //!
 //! ```sh
-//! cargo run --release --example quorum_soak -- --minutes 10 --seed 7
+//! cargo run --release -p soak --bin quorum_soak -- --minutes 10 --seed 7
 //! ```
 //! It starts its own `redis-server`s, which keep nothing over a restart. It fails, with exit code 1, when two grants share a token, a later grant has a
 //! lower token, the resource takes a stale write, two sections overlap, or workers make no progress when the faults have stopped.
-#![allow(unreachable_pub, reason = "modules of a program")]
 
 use std::{
     collections::BTreeMap,
@@ -18,12 +17,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-#[path = "../soak/options.rs"]
-mod options;
-mod record;
 mod worker;
 
-use record::{Entry, Verdict, verdict};
+use soak::{
+    clock, options,
+    quorum_history::{Entry, Verdict, verdict},
+};
 use test_support::{Proxy, RedisServer};
 
 const NODES: usize = 5;
@@ -41,7 +40,7 @@ async fn main() -> ExitCode {
             worker::work(url, Path::new(directory), seed.parse().unwrap_or_default()).await.map(|()| true)
         }
         words => match options::read(words) {
-            Ok((duration, seed)) => soak(duration, seed).await,
+            Ok((duration, seed)) => run(duration, seed).await,
             Err(error) => Err(error.into()),
         },
     };
@@ -55,7 +54,7 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn soak(duration: Duration, seed: u64) -> Outcome<bool> {
+async fn run(duration: Duration, seed: u64) -> Outcome<bool> {
     println!("quorum_soak: seed {seed}, {} s, {NODES} servers, {WORKERS} processes", duration.as_secs());
     let directory = env::temp_dir().join(format!("distlock-quorum-soak-{}", std::process::id()));
     fs::create_dir_all(&directory)?;
@@ -109,7 +108,7 @@ async fn under_fire(duration: Duration, seed: u64, directory: &Path) -> Outcome<
             );
         }
     }
-    let peace = record::now();
+    let peace = clock::now();
     tokio::time::sleep(PEACE).await;
     let ended_well = workers.finish();
     let entries = read(directory)?;

@@ -2,16 +2,7 @@
 
 use std::{collections::BTreeMap, fmt, str::FromStr};
 
-use rustix::time::{ClockId, clock_gettime};
-
-/// Nanoseconds of the host's monotonic clock, which all its processes share.
-pub type Nanos = u64;
-
-pub fn now() -> Nanos {
-    let now = clock_gettime(ClockId::Monotonic);
-    u64::try_from(now.tv_sec).unwrap_or_default() * 1_000_000_000
-        + u64::try_from(now.tv_nsec).unwrap_or_default()
-}
+use crate::clock::Nanos;
 
 #[derive(Debug, Clone, Copy)]
 pub enum Entry {

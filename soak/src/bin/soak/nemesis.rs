@@ -8,15 +8,13 @@ use std::{
     time::Duration,
 };
 
+use soak::{clock::now, history::Event};
 use test_support::{Proxy, RedisServer};
 
-use crate::{
-    history::{Event, now},
-    worker::KEYS,
-};
+use crate::worker::KEYS;
 
 /// The worker processes.
-pub struct Workers {
+pub(crate) struct Workers {
     /// Each with its number, which no other has had.
     processes: Vec<(u64, Child)>,
     url: String,
@@ -26,7 +24,7 @@ pub struct Workers {
 }
 
 impl Workers {
-    pub fn start(number: usize, url: String, record: PathBuf, seed: u64) -> std::io::Result<Self> {
+    pub(crate) fn start(number: usize, url: String, record: PathBuf, seed: u64) -> std::io::Result<Self> {
         let mut workers = Self { processes: Vec::new(), url, record, started: 0, seed };
         for _ in 0..number {
             let worker = workers.spawn()?;
@@ -61,7 +59,7 @@ impl Workers {
     }
 
     /// Tells all that the faults have stopped; their numbers.
-    pub fn calm(&mut self) -> std::io::Result<Vec<u64>> {
+    pub(crate) fn calm(&mut self) -> std::io::Result<Vec<u64>> {
         for (_, worker) in &mut self.processes {
             worker.stdin.as_mut().map_or(Ok(()), |input| writeln!(input, "peace"))?;
         }
@@ -69,7 +67,7 @@ impl Workers {
     }
 
     /// Lets all finish; whether each ended well.
-    pub fn finish(self) -> bool {
+    pub(crate) fn finish(self) -> bool {
         let mut all = true;
         for (_, mut worker) in self.processes {
             drop(worker.stdin.take());
@@ -80,7 +78,7 @@ impl Workers {
 }
 
 /// Does one thing, and sees it to its end.
-pub async fn strike(
+pub(crate) async fn strike(
     random: &mut fastrand::Rng,
     server: &mut RedisServer,
     proxy: &Proxy,

@@ -14,10 +14,13 @@ use std::{
 
 use distlock::{LockError, LockGuard, LockManager, distributed_lock};
 
-use crate::history::{Event, Nanos, nanos, now};
+use soak::{
+    clock::{Nanos, nanos, now},
+    history::Event,
+};
 
-pub const KEYS: u32 = 4;
-pub const TTL: Duration = Duration::from_millis(600);
+pub(crate) const KEYS: u32 = 4;
+pub(crate) const TTL: Duration = Duration::from_millis(600);
 const TASKS: u64 = 6;
 
 /// What the body saw.
@@ -56,7 +59,7 @@ const AT_PEACE: u8 = 1;
 const AT_REST: u8 = 2;
 
 /// Works until its standard input ends, then finishes what it has begun.
-pub async fn work(
+pub(crate) async fn work(
     url: &str,
     record: &Path,
     worker: u64,

@@ -13,17 +13,16 @@ use std::{
 
 use distlock::{LockError, LockManager};
 
-use crate::{
-    Outcome,
-    record::{Entry, now},
-};
+use soak::{clock::now, quorum_history::Entry};
 
-pub const TTL: Duration = Duration::from_millis(600);
+use crate::Outcome;
+
+pub(crate) const TTL: Duration = Duration::from_millis(600);
 const KEYS: u32 = 2;
 const TASKS: u64 = 4;
 
 /// Works until its standard input ends.
-pub async fn work(url: &str, directory: &Path, seed: u64) -> Outcome<()> {
+pub(crate) async fn work(url: &str, directory: &Path, seed: u64) -> Outcome<()> {
     let locks =
         LockManager::builder().url(url).ttl(TTL).response_timeout(Duration::from_millis(200)).build()?;
     let is_over = Arc::new(AtomicBool::new(false));

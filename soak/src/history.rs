@@ -1,23 +1,8 @@
 //! What the workers did, and whether they may have.
 
-use std::{fmt, str::FromStr, time::Duration};
+use std::{fmt, str::FromStr};
 
-use rustix::time::{ClockId, clock_gettime};
-
-/// Nanoseconds of the host's monotonic clock, which all its processes share.
-pub type Nanos = u64;
-
-/// Now, by the clock that all processes share.
-pub fn now() -> Nanos {
-    let now = clock_gettime(ClockId::Monotonic);
-    u64::try_from(now.tv_sec).unwrap_or_default() * 1_000_000_000
-        + u64::try_from(now.tv_nsec).unwrap_or_default()
-}
-
-/// A duration of that clock.
-pub fn nanos(duration: Duration) -> Nanos {
-    Nanos::try_from(duration.as_nanos()).unwrap_or(Nanos::MAX)
-}
+use crate::clock::Nanos;
 
 /// One line of a worker's or the nemesis's record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
