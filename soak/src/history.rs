@@ -1,23 +1,45 @@
-//! What the workers did, and whether they may have.
+//! The record of the soak on one server, and its checker.
 
 use std::{fmt, str::FromStr};
 
 use crate::clock::Nanos;
 
-/// One line of a worker's or the nemesis's record.
+/// One line of the record, written by a worker or by the program that causes the faults.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
-    /// A body of a worker process ran from `start` to `end`, in a lease that counted from `leased` when it began, and its call came back
-    /// with its value.
-    Ran { key: u32, leased: Nanos, start: Nanos, end: Nanos, waited: Nanos, worker: u64 },
-    /// A body was stopped, or its value refused, because its lease was lost.
-    Lost { key: u32 },
-    /// The key was held by somebody else.
+    /// A body ran to its end, and its call returned the body's value.
+    Ran {
+        /// The number in the key's name.
+        key: u32,
+        /// The start of the lease as the body saw it when it began.
+        leased: Nanos,
+        /// When the body began.
+        start: Nanos,
+        /// When the body ended.
+        end: Nanos,
+        /// From the call to the body's begin.
+        waited: Nanos,
+        /// The number of the worker process.
+        worker: u64,
+    },
+    /// A call returned that its lease was lost: its body was stopped, or ended too late.
+    Lost {
+        /// The number in the key's name.
+        key: u32,
+    },
+    /// A call returned that the key was busy.
     Busy,
-    /// The store failed.
+    /// A call returned another error.
     Failed,
-    /// Somebody deleted the key's lock on the server, between these instants.
-    Deleted { key: u32, start: Nanos, end: Nanos },
+    /// The key of a lock was deleted on the server between `start` and `end`.
+    Deleted {
+        /// The number in the key's name.
+        key: u32,
+        /// Before the deletion.
+        start: Nanos,
+        /// After the deletion.
+        end: Nanos,
+    },
 }
 
 impl fmt::Display for Event {
@@ -41,7 +63,7 @@ impl FromStr for Event {
         let mut words = line.split(' ');
         let what = words.next().unwrap_or_default();
         let mut number = || {
-            words.next().and_then(|word| word.parse().ok()).ok_or(format!("not a line of a record: {line}"))
+            words.next().and_then(|word| word.parse().ok()).ok_or(format!("not a line of the record: {line}"))
         };
         let key = |number: u64| u32::try_from(number).map_err(|error| error.to_string());
         Ok(match what {
@@ -57,24 +79,27 @@ impl FromStr for Event {
             "busy" => Self::Busy,
             "failed" => Self::Failed,
             "deleted" => Self::Deleted { key: key(number()?)?, start: number()?, end: number()? },
-            _ => return Err(format!("not a line of a record: {line}")),
+            _ => return Err(format!("not a line of the record: {line}")),
         })
     }
 }
 
-/// Two bodies of one key that both ran to their end in what they took for valid leases, at the same time.
+/// Two bodies of one key that ran at the same time and both ended in a lease that their processes believed to be valid.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Overlap {
+    /// The number in the key's name.
     pub key: u32,
+    /// Begin and end of the body that began first.
     pub first: (Nanos, Nanos),
+    /// Begin and end of the other body.
     pub second: (Nanos, Nanos),
 }
 
-/// All overlaps in a history.
+/// Finds all overlaps of bodies, except those that a deletion of the lock explains.
 ///
-/// A body whose lock somebody deleted under it is excused for as long as it cannot know: it learns of it at its next renewal, within
-/// `notice` of the deletion. So is one that had yet to begin: the lease was on its way to it, or its neighbour's, who left it on. If a body
-/// runs on to a proper end after that, it is not excused.
+/// A process cannot know that the key of its lock was deleted before its next renewal, within `notice` of the deletion. A body that ends
+/// within `notice` of a deletion is therefore not counted if its lease had started before the deletion. The body itself may have begun
+/// later: the lease was on its way to it, or was handed over by another task of its process.
 pub fn overlaps(events: &[Event], notice: Nanos) -> Vec<Overlap> {
     let deletions: Vec<(u32, Nanos, Nanos)> = events
         .iter()
@@ -83,7 +108,7 @@ pub fn overlaps(events: &[Event], notice: Nanos) -> Vec<Overlap> {
             _ => None,
         })
         .collect();
-    let excused = |of: u32, leased: Nanos, to: Nanos| {
+    let explained = |of: u32, leased: Nanos, to: Nanos| {
         deletions
             .iter()
             .any(|&(key, start, end)| key == of && leased <= end && to >= start && to <= end + notice)
@@ -91,7 +116,7 @@ pub fn overlaps(events: &[Event], notice: Nanos) -> Vec<Overlap> {
     let mut bodies: Vec<(u32, Nanos, Nanos)> = events
         .iter()
         .filter_map(|event| match *event {
-            Event::Ran { key, leased, start, end, .. } if !excused(key, leased, end) => {
+            Event::Ran { key, leased, start, end, .. } if !explained(key, leased, end) => {
                 Some((key, start, end))
             }
             _ => None,
@@ -99,7 +124,7 @@ pub fn overlaps(events: &[Event], notice: Nanos) -> Vec<Overlap> {
         .collect();
     bodies.sort_unstable();
     let mut found = Vec::new();
-    // The one before that ends last: a long body may overlap with more than its neighbour.
+    // Of the bodies before, the one that ends last: a long body may overlap with several later ones.
     let mut latest: Option<(u32, Nanos, Nanos)> = None;
     for body @ (key, start, end) in bodies {
         match latest {
@@ -117,7 +142,8 @@ pub fn overlaps(events: &[Event], notice: Nanos) -> Vec<Overlap> {
     found
 }
 
-/// The workers that have not begun a body within `limit` of peace, or of the end of the last body that was under way then.
+/// Finds the workers that are stuck after the faults have stopped at `peace`: those that begin no body within `limit`, which is measured
+/// from the end of the last body that had begun before `peace`.
 pub fn stuck(events: &[Event], workers: &[u64], peace: Nanos, limit: Nanos) -> Vec<u64> {
     let bodies = || {
         events.iter().filter_map(|event| match *event {
@@ -127,6 +153,6 @@ pub fn stuck(events: &[Event], workers: &[u64], peace: Nanos, limit: Nanos) -> V
     };
     let under_way = bodies().filter(|&(start, ..)| start < peace).map(|(_, end, _)| end);
     let until = under_way.fold(peace, Nanos::max) + limit;
-    let gets_on = |worker| bodies().any(|(start, _, by)| by == worker && (peace..until).contains(&start));
-    workers.iter().copied().filter(|&worker| !gets_on(worker)).collect()
+    let progresses = |worker| bodies().any(|(start, _, by)| by == worker && (peace..until).contains(&start));
+    workers.iter().copied().filter(|&worker| !progresses(worker)).collect()
 }

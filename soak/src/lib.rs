@@ -1,4 +1,4 @@
-//! What the two soaks share with their tests: the records of what happened, and the checkers of these records.
+//! The records that the two soaks write, and the checkers of these records.
 //!
 //! ```sh
 //! cargo run --release -p soak -- --minutes 10 --seed 7                     # one server

@@ -1,7 +1,12 @@
-//! For how long, and from which seed.
+//! The options of both soaks.
 
 use std::time::Duration;
 
+/// Reads `--minutes N` or `--seconds N`, by default one minute, and `--seed N`, by default a random one.
+///
+/// # Errors
+///
+/// A message for the user, if a word is no option or has no number.
 pub fn read(words: &[&str]) -> Result<(Duration, u64), String> {
     let (mut duration, mut seed) = (Duration::from_secs(60), fastrand::u64(1..1_000_000));
     for pair in words.chunks(2) {

@@ -1,29 +1,40 @@
-//! What the workers did, and whether they may have.
+//! The record of the soak on five servers, and its checker.
 
 use std::{collections::BTreeMap, fmt, str::FromStr};
 
 use crate::clock::Nanos;
 
-#[derive(Debug, Clone, Copy)]
+/// One line of the record, written by a worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Entry {
-    /// A lock that was asked for was granted, with a fencing token.
+    /// A lock was granted.
     Granted {
+        /// The number in the key's name.
         key: u32,
+        /// The fencing token.
         token: u64,
+        /// When the call was made.
         asked: Nanos,
+        /// When the call returned.
         at: Nanos,
     },
     /// A section ran to its end in a valid lease.
     Ran {
+        /// The number in the key's name.
         key: u32,
+        /// When the section began.
         start: Nanos,
+        /// When the section ended.
         end: Nanos,
     },
-    /// A token was shown to the resource.
+    /// A fencing token was shown to the resource.
     Wrote {
+        /// Whether the resource accepted the write.
         accepted: bool,
     },
+    /// A call returned that the key was busy.
     Busy,
+    /// A call returned another error.
     Failed,
 }
 
@@ -53,23 +64,28 @@ impl FromStr for Entry {
             ("wrote", &[accepted]) => Self::Wrote { accepted: accepted == 1 },
             ("busy", []) => Self::Busy,
             ("failed", []) => Self::Failed,
-            _ => return Err(format!("not a line of a record: {line}")),
+            _ => return Err(format!("not a line of the record: {line}")),
         })
     }
 }
 
-/// What a history comes to.
+/// What a record shows.
+#[derive(Debug)]
 pub struct Verdict {
+    /// How often each kind of entry occurs.
     pub counts: Vec<(&'static str, usize)>,
+    /// Each promise that can be broken, with the cases in which it was.
     pub violations: Vec<(&'static str, Vec<String>)>,
 }
 
 impl Verdict {
+    /// Returns whether no promise was broken.
     pub fn is_clean(&self) -> bool {
         self.violations.iter().all(|(_, found)| found.is_empty())
     }
 }
 
+/// Checks a record: tokens are unique, a call that was made after a grant gets a higher token, and sections do not overlap.
 pub fn verdict(entries: &[Entry]) -> Verdict {
     let mut grants: BTreeMap<u32, Vec<(Nanos, Nanos, u64)>> = BTreeMap::new();
     let mut sections: BTreeMap<u32, Vec<(Nanos, Nanos)>> = BTreeMap::new();
@@ -89,7 +105,7 @@ pub fn verdict(entries: &[Entry]) -> Verdict {
         shared.extend(
             tokens.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| format!("{key}: {}", pair[0])),
         );
-        // Whoever asked after another one had been granted has a higher token than that one.
+        // A call that was made after another grant must get a higher token.
         grants.sort_unstable();
         let mut granted: Vec<_> = grants.iter().map(|&(_, at, token)| (at, token)).collect();
         granted.sort_unstable();

@@ -16,6 +16,6 @@ fn bodies_never_overlap_and_no_key_stays_while_a_server_fails() {
 }
 
 #[test]
-fn no_stale_write_is_accepted_while_five_servers_fail() {
+fn tokens_rise_and_sections_never_overlap_while_five_servers_fail() {
     is_clean(env!("CARGO_BIN_EXE_quorum_soak"), "10", &std::process::id().to_string());
 }

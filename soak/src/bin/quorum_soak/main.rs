@@ -1,11 +1,12 @@
-//! A quorum under fire: worker processes take fenced locks on five Redis servers that are killed, emptied, paused and cut off, and write to a
-//! resource that refuses stale fencing tokens; then the history of all grants and writes is checked.
+//! The soak on a quorum: worker processes take fenced locks on five Redis servers that are killed, emptied, paused and disconnected, and
+//! write to a resource that refuses stale fencing tokens. Then the record of all grants and sections is checked.
 //!
 //! ```sh
 //! cargo run --release -p soak --bin quorum_soak -- --minutes 10 --seed 7
 //! ```
-//! It starts its own `redis-server`s, which keep nothing over a restart. It fails, with exit code 1, when two grants share a token, a later grant has a
-//! lower token, the resource takes a stale write, two sections overlap, or workers make no progress when the faults have stopped.
+//! The program starts its own `redis-server`s, which lose their data when they restart. The program ends with exit code 1 if two grants
+//! share a fencing token, a later grant has a lower token, two sections overlap, a worker fails, or nothing is granted after the faults
+//! have stopped.
 
 use std::{
     collections::BTreeMap,
@@ -27,7 +28,8 @@ use test_support::{Proxy, RedisServer};
 
 const NODES: usize = 5;
 const WORKERS: usize = 4;
-/// At peace: a restarted node may be left out for a ttl and two seconds of its clock's coarseness.
+/// How long the workers go on after the last fault. A node that has restarted may be left out for a ttl, and for two seconds
+/// more because it tells its uptime in whole seconds.
 const PEACE: Duration = Duration::from_secs(4);
 
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
@@ -67,7 +69,7 @@ async fn run(duration: Duration, seed: u64) -> Outcome<bool> {
 struct Node {
     server: RedisServer,
     proxy: Proxy,
-    /// It has lost its data then.
+    /// When the server last lost its data. Set by `strike`.
     emptied: Option<Instant>,
 }
 
@@ -94,12 +96,12 @@ async fn under_fire(duration: Duration, seed: u64, directory: &Path) -> Outcome<
     }
     let mut random = fastrand::Rng::with_seed(seed);
     let mut faults: BTreeMap<&str, u32> = BTreeMap::new();
-    let (start, mut told) = (Instant::now(), Instant::now());
+    let (start, mut reported) = (Instant::now(), Instant::now());
     while start.elapsed() < duration {
         tokio::time::sleep(Duration::from_millis(random.u64(20..300))).await;
         *faults.entry(strike(&mut random, &mut nodes, &mut workers).await?).or_default() += 1;
-        if told.elapsed() > Duration::from_secs(10) {
-            told = Instant::now();
+        if reported.elapsed() > Duration::from_secs(10) {
+            reported = Instant::now();
             println!(
                 "quorum_soak: {:4} s, {} faults, {} lines of record",
                 start.elapsed().as_secs(),
@@ -162,7 +164,7 @@ impl Workers {
         let _ = Command::new("sh").args(["-c", &kill]).status();
     }
 
-    /// Lets all finish; whether each ended well.
+    /// Lets all workers finish, and returns whether each of them succeeded.
     fn finish(self) -> bool {
         let mut all = true;
         for mut worker in self.processes {
@@ -173,7 +175,7 @@ impl Workers {
     }
 }
 
-/// Does one thing, to a minority of the nodes at the most, and sees it to its end.
+/// Causes one fault, of at most a minority of the nodes, ends it, and returns its name.
 async fn strike(
     random: &mut fastrand::Rng,
     nodes: &mut [Node],
@@ -194,7 +196,8 @@ async fn strike(
             }
             "servers paused"
         }
-        // While one that came back empty is left out, no other may forget: two in five are a majority's difference.
+        // While a node that came back empty is left out, no other may lose its data: with two such nodes of five, a key could
+        // be granted a second time.
         1 | 2 if nodes.iter().all(|node| node.emptied.is_none_or(|at| at.elapsed() > worker::TTL * 2)) => {
             nodes[one].server.stop();
             if random.bool() {

@@ -1,4 +1,4 @@
-//! One process: tasks that take the lock, and write to the resource with their fencing token.
+//! A worker process: tasks that take locks, and write to a resource with their fencing tokens.
 
 use std::{
     fs::{File, OpenOptions},
@@ -21,7 +21,7 @@ pub(crate) const TTL: Duration = Duration::from_millis(600);
 const KEYS: u32 = 2;
 const TASKS: u64 = 4;
 
-/// Works until its standard input ends.
+/// Works until the standard input ends.
 pub(crate) async fn work(url: &str, directory: &Path, seed: u64) -> Outcome<()> {
     let locks =
         LockManager::builder().url(url).ttl(TTL).response_timeout(Duration::from_millis(200)).build()?;
@@ -50,7 +50,7 @@ async fn run(
     resource: &Path,
     mut random: fastrand::Rng,
 ) -> Outcome<()> {
-    // One write a line: lines of several tasks and processes stay whole.
+    // Each line is one write, so that the lines of several processes do not mix.
     let mut note = |entry: Entry| record.write_all(format!("{entry}\n").as_bytes());
     while !is_over.load(Ordering::Relaxed) {
         let key = random.u32(0..KEYS);
@@ -69,7 +69,7 @@ async fn run(
                 if let Ok((start, end)) = section.await {
                     note(Entry::Ran { key, start, end })?;
                 }
-                // Also when the lease was lost, as a process that was stopped here would.
+                // Even if the lease was lost, as a process would that was suspended here.
                 let accepted = write(&resource.with_extension(key.to_string()), token)?;
                 note(Entry::Wrote { accepted })?;
                 let _ = guard.release().await;
@@ -82,14 +82,15 @@ async fn run(
     Ok(())
 }
 
-/// A resource that refuses a token below the highest that it has seen, and keeps all that it took, in order.
+/// Writes to a resource that refuses a token below the highest one that it has accepted. The resource keeps all accepted tokens,
+/// in their order. Returns whether the write was accepted.
 fn write(resource: &Path, token: u64) -> std::io::Result<bool> {
     let mut file = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(resource)?;
-    // The resource's own consistency, as a database's row lock would give it; ends with the file handle.
+    // Makes the check and the write one step, as a row lock of a database does. Closing the file ends the lock.
     file.lock()?;
     let mut text = String::new();
     file.read_to_string(&mut text)?;
-    // A process that was killed in the middle of a line has written nothing.
+    // A line without an end was not written: its process was killed.
     let whole = text.rfind('\n').map_or(0, |end| end + 1);
     let highest: u64 = text[..whole].lines().filter_map(|line| line.parse().ok()).max().unwrap_or(0);
     if token < highest {

@@ -1,12 +1,12 @@
-//! Locks under fire: worker processes take locks on a Redis server that is paused, killed, cut off and emptied, in random order from a
-//! seed; then the history of all bodies is checked for two of one key that ran at the same time.
+//! The soak on one server: worker processes take locks on a Redis server that is paused, killed, disconnected and emptied, in a random
+//! order from a seed. Then the record of all bodies is checked for two of one key that ran at the same time.
 //!
 //! ```sh
 //! cargo run --release -p soak -- --minutes 10 --seed 7
 //! ```
-//! It starts its own `redis-server`, with an append-only file that is synced at each write, so that the server keeps its data when it is
-//! killed. It fails, with exit code 1, on an overlap, a worker that ends badly, a key left behind, or workers that make no progress when the
-//! faults have stopped.
+//! The program starts its own `redis-server`, with an append-only file that is synced at each write, so that the server keeps its data when
+//! it is killed. The program ends with exit code 1 if bodies overlap, a worker fails, a key stays on the server, or a worker makes no
+//! progress after the faults have stopped.
 
 use std::{
     collections::BTreeMap,
@@ -30,7 +30,7 @@ use soak::{
 use test_support::{Proxy, RedisServer};
 
 const WORKERS: usize = 3;
-/// Longer than a body that began before it, and a ttl after that.
+/// How long the workers go on after the last fault: longer than a body that began before it, and one ttl more.
 const PEACE: Duration = Duration::from_millis(2500);
 
 #[tokio::main]
@@ -39,7 +39,7 @@ async fn main() -> ExitCode {
     let result = match args.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["worker", url, record, worker, seed] => match (worker.parse(), seed.parse()) {
             (Ok(worker), Ok(seed)) => worker::work(url, Path::new(record), worker, seed).await.map(|()| true),
-            _ => Err("a worker's number and seed are numbers".into()),
+            _ => Err("the worker and its seed must be numbers".into()),
         },
         words => match options::read(words) {
             Ok((duration, seed)) => run(duration, seed).await,
@@ -80,39 +80,39 @@ async fn under_fire(
 
     let mut random = fastrand::Rng::with_seed(seed);
     let mut faults: BTreeMap<&str, u32> = BTreeMap::new();
-    let (start, mut told) = (Instant::now(), Instant::now());
+    let (start, mut reported) = (Instant::now(), Instant::now());
     while start.elapsed() < duration {
         tokio::time::sleep(Duration::from_millis(random.u64(20..400))).await;
         let fault = strike(&mut random, &mut server, &proxy, &mut workers, &record).await?;
         *faults.entry(fault).or_default() += 1;
-        if told.elapsed() > Duration::from_secs(10) {
-            told = Instant::now();
-            let grants = read(&record)?.iter().filter(|event| matches!(event, Event::Ran { .. })).count();
+        if reported.elapsed() > Duration::from_secs(10) {
+            reported = Instant::now();
+            let bodies = read(&record)?.iter().filter(|event| matches!(event, Event::Ran { .. })).count();
             println!(
-                "soak: {:4} s, {} faults, {grants} bodies run",
+                "soak: {:4} s, {} faults, {bodies} bodies run",
                 start.elapsed().as_secs(),
                 faults.values().sum::<u32>()
             );
         }
     }
 
-    // Peace: within a ttl every process must get on again, and what a dead one held has lapsed.
+    // After the faults: every process must make progress within a ttl, and the leases of killed processes must have lapsed.
     let peace = now();
     let numbers = workers.calm()?;
     tokio::time::sleep(PEACE).await;
     let ended_well = workers.finish();
     let events = read(&record)?;
     tokio::time::sleep(worker::TTL).await;
-    let left = server.keys().await;
+    let remaining = server.keys().await;
     let stuck = stuck(&events, &numbers, peace, nanos(worker::TTL));
-    Ok(report(&events, &faults, &stuck, ended_well, &left))
+    Ok(report(&events, &faults, &stuck, ended_well, &remaining))
 }
 
 fn read(record: &Path) -> Result<Vec<Event>, String> {
     let text = fs::read_to_string(record).map_err(|error| error.to_string())?;
-    // A worker may have been killed in the middle of its last line.
-    let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
-    whole.lines().map(str::parse).collect()
+    // A worker may have been killed while it wrote the last line.
+    let complete = text.rsplit_once('\n').map_or("", |(complete, _)| complete);
+    complete.lines().map(str::parse).collect()
 }
 
 fn report(
@@ -120,7 +120,7 @@ fn report(
     faults: &BTreeMap<&str, u32>,
     stuck: &[u64],
     ended_well: bool,
-    left: &[String],
+    remaining: &[String],
 ) -> bool {
     let count = |is: fn(&Event) -> bool| events.iter().filter(|event| is(event)).count();
     let waited = |event: &Event| match *event {
@@ -128,7 +128,7 @@ fn report(
         _ => None,
     };
     let longest = events.iter().filter_map(waited).max().unwrap_or_default();
-    // Renewals are a third of the ttl apart, and each may take until the next.
+    // Renewals are a third of the ttl apart, and each may last until the next.
     let overlaps = overlaps(events, nanos(worker::TTL) * 2 / 3);
     println!("\nfaults");
     for (fault, times) in faults {
@@ -142,13 +142,13 @@ fn report(
     println!("  {:<28} {:6} ms", "longest wait", longest / 1_000_000);
     println!("afterwards");
     println!("  {:<28} {:6}", "workers stuck", stuck.len());
-    println!("  {:<28} {:6}", "keys left", left.len());
+    println!("  {:<28} {:6}", "keys left", remaining.len());
     println!("  {:<28} {:6}", "overlaps", overlaps.len());
     for overlap in overlaps.iter().take(5) {
         println!("    {overlap:?}");
     }
     if !ended_well {
-        println!("  a worker ended badly");
+        println!("  a worker failed");
     }
-    overlaps.is_empty() && ended_well && left.is_empty() && stuck.is_empty()
+    overlaps.is_empty() && ended_well && remaining.is_empty() && stuck.is_empty()
 }

@@ -1,4 +1,4 @@
-//! What goes wrong, in random order from a seed.
+//! The faults, in a random order from a seed.
 
 use std::{
     fs::File,
@@ -15,7 +15,7 @@ use crate::worker::KEYS;
 
 /// The worker processes.
 pub(crate) struct Workers {
-    /// Each with its number, which no other has had.
+    /// Each with its number. No number is used twice.
     processes: Vec<(u64, Child)>,
     url: String,
     record: PathBuf,
@@ -58,7 +58,7 @@ impl Workers {
         Ok(())
     }
 
-    /// Tells all that the faults have stopped; their numbers.
+    /// Tells all workers that the faults have stopped, and returns their numbers.
     pub(crate) fn calm(&mut self) -> std::io::Result<Vec<u64>> {
         for (_, worker) in &mut self.processes {
             worker.stdin.as_mut().map_or(Ok(()), |input| writeln!(input, "peace"))?;
@@ -66,7 +66,7 @@ impl Workers {
         Ok(self.processes.iter().map(|(number, _)| *number).collect())
     }
 
-    /// Lets all finish; whether each ended well.
+    /// Lets all workers finish, and returns whether each of them succeeded.
     pub(crate) fn finish(self) -> bool {
         let mut all = true;
         for (_, mut worker) in self.processes {
@@ -77,7 +77,7 @@ impl Workers {
     }
 }
 
-/// Does one thing, and sees it to its end.
+/// Causes one fault, ends it, and returns its name.
 pub(crate) async fn strike(
     random: &mut fastrand::Rng,
     server: &mut RedisServer,

@@ -1,4 +1,4 @@
-//! Bodies that ran to their end in a valid lease never overlap, whatever happens to servers, networks and workers.
+//! The record of the soak on one server.
 
 use soak::{
     clock::Nanos,
@@ -17,7 +17,7 @@ fn ran_by(worker: u64, key: u32, start: Nanos, end: Nanos) -> Event {
     Event::Ran { key, leased: start, start, end, waited: 0, worker }
 }
 
-/// A body that began in a lease that was not new.
+/// A body whose lease had started before, at `leased`.
 fn ran_in(leased: Nanos, key: u32, start: Nanos, end: Nanos) -> Event {
     Event::Ran { key, leased: leased * MS, start: start * MS, end: end * MS, waited: 0, worker: 0 }
 }
@@ -27,7 +27,7 @@ fn deleted(key: u32, at: Nanos) -> Event {
 }
 
 #[test]
-fn the_checker_finds_a_planted_overlap() {
+fn two_bodies_of_one_key_at_a_time_are_found() {
     let fine = [ran(0, 0, 10), ran(1, 5, 15), ran(0, 10, 20), ran(0, 30, 40), Event::Busy];
     assert_eq!(overlaps(&fine, NOTICE), []);
     let mut planted = fine.to_vec();
@@ -37,34 +37,34 @@ fn the_checker_finds_a_planted_overlap() {
 }
 
 #[test]
-fn the_checker_finds_all_that_a_long_body_overlaps_with() {
+fn every_overlap_of_a_long_body_is_found() {
     let long = [ran(0, 0, 100), ran(0, 10, 20), ran(0, 30, 40), ran(0, 100, 110)];
     assert_eq!(overlaps(&long, NOTICE).len(), 2);
 }
 
 #[test]
-fn a_deletion_excuses_only_who_cannot_know_of_it_yet() {
-    let unknowing = [ran(0, 0, 300), deleted(0, 100), ran(0, 110, 120)];
-    assert_eq!(overlaps(&unknowing, NOTICE), []);
-    let knowing = [ran(0, 0, 600), deleted(0, 100), ran(0, 110, 120), ran(0, 590, 610)];
-    assert_eq!(overlaps(&knowing, NOTICE).len(), 2);
-    let taken_over = [ran(0, 0, 110), deleted(0, 100), ran_in(0, 0, 120, 140), ran(0, 130, 150)];
-    assert_eq!(overlaps(&taken_over, NOTICE), []);
-    let taken_since = [ran(0, 0, 110), deleted(0, 100), ran_in(101, 0, 120, 140), ran(0, 130, 150)];
-    assert_eq!(overlaps(&taken_since, NOTICE).len(), 1);
-    let of_another_key = [ran(0, 0, 300), deleted(1, 100), ran(0, 110, 120)];
-    assert_eq!(overlaps(&of_another_key, NOTICE).len(), 1);
+fn a_deletion_explains_only_bodies_that_cannot_know_of_it() {
+    let unaware = [ran(0, 0, 300), deleted(0, 100), ran(0, 110, 120)];
+    assert_eq!(overlaps(&unaware, NOTICE), []);
+    let aware = [ran(0, 0, 600), deleted(0, 100), ran(0, 110, 120), ran(0, 590, 610)];
+    assert_eq!(overlaps(&aware, NOTICE).len(), 2);
+    let handed_over = [ran(0, 0, 110), deleted(0, 100), ran_in(0, 0, 120, 140), ran(0, 130, 150)];
+    assert_eq!(overlaps(&handed_over, NOTICE), []);
+    let leased_after = [ran(0, 0, 110), deleted(0, 100), ran_in(101, 0, 120, 140), ran(0, 130, 150)];
+    assert_eq!(overlaps(&leased_after, NOTICE).len(), 1);
+    let another_key = [ran(0, 0, 300), deleted(1, 100), ran(0, 110, 120)];
+    assert_eq!(overlaps(&another_key, NOTICE).len(), 1);
 }
 
 #[test]
-fn the_checker_finds_a_worker_that_is_stuck() {
+fn a_worker_without_progress_is_found() {
     let events =
         [ran_by(1, 0, 50, 150), ran_by(1, 0, 150, 160), ran_by(2, 0, 240, 260), ran_by(3, 0, 251, 260)];
     assert_eq!(stuck(&events, &[1, 2, 3, 4], 100 * MS, 100 * MS), [3, 4]);
 }
 
 #[test]
-fn a_record_is_read_as_it_was_written() {
+fn an_event_is_read_as_it_was_written() {
     let events = [ran(3, 1, 2), Event::Lost { key: 1 }, Event::Busy, Event::Failed, deleted(2, 9)];
     for event in events {
         assert_eq!(event.to_string().parse(), Ok(event));
