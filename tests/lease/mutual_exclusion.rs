@@ -97,7 +97,7 @@ async fn sections_of_several_processes_never_overlap() {
     File::create(&log).unwrap();
     let spawn = || {
         Command::new(std::env::current_exe().unwrap())
-            .args(["worker", "--exact"])
+            .args(["mutual_exclusion::worker", "--exact"])
             .env("WORKER_URL", server.url())
             .env("WORKER_LOG", &log)
             .stdout(Stdio::null())

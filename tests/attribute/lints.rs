@@ -5,8 +5,6 @@
     clippy::pedantic,
     clippy::nursery,
     rust_2018_idioms,
-    rust_2021_compatibility,
-    rust_2024_compatibility,
     unused_qualifications,
     unreachable_pub,
     single_use_lifetimes,

@@ -1,0 +1,3 @@
+//! Locks on a quorum of nodes, some of which fail.
+
+mod nodes;
