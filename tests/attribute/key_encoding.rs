@@ -1,4 +1,4 @@
-//! For one template, two lists of values give one key only if every value prints the same.
+//! With one template, two lists of values get the same key only if all values print the same.
 
 use distlock::{LockError, LockManager, distributed_lock};
 
@@ -14,7 +14,7 @@ async fn percent(locks: &LockManager, a: &str, b: &str) -> Key {
     Ok(lock.key().to_owned())
 }
 
-/// A literal `%` looks like the beginning of a value's character.
+/// A literal `%` looks like the beginning of an escape.
 #[distributed_lock(key = "{a}%25{b}%", guard = lock, locks = locks)]
 async fn percent_code(locks: &LockManager, a: &str, b: &str) -> Key {
     Ok(lock.key().to_owned())
@@ -35,7 +35,7 @@ async fn digit(locks: &LockManager, a: &str, b: &str) -> Key {
     Ok(lock.key().to_owned())
 }
 
-/// Texts of the characters that could confuse a key, and a few that could not.
+/// A random text, mostly of characters with a meaning in a key or a template.
 fn text(random: &mut fastrand::Rng) -> String {
     const PIECES: [&str; 14] =
         [":", "%", "{", "}", "\n", "\u{e9}", "\u{1f512}", "\0", "2", "3A", "~25", "5", "-", "a"];
@@ -43,7 +43,7 @@ fn text(random: &mut fastrand::Rng) -> String {
 }
 
 #[tokio::test]
-async fn different_values_never_share_a_key() {
+async fn different_values_get_different_keys() {
     let seed = fastrand::u64(..);
     println!("seed {seed}");
     let mut random = fastrand::Rng::with_seed(seed);
@@ -66,7 +66,7 @@ async fn different_values_never_share_a_key() {
     for (template, mut seen) in seen.into_iter().enumerate() {
         seen.sort_unstable();
         seen.dedup();
-        // `{b:>3}` pads: two values that print the same may share a key.
+        // `{b:>3}` pads: values that print the same may have the same key.
         let printed = |(a, b): &(String, String)| {
             (a.clone(), if template == 4 { format!("{b:>3}") } else { b.clone() })
         };
@@ -81,7 +81,7 @@ async fn different_values_never_share_a_key() {
 }
 
 #[tokio::test]
-async fn ordinary_values_stay_as_they_are() {
+async fn ordinary_values_are_not_escaped() {
     let locks = LockManager::in_memory();
     for value in
         ["42", "ada@example.org", "/etc/hosts", "6ba7b810-9dad-11d1-80b4-00c04fd430c8", "Zo\u{eb} O'Neil"]

@@ -1,4 +1,4 @@
-//! What the attribute generates is silent under the strictest lints.
+//! What the attribute generates causes no warning, even under strict lints.
 #![deny(
     warnings,
     clippy::all,
@@ -17,10 +17,11 @@ use std::{fmt::Display, future::Future, time::Duration};
 
 use distlock::{LockError, LockManager, distributed_lock};
 
-/// Plain.
+/// With a result.
 ///
 /// # Errors
-/// The lock's.
+///
+/// If the lock fails.
 #[distributed_lock(key = "order:{id}", ttl = 30, wait = "2s", guard = lock)]
 pub async fn plain(id: u64) -> Result<u64, LockError> {
     tokio::task::yield_now().await;
@@ -69,7 +70,8 @@ impl Repo {
     /// By reference.
     ///
     /// # Errors
-    /// The lock's.
+    ///
+    /// If the lock fails.
     #[distributed_lock(key = "repo:{id}", locks = self.locks)]
     pub async fn by_ref(&self, id: u64) -> Result<u64, LockError> {
         tokio::task::yield_now().await;
@@ -79,7 +81,8 @@ impl Repo {
     /// By value.
     ///
     /// # Errors
-    /// The lock's.
+    ///
+    /// If the lock fails.
     #[distributed_lock(key = "repo", locks = self.locks)]
     pub async fn by_value(self) -> Result<LockManager, LockError> {
         tokio::task::yield_now().await;
@@ -88,7 +91,7 @@ impl Repo {
 }
 
 #[tokio::test]
-async fn what_the_lints_saw_also_runs() {
+async fn functions_under_strict_lints_run() {
     distlock::with_manager(LockManager::in_memory(), async {
         assert_eq!(plain(1).await.unwrap(), 2);
         unit().await;

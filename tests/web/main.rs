@@ -2,4 +2,5 @@
 
 mod actix;
 mod axum;
+mod examples;
 mod shop;
