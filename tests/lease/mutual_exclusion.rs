@@ -1,4 +1,4 @@
-//! Mutual exclusion as an outsider sees it: processes write the beginning and the end of every section to one shared log.
+//! Mutual exclusion, observed from outside: processes write the begin and the end of every section to one shared log.
 
 use std::{
     collections::HashMap,
@@ -8,14 +8,15 @@ use std::{
     time::Duration,
 };
 
-use distlock::{LockManager, distributed_lock};
+use distlock::{LockError, LockManager, distributed_lock};
+use test_support::RedisServer;
 
 const PROCESSES: usize = 4;
 const TASKS: usize = 6;
 const SECTIONS: usize = 12;
 const KEYS: usize = 2;
 
-/// One line of the log. Appends of a line are atomic, so the order of the lines is the order in which things happened.
+/// One line of the log. Each line is appended atomically, so the order of the lines is the order of the events.
 #[derive(Debug, Clone, PartialEq)]
 struct Event {
     key: usize,
@@ -31,7 +32,7 @@ impl Event {
     }
 }
 
-/// The first section that began while another one of its key was open, or ended without having begun.
+/// Finds the first section that began while another one of its key was open, or that ended without having begun.
 fn overlap(events: &[Event]) -> Option<&Event> {
     let mut inside: HashMap<usize, &str> = HashMap::new();
     events.iter().find(|event| {
@@ -44,36 +45,31 @@ fn overlap(events: &[Event]) -> Option<&Event> {
 }
 
 #[test]
-fn the_checker_finds_a_planted_overlap() {
+fn an_overlap_in_the_log_is_found() {
     let event = |key, section: &str, enters| Event { key, section: section.to_owned(), enters };
     let fine = [event(0, "a", true), event(1, "b", true), event(0, "a", false), event(1, "b", false)];
     assert_eq!(overlap(&fine), None);
     let planted = [event(0, "a", true), event(0, "b", true), event(0, "a", false), event(0, "b", false)];
     assert_eq!(overlap(&planted), Some(&planted[1]));
-    let unbegun = [event(0, "a", false)];
-    assert_eq!(overlap(&unbegun), Some(&unbegun[0]));
+    let never_begun = [event(0, "a", false)];
+    assert_eq!(overlap(&never_begun), Some(&never_begun[0]));
 }
 
-fn note(mut log: &File, key: usize, section: &str, what: &str) {
-    log.write_all(format!("{key} {section} {what}\n").as_bytes()).expect("a line in the log");
+fn append(mut log: &File, key: usize, section: &str, event: &str) {
+    log.write_all(format!("{key} {section} {event}\n").as_bytes()).expect("a line in the log");
 }
 
 #[distributed_lock(key = "shared:{key}", ttl = 10, wait = "60s", locks = locks)]
-async fn section(
-    locks: &LockManager,
-    log: &File,
-    key: usize,
-    name: String,
-) -> Result<(), distlock::LockError> {
-    note(log, key, &name, "in");
+async fn section(locks: &LockManager, log: &File, key: usize, name: String) -> Result<(), LockError> {
+    append(log, key, &name, "in");
     tokio::time::sleep(Duration::from_micros(300)).await;
-    note(log, key, &name, "out");
+    append(log, key, &name, "out");
     Ok(())
 }
 
-/// What each process runs: this test binary again, with the address and the log in its environment.
+/// Not a test: what each process runs. It is this test binary again, with the URL and the log in its environment.
 #[tokio::test]
-async fn worker() {
+async fn helper_worker_process() {
     let (Ok(url), Ok(log)) = (std::env::var("WORKER_URL"), std::env::var("WORKER_LOG")) else { return };
     let locks = LockManager::connect(url).await.unwrap();
     let mut tasks = tokio::task::JoinSet::new();
@@ -92,12 +88,12 @@ async fn worker() {
 
 #[tokio::test]
 async fn sections_of_several_processes_never_overlap() {
-    let server = test_support::RedisServer::start();
+    let server = RedisServer::start();
     let log = std::env::temp_dir().join(format!("distlock-test-log-{}", std::process::id()));
     File::create(&log).unwrap();
     let spawn = || {
         Command::new(std::env::current_exe().unwrap())
-            .args(["mutual_exclusion::worker", "--exact"])
+            .args(["mutual_exclusion::helper_worker_process", "--exact"])
             .env("WORKER_URL", server.url())
             .env("WORKER_LOG", &log)
             .stdout(Stdio::null())
