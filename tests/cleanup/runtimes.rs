@@ -1,10 +1,12 @@
-//! One manager works on every runtime, and nothing outlives a runtime but the ttl.
+//! One manager works on every runtime, and a runtime that ends leaves nothing on the server.
 
-use std::{sync::mpsc, time::Duration};
+use std::time::Duration;
 
-use distlock::{LockError, LockManager, LostReason, StoreErrorKind};
-use test_support::RedisServer;
+use distlock::{LockError, LockManager, LostReason};
+use test_support::{RedisServer, eventually};
 use tokio::runtime::{Builder, Runtime};
+
+use crate::SOON;
 
 fn current_thread() -> Runtime {
     Builder::new_current_thread().enable_all().build().unwrap()
@@ -14,8 +16,8 @@ fn multi_thread() -> Runtime {
     Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
 }
 
-/// Takes a lock for long enough to need renewals, and finds it free before and after.
-async fn use_it(locks: &LockManager, key: &str) {
+/// Takes a free lock twice, each time for long enough to need renewals.
+async fn hold_for_two_ttls(locks: &LockManager, key: &str) {
     for _ in 0..2 {
         let ttl = Duration::from_millis(150);
         locks.lock(key).ttl(ttl).run(tokio::time::sleep(ttl * 2)).await.unwrap();
@@ -23,29 +25,29 @@ async fn use_it(locks: &LockManager, key: &str) {
 }
 
 #[test]
-fn one_runtime_after_the_other() {
+fn a_manager_works_on_one_runtime_after_another() {
     let server = RedisServer::start();
     let locks = current_thread().block_on(LockManager::connect(server.url())).unwrap();
-    current_thread().block_on(use_it(&locks, "a"));
-    multi_thread().block_on(use_it(&locks, "a"));
-    current_thread().block_on(use_it(&locks, "a"));
+    current_thread().block_on(hold_for_two_ttls(&locks, "a"));
+    multi_thread().block_on(hold_for_two_ttls(&locks, "a"));
+    current_thread().block_on(hold_for_two_ttls(&locks, "a"));
     assert_eq!(current_thread().block_on(server.keys()), [""; 0]);
 }
 
 #[test]
-fn two_runtimes_at_once_of_which_one_stands_still() {
+fn a_runtime_that_is_not_driven_does_not_stop_another() {
     let server = RedisServer::start();
-    let (still, runs) = (current_thread(), multi_thread());
-    let locks = still.block_on(LockManager::connect(server.url())).unwrap();
-    still.block_on(use_it(&locks, "a"));
-    // Nobody drives `still` now, and nothing that `runs` needs may live there.
-    runs.block_on(use_it(&locks, "a"));
-    drop(still);
-    runs.block_on(use_it(&locks, "a"));
+    let (idle, driven) = (current_thread(), multi_thread());
+    let locks = idle.block_on(LockManager::connect(server.url())).unwrap();
+    idle.block_on(hold_for_two_ttls(&locks, "a"));
+    // `idle` is not driven now: nothing that `driven` needs may live there.
+    driven.block_on(hold_for_two_ttls(&locks, "a"));
+    drop(idle);
+    driven.block_on(hold_for_two_ttls(&locks, "a"));
 }
 
 #[test]
-fn both_contend_for_one_key() {
+fn two_runtimes_take_turns_on_one_key() {
     let server = RedisServer::start();
     let locks = multi_thread().block_on(LockManager::connect(server.url())).unwrap();
     let threads: Vec<_> = (0..2)
@@ -67,27 +69,27 @@ fn both_contend_for_one_key() {
 }
 
 #[test]
-fn a_lease_whose_runtime_is_gone_is_lost_and_released_elsewhere() {
+fn a_lease_whose_runtime_has_ended_is_lost_and_released_on_another() {
     let server = RedisServer::start();
-    let gone = multi_thread();
-    let (locks, guard) = gone.block_on(async {
+    let ended = multi_thread();
+    let (locks, guard) = ended.block_on(async {
         let locks = LockManager::connect(server.url()).await.unwrap();
         let guard = locks.lock("a").acquire().await.unwrap();
         (locks, guard)
     });
-    drop(gone);
+    drop(ended);
     assert!(!guard.is_held());
     let runtime = current_thread();
     runtime.block_on(async {
         assert_eq!(guard.lost().await, LostReason::Shutdown);
         drop(guard);
-        test_support::eventually(Duration::from_secs(5), || async { !server.has("lock:a").await }).await;
+        eventually(SOON, || async { !server.has("lock:a").await }).await;
     });
     assert_eq!(locks.failed_releases(), 0);
 }
 
 #[test]
-fn a_guard_that_outlives_every_runtime_is_counted() {
+fn a_guard_dropped_after_the_last_runtime_counts_as_a_failed_release() {
     let server = RedisServer::start();
     let runtime = current_thread();
     let (locks, guard) = runtime.block_on(async {
@@ -101,7 +103,20 @@ fn a_guard_that_outlives_every_runtime_is_counted() {
 }
 
 #[test]
-fn without_a_runtime_there_is_an_error_and_no_panic() {
+fn a_guard_whose_runtime_is_not_driven_is_released_where_it_is_dropped() {
+    let server = RedisServer::start();
+    let (idle, driven) = (current_thread(), current_thread());
+    let locks = idle.block_on(LockManager::connect(server.url())).unwrap();
+    let guard = idle.block_on(locks.lock("a").acquire()).unwrap();
+    driven.block_on(async {
+        drop(guard);
+        eventually(SOON, || async { !server.has("lock:a").await }).await;
+    });
+    drop(idle);
+}
+
+#[test]
+fn outside_a_runtime_a_call_fails_without_a_panic() {
     let locks = LockManager::in_memory();
     let mut call = std::pin::pin!(locks.lock("a").acquire());
     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
@@ -110,65 +125,4 @@ fn without_a_runtime_there_is_an_error_and_no_panic() {
     };
     assert!(matches!(&error, LockError::Config { key, .. } if key == "a"), "{error}");
     assert!(error.to_string().contains("tokio runtime"), "{error}");
-}
-
-#[test]
-fn a_manager_of_nobody_ends_its_tasks() {
-    let runtime = current_thread();
-    runtime.block_on(async {
-        let before = tokio::runtime::Handle::current().metrics().num_alive_tasks();
-        for _ in 0..10 {
-            let locks = LockManager::in_memory();
-            locks.lock("a").run(async {}).await.unwrap();
-            drop(locks.lock("b").acquire().await.unwrap());
-        }
-        test_support::eventually(Duration::from_secs(5), || async {
-            tokio::runtime::Handle::current().metrics().num_alive_tasks() == before
-        })
-        .await;
-    });
-}
-
-// A manager's own end.
-
-#[tokio::test]
-async fn shutdown_releases_what_is_held_and_refuses_what_comes() {
-    let server = RedisServer::start();
-    let locks = LockManager::connect(server.url()).await.unwrap();
-    let guard = locks.lock("guard").acquire().await.unwrap();
-    let (entered, inside) = mpsc::channel();
-    let body = tokio::spawn({
-        let request = locks.lock("body");
-        request.run(async move {
-            entered.send(()).unwrap();
-            std::future::pending::<()>().await;
-        })
-    });
-    while inside.try_recv().is_err() {
-        tokio::task::yield_now().await;
-    }
-    let waiter = tokio::spawn(locks.lock("guard").wait_forever().acquire());
-    locks.shutdown().await;
-    assert_eq!(server.keys().await, [""; 0], "released when it returns");
-    assert!(matches!(body.await.unwrap(), Err(LockError::Lost { reason: LostReason::Shutdown, .. })));
-    assert!(!guard.is_held());
-    for refused in [waiter.await.unwrap(), locks.lock("new").acquire().await] {
-        let Err(LockError::Store { source, .. }) = refused else { panic!("{refused:?}") };
-        assert_eq!(source.kind(), StoreErrorKind::ShutDown);
-    }
-    drop(guard);
-    assert_eq!(locks.failed_releases(), 0);
-}
-
-#[test]
-fn a_guard_whose_runtime_stands_still_is_released_where_it_is_dropped() {
-    let server = RedisServer::start();
-    let (still, runs) = (current_thread(), current_thread());
-    let locks = still.block_on(LockManager::connect(server.url())).unwrap();
-    let guard = still.block_on(locks.lock("a").acquire()).unwrap();
-    runs.block_on(async {
-        drop(guard);
-        test_support::eventually(Duration::from_secs(5), || async { !server.has("lock:a").await }).await;
-    });
-    drop(still);
 }

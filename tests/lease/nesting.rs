@@ -1,8 +1,10 @@
 //! A call chain does not wait for itself.
 
+use std::time::Duration;
+
 use distlock::{LockError, LockManager, distributed_lock};
 use test_support::in_time;
-use tokio::time::{Duration, Instant};
+use tokio::time::Instant;
 
 use crate::A_DAY;
 

@@ -1,19 +1,19 @@
-//! A future is dropped at each of its await points in turn: no key stays behind, and nobody is kept waiting.
+//! A future is dropped at each of its awaits in turn: no key stays on the server, and no other caller is kept waiting.
 
 use std::{
     future::Future,
     pin::{Pin, pin},
-    task::Poll,
     time::Duration,
 };
 
 use distlock::{LockError, LockGuard, LockManager, MemoryStore, distributed_lock};
 use test_support::{Proxy, RedisServer, eventually};
 
-const TTL: Duration = Duration::from_secs(600);
+use crate::{TTL, manager, poll_once};
+
 const SOON: Duration = Duration::from_secs(10);
 
-/// A store seen from two sides: by the manager whose calls are dropped, and by somebody else who wants the same key.
+/// Two managers on one store: the calls of `locks` are dropped, and `rival` wants the same key.
 struct Sides {
     locks: LockManager,
     rival: LockManager,
@@ -27,12 +27,11 @@ impl Sides {
     }
 
     async fn through(proxy: &Proxy, server: &RedisServer) -> Self {
-        let connect = |url| LockManager::builder().url(url).ttl(TTL).connect();
-        Self { locks: connect(proxy.url()).await.unwrap(), rival: connect(server.url()).await.unwrap() }
+        Self { locks: manager(proxy.url()).await, rival: manager(server.url()).await }
     }
 
-    /// Somebody else gets the key, soon.
-    async fn is_free(&self, operation: &str, polls: usize) {
+    /// Checks that the rival gets the key soon.
+    async fn rival_gets_the_key(&self, operation: &str, polls: usize) {
         let free = self.rival.lock("k").wait(SOON).acquire().await;
         match free {
             Ok(guard) => guard.release().await.unwrap(),
@@ -50,11 +49,12 @@ async fn wrapper(locks: &LockManager) -> Result<(), LockError> {
 
 type Operation<'a> = Pin<Box<dyn Future<Output = Option<LockGuard>> + 'a>>;
 
-/// Every operation that awaits, by its name. What it leaves held is its value, or was given before.
+/// Returns the operation of a name, not yet polled, and the guards that must be held during it. The value of an operation is the guard
+/// that it leaves held.
 async fn operation<'a>(name: &str, sides: &'a Sides) -> (Operation<'a>, Vec<LockGuard>) {
     let locks = &sides.locks;
     let nothing = Vec::new();
-    // What the operation before has left on its way may still take the key, for a round trip.
+    // An acquire that the operation before has left on its way may still take the key for a round trip.
     let held = async |locks: &LockManager| locks.lock("k").wait(SOON).acquire().await.unwrap();
     match name {
         "acquire" => (Box::pin(async { locks.lock("k").acquire().await.ok() }), nothing),
@@ -94,22 +94,23 @@ async fn operation<'a>(name: &str, sides: &'a Sides) -> (Operation<'a>, Vec<Lock
     }
 }
 
+/// Every operation that awaits.
 const OPERATIONS: [&str; 6] = ["acquire", "fenced", "wait", "wrapper", "renew", "release"];
 
-/// Polls up to `polls` times and drops the future; whether it had ended before.
+/// Polls at most `polls` times, and returns whether the future has ended.
 async fn polled(mut future: Pin<&mut impl Future>, polls: usize) -> bool {
     for _ in 0..polls {
-        let poll = std::future::poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx).is_ready()));
-        if poll.await {
+        if poll_once(future.as_mut()).await.is_ready() {
             return true;
         }
-        // Lets whatever it waits for get on.
+        // Gives all that the future waits for time to happen.
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     false
 }
 
-/// Drops each operation after one poll more each time, until it ends by itself or, waiting, has been polled often enough.
+/// Drops each operation after no poll, after one, and so on, until the operation ends or has been polled often enough. `faults` is called
+/// before, during and after each.
 async fn drop_everywhere(sides: &Sides, mut faults: impl AsyncFnMut(&str)) {
     for name in OPERATIONS {
         for polls in 0..12 {
@@ -123,7 +124,7 @@ async fn drop_everywhere(sides: &Sides, mut faults: impl AsyncFnMut(&str)) {
                 ended
             };
             faults("after").await;
-            sides.is_free(name, polls).await;
+            sides.rival_gets_the_key(name, polls).await;
             if ended {
                 break;
             }
@@ -133,12 +134,12 @@ async fn drop_everywhere(sides: &Sides, mut faults: impl AsyncFnMut(&str)) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn on_the_memory_store() {
+async fn no_dropped_future_leaks_a_key_on_the_memory_store() {
     drop_everywhere(&Sides::in_memory(), async |_| {}).await;
 }
 
 #[tokio::test]
-async fn on_a_server() {
+async fn no_dropped_future_leaks_a_key_on_a_server() {
     let server = RedisServer::start();
     let proxy = Proxy::to(server.port()).await;
     drop_everywhere(&Sides::through(&proxy, &server).await, async |_| {}).await;
@@ -146,7 +147,7 @@ async fn on_a_server() {
 }
 
 #[tokio::test]
-async fn on_a_server_whose_replies_are_late() {
+async fn no_dropped_future_leaks_a_key_while_replies_are_late() {
     let server = RedisServer::start();
     let proxy = Proxy::to(server.port()).await;
     let late = async |when: &str| proxy.let_replies_flow(when != "during");
@@ -154,7 +155,7 @@ async fn on_a_server_whose_replies_are_late() {
 }
 
 #[tokio::test]
-async fn on_a_server_that_gets_requests_late() {
+async fn no_dropped_future_leaks_a_key_while_requests_are_late() {
     let server = RedisServer::start();
     let proxy = Proxy::to(server.port()).await;
     let late = async |when: &str| proxy.let_requests_flow(when != "during");
@@ -162,7 +163,7 @@ async fn on_a_server_that_gets_requests_late() {
 }
 
 #[tokio::test]
-async fn on_a_connection_that_breaks_between_request_and_reply() {
+async fn no_dropped_future_leaks_a_key_when_the_connection_breaks_before_the_reply() {
     let server = RedisServer::start();
     let proxy = Proxy::to(server.port()).await;
     let breaks = async |when: &str| {
