@@ -1,138 +1,54 @@
-//! A release brings the next waiter of its own process along, in the order of arrival among all processes; and a lease can be left to it.
+//! A release can hand the key to the next waiter of its own process. With `fair = false` the waiter gets even the lease, without a command.
 
 use std::{
     future::Future,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     task::{Context, Waker},
     time::Duration,
 };
 
-use distlock::{LockError, LockGuard, LockManager};
+use distlock::{LockError, LockManager};
 use test_support::{RedisServer, eventually, in_time};
 use tokio::{
     runtime::{Builder, Runtime},
     sync::mpsc,
-    task::{JoinHandle, JoinSet},
+    task::JoinSet,
     time::sleep,
 };
 
-const SOON: Duration = Duration::from_secs(5);
-/// Between arrivals whose order counts.
-const LATER: Duration = Duration::from_millis(100);
-const LINE: &str = "distlock-line:{lock:k}";
+use crate::{SOON, gets, manager, queue_has, queue_length, scripts, wait_for, wait_in_queue};
 
-async fn manager(server: &RedisServer) -> LockManager {
-    LockManager::connect(server.url()).await.unwrap()
-}
-
-async fn scripts(server: &RedisServer) -> u64 {
-    server.calls(&["evalsha", "eval"]).await
-}
-
-async fn in_line(server: &RedisServer) -> usize {
-    server.command::<Option<String>>(&["GET", LINE]).await.map_or(0, |line| line.lines().count())
-}
-
-async fn gets(waiter: JoinHandle<Result<LockGuard, LockError>>) -> LockGuard {
-    in_time(SOON, waiter).await.unwrap().unwrap()
-}
-
-fn waits(locks: &LockManager) -> JoinHandle<Result<LockGuard, LockError>> {
-    tokio::spawn(locks.lock("k").wait_forever().acquire())
-}
-
-const TASKS: u64 = 8;
-const EACH: u64 = 40;
-
-/// Tasks that each take the key a few times; gives back how many scripts that took.
-async fn contend(fair: bool) -> u64 {
+#[tokio::test]
+async fn fencing_tokens_rise_over_hand_overs_within_a_process() {
     let server = RedisServer::start();
-    let locks = manager(&server).await;
-    let inside = Arc::new(AtomicBool::new(false));
-    let mut tasks = JoinSet::new();
-    for _ in 0..TASKS {
-        let (locks, inside) = (locks.clone(), Arc::clone(&inside));
-        tasks.spawn(async move {
-            for _ in 0..EACH {
-                let guard = locks.lock("k").fair(fair).wait_forever().acquire().await.unwrap();
-                assert!(!inside.swap(true, Ordering::SeqCst), "two are inside");
-                sleep(Duration::from_millis(1)).await;
-                assert!(inside.swap(false, Ordering::SeqCst));
-                guard.release().await.unwrap();
-            }
-        });
-    }
-    in_time(SOON * 4, tasks.join_all()).await;
-    // But for a question that was under way: nobody is told what he sees.
-    let told = server.calls(&["publish"]).await;
-    assert!(told <= TASKS * EACH / 10, "{told} messages");
-    eventually(SOON, || async { server.keys().await.is_empty() }).await;
-    scripts(&server).await
-}
-
-#[tokio::test]
-async fn an_acquisition_takes_one_command() {
-    let scripts = contend(true).await;
-    assert!(scripts <= TASKS * EACH * 12 / 10, "{scripts} scripts");
-}
-
-#[tokio::test]
-async fn a_lease_that_is_left_takes_none() {
-    let scripts = contend(false).await;
-    assert!(scripts <= TASKS * EACH / 3, "{scripts} scripts");
-}
-
-#[tokio::test]
-async fn who_came_first_is_served_first_in_whatever_process() {
-    let server = RedisServer::start();
-    let processes = [manager(&server).await, manager(&server).await, manager(&server).await];
-    let mut held = processes[0].lock("k").acquire().await.unwrap();
-    let mut waiters = Vec::new();
-    for process in [0, 0, 1, 0, 2, 1, 2, 0, 0, 1] {
-        waiters.push(waits(&processes[process]));
-        sleep(LATER).await;
-    }
-    for waiter in waiters {
-        assert!(!waiter.is_finished());
-        held.release().await.unwrap();
-        held = gets(waiter).await;
-    }
-    held.release().await.unwrap();
-    assert!(server.keys().await.is_empty());
-}
-
-#[tokio::test]
-async fn fencing_tokens_rise_within_a_process() {
-    let server = RedisServer::start();
-    let locks = manager(&server).await;
+    let locks = manager(server.url()).await;
     let mut held = locks.lock("k").fenced().acquire().await.unwrap();
     for fair in [true, true, false, false] {
-        let waiter = tokio::spawn(locks.lock("k").fenced().fair(fair).wait_forever().acquire());
-        eventually(SOON, || async { in_line(&server).await == 1 }).await;
-        let behind = tokio::spawn(locks.lock("k").fenced().fair(fair).wait_forever().acquire());
+        let waiter = wait_for(locks.lock("k").fenced().fair(fair));
+        queue_has(&server, 1).await;
+        let behind = wait_for(locks.lock("k").fenced().fair(fair));
         for waiter in [waiter, behind] {
-            let before = held.fencing_token().expect("asked for");
+            let before = held.fencing_token().expect("the lock is fenced");
             held.release().await.unwrap();
             held = gets(waiter).await;
-            assert!(held.fencing_token().expect("asked for") > before);
+            assert!(held.fencing_token().expect("the lock is fenced") > before);
         }
     }
 }
 
 #[tokio::test]
-async fn a_release_that_is_dropped_midway_brings_the_next_along() {
+async fn a_release_dropped_midway_hands_the_key_to_the_next_waiter() {
     let server = RedisServer::start();
-    let locks = manager(&server).await;
+    let locks = manager(server.url()).await;
     let held = locks.lock("k").acquire().await.unwrap();
-    let first = waits(&locks);
-    eventually(SOON, || async { in_line(&server).await == 1 }).await;
-    let second = waits(&locks);
+    let first = wait_in_queue(&server, &locks, 1).await;
+    let second = wait_for(locks.lock("k"));
     held.release().await.unwrap();
     let held = gets(first).await;
-    // Has the turn, and has not asked.
+    // The second waiter becomes the contender, and has not asked yet.
     tokio::task::yield_now().await;
     let before = scripts(&server).await;
     {
@@ -145,20 +61,20 @@ async fn a_release_that_is_dropped_midway_brings_the_next_along() {
     assert!(server.keys().await.is_empty());
 }
 
-/// A waiter leaves just when it is brought along, by a holder on another runtime: whose command comes first is chance.
+/// A waiter leaves at the moment at which a holder on another runtime hands the key over to it. Either command may come first.
 #[test]
-fn a_waiter_that_leaves_while_it_is_brought_along_holds_nobody_up() {
+fn a_waiter_that_leaves_during_its_hand_over_delays_no_other() {
     let runtime = || Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let (here, there): (Runtime, Runtime) = (runtime(), runtime());
     here.block_on(async {
         let server = RedisServer::start();
-        let (locks, elsewhere) = (manager(&server).await, manager(&server).await);
+        let (locks, elsewhere) = (manager(server.url()).await, manager(server.url()).await);
         for gap in (0..150_u64).cycle().take(600) {
             let held = locks.lock("k").wait(SOON).acquire().await.unwrap();
             let leaver = there.spawn(locks.lock("k").wait_forever().acquire());
-            eventually(SOON, || async { in_line(&server).await == 1 }).await;
-            let other = waits(&elsewhere);
-            eventually(SOON, || async { in_line(&server).await == 2 }).await;
+            queue_has(&server, 1).await;
+            let other = wait_for(elsewhere.lock("k"));
+            queue_has(&server, 2).await;
             let release = tokio::spawn(async move {
                 sleep(Duration::from_micros(300)).await;
                 held.release().await
@@ -168,13 +84,7 @@ fn a_waiter_that_leaves_while_it_is_brought_along_holds_nobody_up() {
             drop(leaver);
             release.await.unwrap().unwrap();
             let served = tokio::time::timeout(Duration::from_secs(1), other).await;
-            served
-                .expect("the lease that nobody claims lasts 2 s")
-                .unwrap()
-                .unwrap()
-                .release()
-                .await
-                .unwrap();
+            served.expect("a lease without a holder would last 2 s").unwrap().release().await.unwrap();
         }
         eventually(SOON, || async { server.keys().await.is_empty() }).await;
     });
@@ -182,48 +92,9 @@ fn a_waiter_that_leaves_while_it_is_brought_along_holds_nobody_up() {
 }
 
 #[tokio::test]
-async fn who_gives_up_leaves_its_place_to_the_next_of_its_process() {
+async fn local_hand_overs_leave_other_processes_their_share() {
     let server = RedisServer::start();
-    let (holder, one, other) = (manager(&server).await, manager(&server).await, manager(&server).await);
-    let held = holder.lock("k").acquire().await.unwrap();
-    let gives_up = tokio::spawn(one.lock("k").wait(LATER * 4).acquire());
-    eventually(SOON, || async { in_line(&server).await == 1 }).await;
-    let second = waits(&other);
-    eventually(SOON, || async { in_line(&server).await == 2 }).await;
-    let first = waits(&one);
-    assert!(matches!(in_time(SOON, gives_up).await.unwrap(), Err(LockError::Busy { .. })));
-    held.release().await.unwrap();
-    let held = gets(first).await;
-    assert!(!second.is_finished());
-    held.release().await.unwrap();
-    gets(second).await.release().await.unwrap();
-    assert!(server.keys().await.is_empty());
-}
-
-#[tokio::test]
-async fn a_crowd_that_gives_up_one_by_one_asks_no_oftener_than_one() {
-    let server = RedisServer::start();
-    let (holder, waiting) = (manager(&server).await, manager(&server).await);
-    let held = holder.lock("k").acquire().await.unwrap();
-    let mut crowd = JoinSet::new();
-    for number in 0..1000 {
-        let wait = Duration::from_millis(500) + Duration::from_millis(number);
-        crowd.spawn(waiting.lock("k").wait(wait).acquire());
-    }
-    let busy = crowd.join_all().await;
-    assert!(busy.iter().all(|result| matches!(result, Err(LockError::Busy { .. }))));
-    // 64, 128, .. 1,200 ms apart, less up to 15 %, and the way out.
-    let asked = scripts(&server).await;
-    assert!(asked < 12, "{asked} questions in 1.5 s");
-    eventually(SOON, || async { in_line(&server).await == 0 }).await;
-    held.release().await.unwrap();
-    assert!(server.keys().await.is_empty());
-}
-
-#[tokio::test]
-async fn leases_that_are_left_leave_others_their_share() {
-    let server = RedisServer::start();
-    let (crowded, other) = (manager(&server).await, manager(&server).await);
+    let (crowded, other) = (manager(server.url()).await, manager(server.url()).await);
     let served = Arc::new(AtomicU64::new(0));
     let mut crowd = JoinSet::new();
     for _ in 0..10 {
@@ -238,13 +109,14 @@ async fn leases_that_are_left_leave_others_their_share() {
         });
     }
     for _ in 0..5 {
-        // The crowd's own place may stand there, too.
-        let (before, waiter) = (in_line(&server).await, waits(&other));
-        eventually(SOON, || async { waiter.is_finished() || in_line(&server).await > before.min(1) }).await;
-        let came = served.load(Ordering::Relaxed);
+        // The crowd may be in the wait queue, too.
+        let (before, waiter) = (queue_length(&server).await, wait_for(other.lock("k")));
+        eventually(SOON, || async { waiter.is_finished() || queue_length(&server).await > before.min(1) })
+            .await;
+        let at_arrival = served.load(Ordering::Relaxed);
         let guard = gets(waiter).await;
-        let meanwhile = served.load(Ordering::Relaxed) - came;
-        assert!(meanwhile <= 2 * 17, "{meanwhile} of the crowd came first");
+        let overtaken_by = served.load(Ordering::Relaxed) - at_arrival;
+        assert!(overtaken_by <= 2 * 17, "{overtaken_by} of the crowd came first");
         guard.release().await.unwrap();
     }
     crowd.shutdown().await;
@@ -252,34 +124,33 @@ async fn leases_that_are_left_leave_others_their_share() {
 }
 
 #[tokio::test]
-async fn a_lease_that_was_left_is_renewed_and_released_by_who_took_it() {
+async fn a_lease_handed_over_locally_is_renewed_and_released_by_its_new_holder() {
     const TTL: Duration = Duration::from_millis(300);
     let server = RedisServer::start();
     let locks = LockManager::builder().url(server.url()).ttl(TTL).connect().await.unwrap();
     let held = locks.lock("k").acquire().await.unwrap();
-    let heir = tokio::spawn(locks.lock("k").fair(false).wait_forever().acquire());
-    eventually(SOON, || async { in_line(&server).await == 1 }).await;
+    let waiter = wait_for(locks.lock("k").fair(false));
+    queue_has(&server, 1).await;
     let owner: String = server.command(&["GET", "lock:k"]).await;
     drop(held);
-    let heir = gets(heir).await;
+    let guard = gets(waiter).await;
     assert_eq!(server.command::<String>(&["GET", "lock:k"]).await, owner, "it is the same lease");
     sleep(TTL * 4).await;
-    assert!(heir.is_held());
+    assert!(guard.is_held());
     assert!(server.has("lock:k").await);
-    heir.release().await.unwrap();
+    guard.release().await.unwrap();
     eventually(SOON, || async { server.keys().await.is_empty() }).await;
 }
 
-/// The lease of another ttl, or one that is lost, is nobody's to take over.
 #[tokio::test]
-async fn only_a_lease_that_will_do_is_taken_over() {
+async fn a_lost_lease_or_one_of_another_ttl_is_not_handed_over_locally() {
     let server = RedisServer::start();
-    let locks = manager(&server).await;
+    let locks = manager(server.url()).await;
     for lost in [false, true] {
         let ttl = if lost { Duration::from_secs(30) } else { Duration::from_secs(20) };
         let held = locks.lock("k").acquire().await.unwrap();
-        let waiter = tokio::spawn(locks.lock("k").ttl(ttl).fair(false).wait_forever().acquire());
-        eventually(SOON, || async { in_line(&server).await == 1 }).await;
+        let waiter = wait_for(locks.lock("k").ttl(ttl).fair(false));
+        queue_has(&server, 1).await;
         let before: String = server.command(&["GET", "lock:k"]).await;
         if lost {
             server.command::<()>(&["SET", "lock:k", "theirs", "PX", "100"]).await;
@@ -293,28 +164,28 @@ async fn only_a_lease_that_will_do_is_taken_over() {
     }
 }
 
-/// The heir goes away just when a lease is left to it.
+/// The waiter leaves at the moment at which the lease is handed over to it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_lease_that_nobody_takes_over_is_released() {
+async fn a_lease_whose_next_holder_leaves_is_released() {
     let locks = LockManager::in_memory();
     for gap in 0..300_u64 {
         let held = locks.lock("k").wait(SOON).acquire().await.unwrap();
-        let (came, mut comes) = mpsc::channel(1);
+        let (started, mut starts) = mpsc::channel(1);
         let acquire = locks.lock("k").fair(false).wait_forever().acquire();
-        let heir = tokio::spawn(async move {
-            let _ = came.send(()).await;
+        let waiter = tokio::spawn(async move {
+            let _ = started.send(()).await;
             acquire.await
         });
-        comes.recv().await;
+        starts.recv().await;
         sleep(Duration::from_micros(gap % 5 * 100)).await;
         let release = tokio::spawn(held.release());
         for _ in 0..gap * 3 {
             std::hint::spin_loop();
         }
-        heir.abort();
-        drop(heir);
+        waiter.abort();
+        drop(waiter);
         release.await.unwrap().unwrap();
         let free = in_time(SOON, locks.lock("k").wait(SOON).acquire()).await;
-        free.expect("nobody has it").release().await.unwrap();
+        free.expect("the key is free").release().await.unwrap();
     }
 }
