@@ -84,7 +84,8 @@ impl FromStr for Event {
     }
 }
 
-/// Two bodies of one key that ran at the same time and both ended in a lease that their processes believed to be valid.
+/// Two bodies of one key that ran at the same time and both ended in a lease that their processes believed to
+/// be valid.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Overlap {
     /// The number in the key's name.
@@ -97,9 +98,10 @@ pub struct Overlap {
 
 /// Finds all overlaps of bodies, except those that a deletion of the lock explains.
 ///
-/// A process cannot know that the key of its lock was deleted before its next renewal, within `notice` of the deletion. A body that ends
-/// within `notice` of a deletion is therefore not counted if its lease had started before the deletion. The body itself may have begun
-/// later: the lease was on its way to it, or was handed over by another task of its process.
+/// A process cannot know that the key of its lock was deleted before its next renewal, within `notice` of the
+/// deletion. A body that ends within `notice` of a deletion is therefore not counted if its lease had started
+/// before the deletion. The body itself may have begun later: the lease was on its way to it, or was handed
+/// over by another task of its process.
 pub fn overlaps(events: &[Event], notice: Nanos) -> Vec<Overlap> {
     let deletions: Vec<(u32, Nanos, Nanos)> = events
         .iter()
@@ -142,8 +144,8 @@ pub fn overlaps(events: &[Event], notice: Nanos) -> Vec<Overlap> {
     found
 }
 
-/// Finds the workers that are stuck after the faults have stopped at `peace`: those that begin no body within `limit`, which is measured
-/// from the end of the last body that had begun before `peace`.
+/// Finds the workers that are stuck after the faults have stopped at `peace`: those that begin no body within
+/// `limit`, which is measured from the end of the last body that had begun before `peace`.
 pub fn stuck(events: &[Event], workers: &[u64], peace: Nanos, limit: Nanos) -> Vec<u64> {
     let bodies = || {
         events.iter().filter_map(|event| match *event {

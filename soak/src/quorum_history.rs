@@ -85,7 +85,8 @@ impl Verdict {
     }
 }
 
-/// Checks a record: tokens are unique, a call that was made after a grant gets a higher token, and sections do not overlap.
+/// Checks a record: tokens are unique, a call that was made after a grant gets a higher token, and sections
+/// do not overlap.
 pub fn verdict(entries: &[Entry]) -> Verdict {
     let mut grants: BTreeMap<u32, Vec<(Nanos, Nanos, u64)>> = BTreeMap::new();
     let mut sections: BTreeMap<u32, Vec<(Nanos, Nanos)>> = BTreeMap::new();

@@ -1,4 +1,5 @@
-//! Short runs of both soaks. `cargo run --release -p soak -- --minutes N --seed S` and `.. -p soak --bin quorum_soak -- ..` run for longer.
+//! Short runs of both soaks. `cargo run --release -p soak -- --minutes N --seed S` and `.. -p soak --bin
+//! quorum_soak -- ..` run for longer.
 
 use std::process::Command;
 

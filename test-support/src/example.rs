@@ -2,8 +2,8 @@
 
 use std::process::Command;
 
-/// Prepares to run the example of this name, which cargo has built beside the calling test. `DISTLOCK_URL` is removed from its
-/// environment.
+/// Prepares to run the example of this name, which cargo has built beside the calling test. `DISTLOCK_URL` is
+/// removed from its environment.
 ///
 /// # Panics
 ///

@@ -1,4 +1,5 @@
-//! What the tests, the soaks and the benchmarks of distlock share: real Redis servers, a proxy in front of them, and bounded waiting.
+//! What the tests, the soaks and the benchmarks of distlock share: real Redis servers, a proxy in front of
+//! them, and bounded waiting.
 //!
 //! The crate does not depend on distlock: a change of distlock does not rebuild it.
 

@@ -29,7 +29,8 @@ enum Flow {
     Closed,
 }
 
-/// A TCP proxy between a client and a server on this host. It can delay, discard and cut what passes through it.
+/// A TCP proxy between a client and a server on this host. It can delay, discard and cut what passes through
+/// it.
 pub struct Proxy {
     address: SocketAddr,
     requests: watch::Sender<Flow>,
@@ -110,19 +111,21 @@ impl Proxy {
         self.replies.send_replace(if flow { Flow::On } else { Flow::Held });
     }
 
-    /// Discards the client's requests, which neither side notices, until they [flow](Self::let_requests_flow) again.
+    /// Discards the client's requests, which neither side notices, until they [flow](Self::let_requests_flow)
+    /// again.
     pub fn lose_requests(&self) {
         self.requests.send_replace(Flow::Lost);
     }
 
-    /// Tells the client that the server has closed its side, while the server still gets the client's requests. New
-    /// connections are treated in the same way until replies [flow](Self::let_replies_flow) again.
+    /// Tells the client that the server has closed its side, while the server still gets the client's
+    /// requests. New connections are treated in the same way until replies [flow](Self::let_replies_flow)
+    /// again.
     pub fn half_close(&self) {
         self.replies.send_replace(Flow::Closed);
     }
 
-    /// Returns the requests that are held back; of each connection at least those that came first. A server may get them from
-    /// the buffers of a connection that is broken already.
+    /// Returns the requests that are held back; of each connection at least those that came first. A server
+    /// may get them from the buffers of a connection that is broken already.
     ///
     /// # Panics
     ///
@@ -136,7 +139,8 @@ impl Proxy {
         self.server.store(server, Ordering::Relaxed);
     }
 
-    /// Stops the open connections without closing them, as a firewall does that has forgotten them. New connections work.
+    /// Stops the open connections without closing them, as a firewall does that has forgotten them. New
+    /// connections work.
     pub fn strand(&self) {
         self.stranded.notify_waiters();
     }

@@ -9,8 +9,8 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
-/// A Redis server on a free port, with an empty data set. It is killed, and its files are removed, when the value is dropped
-/// and when this process ends in any way, `kill -9` included.
+/// A Redis server on a free port, with an empty data set. It is killed, and its files are removed, when the
+/// value is dropped and when this process ends in any way, `kill -9` included.
 pub struct RedisServer {
     port: u16,
     directory: PathBuf,
@@ -22,7 +22,8 @@ pub struct RedisServer {
     settings: Vec<String>,
 }
 
-/// Prints the server's process id, then the server's output until it is ready; then waits until its input is closed.
+/// Prints the server's process id, then the server's output until it is ready; then waits until its input is
+/// closed.
 const KEEP: &str = r#"
     directory=$1; shift
     "$@" 2>&1 & pid=$!
@@ -93,7 +94,8 @@ impl RedisServer {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
-            // In a group of its own: a Ctrl-C or a time limit that ends the tests must not end the shell before it has cleaned up.
+            // In a group of its own: a Ctrl-C or a time limit that ends the tests must not end the shell
+            // before it has cleaned up.
             .process_group(0)
             .spawn()
             .expect("a shell");
@@ -193,8 +195,8 @@ impl Drop for RedisServer {
     }
 }
 
-/// Returns a port on which nothing listens at the moment. It is below the ports that systems give to outgoing connections,
-/// so that it stays free while its server is down, and a process never gets the same port twice.
+/// Returns a port on which nothing listens at the moment. It is below the ports that systems give to outgoing
+/// connections, so that it stays free while its server is down, and a process never gets the same port twice.
 #[expect(clippy::missing_panics_doc, reason = "the remainder is always a port")]
 pub fn free_port() -> u16 {
     const FIRST: u16 = 10_000;

@@ -1,4 +1,5 @@
-//! The attribute: every form of function that it accepts, what each argument does, and what the expansion leaves alone.
+//! The attribute: every form of function that it accepts, what each argument does, and what the expansion
+//! leaves alone.
 // Ignored in a module; `lints` denies all others.
 #![deny(rust_2021_compatibility, rust_2024_compatibility)]
 
@@ -18,7 +19,7 @@ mod receivers;
 mod return_types;
 mod settings;
 
-/// Runs a test with a new in-memory manager, which locked functions find without being told.
+/// Runs a test with a new in-memory manager, which is the default of all locked functions in it.
 async fn with_fresh_manager<F: Future>(test: impl FnOnce(LockManager) -> F) -> F::Output {
     let manager = LockManager::in_memory();
     with_manager(manager.clone(), test(manager)).await

@@ -58,7 +58,8 @@ async fn an_acquire_whose_reply_was_lost_after_its_call_was_dropped_is_released(
     is_freed(&server).await;
 }
 
-/// The reply is lost while the caller waits. The acquire is sent again, and its validity counts from the first time.
+/// The reply is lost while the caller waits. The acquire is sent again, and its validity counts from the
+/// first time.
 #[tokio::test]
 async fn a_repeated_acquire_recognises_its_own_token() {
     let server = RedisServer::start();
@@ -96,8 +97,8 @@ async fn an_acquire_executed_after_the_client_gave_up_is_released() {
     is_freed(&server).await;
 }
 
-/// The worst order: an acquire is in the buffers of a broken connection when its call is dropped or gives up. Its release, sent
-/// over a new connection, finds nothing to release. Then the server executes the acquire.
+/// The worst order: an acquire is in the buffers of a broken connection when its call is dropped or gives up.
+/// Its release, sent over a new connection, finds nothing to release. Then the server executes the acquire.
 #[tokio::test]
 async fn an_acquire_executed_after_its_releases_is_released_again() {
     for gives_up in [true, false] {

@@ -1,4 +1,5 @@
-//! A future is dropped at each of its awaits in turn: no key stays on the server, and no other caller is kept waiting.
+//! A future is dropped at each of its awaits in turn: no key stays on the server, and no other caller is kept
+//! waiting.
 
 use std::{
     future::Future,
@@ -49,8 +50,8 @@ async fn wrapper(locks: &LockManager) -> Result<(), LockError> {
 
 type Operation<'a> = Pin<Box<dyn Future<Output = Option<LockGuard>> + 'a>>;
 
-/// Returns the operation of a name, not yet polled, and the guards that must be held during it. The value of an operation is the guard
-/// that it leaves held.
+/// Returns the operation of a name, not yet polled, and the guards that must be held during it. The value of
+/// an operation is the guard that it leaves held.
 async fn operation<'a>(name: &str, sides: &'a Sides) -> (Operation<'a>, Vec<LockGuard>) {
     let locks = &sides.locks;
     let nothing = Vec::new();
@@ -109,8 +110,8 @@ async fn polled(mut future: Pin<&mut impl Future>, polls: usize) -> bool {
     false
 }
 
-/// Drops each operation after no poll, after one, and so on, until the operation ends or has been polled often enough. `faults` is called
-/// before, during and after each.
+/// Drops each operation after no poll, after one, and so on, until the operation ends or has been polled
+/// often enough. `faults` is called before, during and after each.
 async fn drop_everywhere(sides: &Sides, mut faults: impl AsyncFnMut(&str)) {
     for name in OPERATIONS {
         for polls in 0..12 {

@@ -99,7 +99,8 @@ async fn a_guard_dropped_outside_a_runtime_releases_the_key() {
     is_freed(&server).await;
 }
 
-/// The future is dropped after each number of polls in turn: at each of its awaits, even while a reply is outstanding.
+/// The future is dropped after each number of polls in turn: at each of its awaits, even while a reply is
+/// outstanding.
 #[tokio::test]
 async fn a_call_dropped_at_any_await_releases_the_key() {
     let server = RedisServer::start();

@@ -26,7 +26,8 @@ async fn a_release_dropped_midway_is_finished() {
     is_freed(&server).await;
 }
 
-/// A client notices that the server has closed an idle connection when it uses the connection next, and that may be a release.
+/// A client notices that the server has closed an idle connection when it uses the connection next, and that
+/// may be a release.
 #[tokio::test]
 async fn a_release_over_a_broken_connection_frees_the_key() {
     let server = RedisServer::start();

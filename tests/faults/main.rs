@@ -1,4 +1,5 @@
-//! Servers and callers that do something wrong get a typed error in a bounded time, and the manager works again afterwards.
+//! Servers and callers that do something wrong get a typed error in a bounded time, and the manager works
+//! again afterwards.
 
 use std::time::{Duration, Instant};
 

@@ -177,7 +177,8 @@ async fn connect_reports_an_unreachable_server_without_its_password() {
     );
 }
 
-/// After a failover the name of the host means another server, while the connection to the old server still works.
+/// After a failover the name of the host means another server, while the connection to the old server still
+/// works.
 #[tokio::test]
 async fn a_failover_behind_a_name_is_followed() {
     let (old, new) = (RedisServer::start(), RedisServer::start());

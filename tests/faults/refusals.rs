@@ -59,7 +59,8 @@ async fn a_read_only_replica_refuses_grants() {
     works(&locks).await;
 }
 
-/// A failover has made the server behind an open connection a replica, before the key was replicated to it. The missing key proves nothing.
+/// A failover has made the server behind an open connection a replica, before the key was replicated to it.
+/// The missing key proves nothing.
 #[tokio::test]
 async fn a_replica_without_the_key_does_not_count_as_a_lost_lease() {
     let server = RedisServer::start();
@@ -88,7 +89,8 @@ async fn a_key_of_another_type_is_an_error_at_once() {
     assert!(server.has("lock:order:42").await);
 }
 
-/// Starts a server that gives the same answer to every command. A real Redis cannot be made to give these answers.
+/// Starts a server that gives the same answer to every command. A real Redis cannot be made to give these
+/// answers.
 async fn answering(answer: &'static str) -> LockManager {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

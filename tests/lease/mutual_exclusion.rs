@@ -1,4 +1,5 @@
-//! Mutual exclusion, observed from outside: processes write the begin and the end of every section to one shared log.
+//! Mutual exclusion, observed from outside: processes write the begin and the end of every section to one
+//! shared log.
 
 use std::{
     collections::HashMap,
@@ -16,7 +17,8 @@ const TASKS: usize = 6;
 const SECTIONS: usize = 12;
 const KEYS: usize = 2;
 
-/// One line of the log. Each line is appended atomically, so the order of the lines is the order of the events.
+/// One line of the log. Each line is appended atomically, so the order of the lines is the order of the
+/// events.
 #[derive(Debug, Clone, PartialEq)]
 struct Event {
     key: usize,
@@ -32,7 +34,8 @@ impl Event {
     }
 }
 
-/// Finds the first section that began while another one of its key was open, or that ended without having begun.
+/// Finds the first section that began while another one of its key was open, or that ended without having
+/// begun.
 fn overlap(events: &[Event]) -> Option<&Event> {
     let mut inside: HashMap<usize, &str> = HashMap::new();
     events.iter().find(|event| {
@@ -67,7 +70,8 @@ async fn section(locks: &LockManager, log: &File, key: usize, name: String) -> R
     Ok(())
 }
 
-/// Not a test: what each process runs. It is this test binary again, with the URL and the log in its environment.
+/// Not a test: what each process runs. It is this test binary again, with the URL and the log in its
+/// environment.
 #[tokio::test]
 async fn helper_worker_process() {
     let (Ok(url), Ok(log)) = (std::env::var("WORKER_URL"), std::env::var("WORKER_LOG")) else { return };

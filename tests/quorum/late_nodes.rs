@@ -158,7 +158,8 @@ async fn a_released_key_is_free_for_the_next_call() {
             *lag(node).lock().unwrap() = Duration::from_millis(millis);
         }
     };
-    // Two nodes get the first acquire late, and two others the second release: each time a majority decides without them.
+    // Two nodes get the first acquire late, and two others the second release: each time a majority decides
+    // without them.
     lag(|node| &node.acquire_lag, &nodes[3..], 30);
     let first = locks.lock("k").acquire().await.unwrap();
     sleep(Duration::from_millis(1)).await;

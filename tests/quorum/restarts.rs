@@ -22,7 +22,8 @@ async fn a_node_that_was_just_started_grants_nothing() {
     for server in &servers {
         eventually(SOON, async || uptime(server).await > delay).await;
     }
-    // One node comes back empty and another has lost the key in some other way: together they could grant it to a second owner.
+    // One node comes back empty and another has lost the key in some other way: together they could grant it
+    // to a second owner.
     servers[0].restart();
     servers[1].command::<u8>(&["DEL", "lock:k"]).await;
     let other = quorum(&servers).restart_delay(delay).build().unwrap();

@@ -1,4 +1,4 @@
-//! A call waits no longer than it was told to, and as long as the key is held.
+//! A call waits until the key is free, and no longer than its bound.
 
 use std::time::Duration;
 

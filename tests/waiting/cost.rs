@@ -103,7 +103,8 @@ async fn a_contended_acquisition_takes_about_one_command() {
         }
     }
     in_time(SOON * 4, tasks.join_all()).await;
-    // One script for each release, which hands the key over. A few more for waiters that join the queue, and for attempts in vain.
+    // One script for each release, which hands the key over. A few more for waiters that join the queue, and
+    // for attempts in vain.
     let scripts = scripts(&server).await;
     assert!(scripts <= 16 * EACH * 115 / 100, "{scripts} scripts for {} acquisitions", 16 * EACH);
     assert!(server.keys().await.is_empty());
@@ -158,7 +159,8 @@ async fn a_thousand_waiters_that_give_up_one_by_one_ask_as_often_as_one() {
     }
     let busy = crowd.join_all().await;
     assert!(busy.iter().all(|result| matches!(result, Err(LockError::Busy { .. }))));
-    // The pauses are 64, 128, .. 1,200 ms, less up to 15 %. The last one leaves the queue with one command more.
+    // The pauses are 64, 128, .. 1,200 ms, less up to 15 %. The last one leaves the queue with one command
+    // more.
     let attempts = scripts(&server).await;
     assert!(attempts < 12, "{attempts} attempts in 1.5 s");
     queue_has(&server, 0).await;

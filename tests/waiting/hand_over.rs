@@ -1,4 +1,5 @@
-//! A release hands the key to the first waiter of the server's wait queue, and no waiter delays the others for long.
+//! A release hands the key to the first waiter of the server's wait queue, and no waiter delays the others
+//! for long.
 
 use std::{
     sync::{Arc, mpsc},
@@ -88,7 +89,8 @@ async fn a_waiter_whose_process_died_is_skipped() {
     drop(gets(waiter).await);
 }
 
-/// The first waiter hangs: another gets the key. When the first one reads its hand-over at last, that is too old to be used.
+/// The first waiter hangs: another gets the key. When the first one reads its hand-over at last, that is too
+/// old to be used.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_waiter_that_hangs_delays_the_others_only_briefly() {
     let server = Arc::new(RedisServer::start());

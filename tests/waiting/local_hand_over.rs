@@ -1,4 +1,5 @@
-//! A release can hand the key to the next waiter of its own process. With `fair = false` the waiter gets even the lease, without a command.
+//! A release can hand the key to the next waiter of its own process. With `fair = false` the waiter gets even
+//! the lease, without a command.
 
 use std::{
     future::Future,
@@ -61,7 +62,8 @@ async fn a_release_dropped_midway_hands_the_key_to_the_next_waiter() {
     assert!(server.keys().await.is_empty());
 }
 
-/// A waiter leaves at the moment at which a holder on another runtime hands the key over to it. Either command may come first.
+/// A waiter leaves at the moment at which a holder on another runtime hands the key over to it. Either
+/// command may come first.
 #[test]
 fn a_waiter_that_leaves_during_its_hand_over_delays_no_other() {
     let runtime = || Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();

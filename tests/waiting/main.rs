@@ -1,4 +1,5 @@
-//! Waiting is bounded, cheap and in the order of arrival; a release hands the key to the next waiter, in whatever process it is.
+//! Waiting is bounded, cheap and in the order of arrival; a release hands the key to the next waiter, in
+//! whatever process it is.
 
 use std::{future::Future, time::Duration};
 
@@ -40,7 +41,8 @@ fn wait_for(request: LockRequest) -> JoinHandle<LockGuard> {
     tokio::spawn(async { acquire.await.expect("it waits forever") })
 }
 
-/// Starts a task that waits for the key `k`, and waits until the task is in the server's wait queue, which then has that length.
+/// Starts a task that waits for the key `k`, and waits until the task is in the server's wait queue, which
+/// then has that length.
 async fn wait_in_queue(server: &RedisServer, locks: &LockManager, length: usize) -> JoinHandle<LockGuard> {
     let waiter = wait_for(locks.lock("k"));
     queue_has(server, length).await;

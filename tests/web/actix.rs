@@ -39,7 +39,8 @@ async fn json(shop: Data<Shop>, order: Json<Order>) -> Result<&'static str, Lock
     Ok("")
 }
 
-/// The shop and its address. The workers of actix-web are runtimes of their own: one manager serves them all.
+/// Serves the shop. Returns it with its address. The workers of actix-web are runtimes of their own, and one
+/// manager serves them all.
 async fn serve(server: &RedisServer) -> (Data<Shop>, String) {
     let shop = Data::new(Shop::on(server).await);
     let served = shop.clone();
@@ -52,7 +53,7 @@ async fn serve(server: &RedisServer) -> (Data<Shop>, String) {
             .route("/json", post().to(json))
     })
     .workers(2)
-    // By default actix-web lets a handler finish whose client has closed its side.
+    // By default actix-web lets a handler finish after its client has closed its side.
     .h1_allow_half_closed(false)
     .disable_signals()
     .bind("127.0.0.1:0")
@@ -70,7 +71,7 @@ async fn with_wait_requests_for_one_order_run_one_at_a_time() {
 }
 
 #[actix_web::test]
-async fn without_wait_one_of_twenty_is_served() {
+async fn without_wait_one_of_twenty_requests_is_served() {
     let server = RedisServer::start();
     let (shop, address) = serve(&server).await;
     shop::one_of_twenty(&shop, &address).await;
@@ -91,7 +92,7 @@ async fn a_client_that_disconnects_frees_the_lock() {
 }
 
 #[actix_web::test]
-async fn a_store_that_is_down_is_503() {
+async fn a_store_that_is_down_gives_503() {
     let mut server = RedisServer::start();
     let (_, address) = serve(&server).await;
     shop::a_store_that_is_down(&mut server, &address).await;

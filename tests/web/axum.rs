@@ -44,7 +44,7 @@ async fn json(State(shop): Shared, Json(order): Json<Order>) -> Result<(), LockE
     Ok(())
 }
 
-/// The shop and its address.
+/// Serves the shop. Returns it with its address.
 async fn serve(server: &RedisServer) -> (Arc<Shop>, String) {
     let shop = Arc::new(Shop::on(server).await);
     let router = Router::new()
@@ -67,7 +67,7 @@ async fn with_wait_requests_for_one_order_run_one_at_a_time() {
 }
 
 #[tokio::test]
-async fn without_wait_one_of_twenty_is_served() {
+async fn without_wait_one_of_twenty_requests_is_served() {
     let server = RedisServer::start();
     let (shop, address) = serve(&server).await;
     shop::one_of_twenty(&shop, &address).await;
@@ -88,7 +88,7 @@ async fn a_client_that_disconnects_frees_the_lock() {
 }
 
 #[tokio::test]
-async fn a_store_that_is_down_is_503() {
+async fn a_store_that_is_down_gives_503() {
     let mut server = RedisServer::start();
     let (_, address) = serve(&server).await;
     shop::a_store_that_is_down(&mut server, &address).await;

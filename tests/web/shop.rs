@@ -1,4 +1,4 @@
-//! An order service's inside, and the requests of its customers, for both web frameworks.
+//! An order service that both web frameworks serve, and the requests of its customers.
 
 use std::{
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -10,14 +10,16 @@ use reqwest::{Client, Response, StatusCode};
 use test_support::{RedisServer, eventually};
 use tokio::sync::Barrier;
 
-/// What the handlers work with, and what they are watched by.
+/// The state of the handlers, and what the tests observe of them.
 pub(crate) struct Shop {
     pub(crate) locks: LockManager,
-    /// Handlers of one order that are inside just now.
+    /// How many handlers of one order are in their section.
     inside: AtomicUsize,
+    /// Set when two handlers of one order were in their section at the same time.
     overlapped: AtomicBool,
-    /// Lets two go on when both have come: handlers of different orders that run side by side.
+    /// Lets handlers of different orders go on when two of them have arrived.
     both: Barrier,
+    /// A permit lets one handler of `/hold` end.
     pub(crate) open: tokio::sync::Semaphore,
 }
 
@@ -46,12 +48,12 @@ impl Shop {
         self.inside.fetch_sub(1, Ordering::SeqCst);
     }
 
-    /// A section that lasts until the test says.
+    /// A section that lasts until `open` has a permit.
     pub(crate) async fn until_opened(&self) {
         self.open.acquire().await.unwrap().forget();
     }
 
-    /// A section that ends when another one is inside too.
+    /// A section that ends when a second one has begun.
     pub(crate) async fn side_by_side(&self) {
         self.both.wait().await;
     }
@@ -71,7 +73,7 @@ async fn posts(address: &str, path: &str, number: usize) -> Vec<Response> {
     requests.join_all().await
 }
 
-/// `POST /wait/{id}`, annotated with `wait`.
+/// Checks `POST /wait/{id}`, which is locked with `wait`.
 pub(crate) async fn one_at_a_time(shop: &Shop, address: &str) {
     for response in posts(address, "/wait/42", 20).await {
         assert_eq!(response.status(), StatusCode::OK);
@@ -79,7 +81,7 @@ pub(crate) async fn one_at_a_time(shop: &Shop, address: &str) {
     assert!(!shop.overlapped.load(Ordering::SeqCst));
 }
 
-/// `POST /hold/{id}`, annotated without `wait`; it lasts until the shop is opened.
+/// Checks `POST /hold/{id}`, which is locked without `wait`.
 pub(crate) async fn one_of_twenty(shop: &Shop, address: &str) {
     let client = Client::new();
     let url = format!("http://{address}/hold/42");
@@ -102,7 +104,7 @@ pub(crate) async fn one_of_twenty(shop: &Shop, address: &str) {
     assert_eq!(requests.join_next().await.unwrap().unwrap().status(), StatusCode::OK);
 }
 
-/// `POST /both/{id}`, which ends only when two are inside at once.
+/// Checks `POST /both/{id}`, which ends only when two orders are handled at once.
 pub(crate) async fn orders_overlap(address: &str) {
     let (one, two) = tokio::join!(posts(address, "/both/1", 1), posts(address, "/both/2", 1));
     for response in one.into_iter().chain(two) {
@@ -110,7 +112,7 @@ pub(crate) async fn orders_overlap(address: &str) {
     }
 }
 
-/// A client that goes away in the middle of `POST /hold/{id}`.
+/// Checks that a client that disconnects during `POST /hold/{id}` frees the key.
 pub(crate) async fn a_disconnect_frees_the_lock(server: &RedisServer, address: &str) {
     let url = format!("http://{address}/hold/7");
     let request = tokio::spawn(async move { post(&Client::new(), url).await });
@@ -119,7 +121,8 @@ pub(crate) async fn a_disconnect_frees_the_lock(server: &RedisServer, address: &
     eventually(Duration::from_secs(10), || async { !server.has("lock:order:7").await }).await;
 }
 
-/// The same with the key in a JSON body, and a store that is down: an answer that tells nothing of the server.
+/// Checks the answer while the store is down, to a request with the key in a JSON body: it tells nothing of
+/// the server.
 pub(crate) async fn a_store_that_is_down(server: &mut RedisServer, address: &str) {
     server.stop();
     let request =

@@ -1,12 +1,13 @@
-//! The soak on a quorum: worker processes take fenced locks on five Redis servers that are killed, emptied, paused and disconnected, and
-//! write to a resource that refuses stale fencing tokens. Then the record of all grants and sections is checked.
+//! The soak on a quorum: worker processes take fenced locks on five Redis servers that are killed, emptied,
+//! paused and disconnected, and write to a resource that refuses stale fencing tokens. Then the record of all
+//! grants and sections is checked.
 //!
 //! ```sh
 //! cargo run --release -p soak --bin quorum_soak -- --minutes 10 --seed 7
 //! ```
-//! The program starts its own `redis-server`s, which lose their data when they restart. The program ends with exit code 1 if two grants
-//! share a fencing token, a later grant has a lower token, two sections overlap, a worker fails, or nothing is granted after the faults
-//! have stopped.
+//! The program starts its own `redis-server`s, which lose their data when they restart. The program ends with
+//! exit code 1 if two grants share a fencing token, a later grant has a lower token, two sections overlap, a
+//! worker fails, or nothing is granted after the faults have stopped.
 
 use std::{
     collections::BTreeMap,
@@ -28,8 +29,8 @@ use test_support::{Proxy, RedisServer};
 
 const NODES: usize = 5;
 const WORKERS: usize = 4;
-/// How long the workers go on after the last fault. A node that has restarted may be left out for a ttl, and for two seconds
-/// more because it tells its uptime in whole seconds.
+/// How long the workers go on after the last fault. A node that has restarted may be left out for a ttl, and
+/// for two seconds more because it tells its uptime in whole seconds.
 const PEACE: Duration = Duration::from_secs(4);
 
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
@@ -196,8 +197,8 @@ async fn strike(
             }
             "servers paused"
         }
-        // While a node that came back empty is left out, no other may lose its data: with two such nodes of five, a key could
-        // be granted a second time.
+        // While a node that came back empty is left out, no other may lose its data: with two such nodes of
+        // five, a key could be granted a second time.
         1 | 2 if nodes.iter().all(|node| node.emptied.is_none_or(|at| at.elapsed() > worker::TTL * 2)) => {
             nodes[one].server.stop();
             if random.bool() {

@@ -82,11 +82,12 @@ async fn run(
     Ok(())
 }
 
-/// Writes to a resource that refuses a token below the highest one that it has accepted. The resource keeps all accepted tokens,
-/// in their order. Returns whether the write was accepted.
+/// Writes to a resource that refuses a token below the highest one that it has accepted. The resource keeps
+/// all accepted tokens, in their order. Returns whether the write was accepted.
 fn write(resource: &Path, token: u64) -> std::io::Result<bool> {
     let mut file = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(resource)?;
-    // Makes the check and the write one step, as a row lock of a database does. Closing the file ends the lock.
+    // Makes the check and the write one step, as a row lock of a database does. Closing the file ends the
+    // lock.
     file.lock()?;
     let mut text = String::new();
     file.read_to_string(&mut text)?;

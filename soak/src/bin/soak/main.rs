@@ -1,12 +1,13 @@
-//! The soak on one server: worker processes take locks on a Redis server that is paused, killed, disconnected and emptied, in a random
-//! order from a seed. Then the record of all bodies is checked for two of one key that ran at the same time.
+//! The soak on one server: worker processes take locks on a Redis server that is paused, killed, disconnected
+//! and emptied, in a random order from a seed. Then the record of all bodies is checked for two of one key
+//! that ran at the same time.
 //!
 //! ```sh
 //! cargo run --release -p soak -- --minutes 10 --seed 7
 //! ```
-//! The program starts its own `redis-server`, with an append-only file that is synced at each write, so that the server keeps its data when
-//! it is killed. The program ends with exit code 1 if bodies overlap, a worker fails, a key stays on the server, or a worker makes no
-//! progress after the faults have stopped.
+//! The program starts its own `redis-server`, with an append-only file that is synced at each write, so that
+//! the server keeps its data when it is killed. The program ends with exit code 1 if bodies overlap, a worker
+//! fails, a key stays on the server, or a worker makes no progress after the faults have stopped.
 
 use std::{
     collections::BTreeMap,
@@ -30,7 +31,8 @@ use soak::{
 use test_support::{Proxy, RedisServer};
 
 const WORKERS: usize = 3;
-/// How long the workers go on after the last fault: longer than a body that began before it, and one ttl more.
+/// How long the workers go on after the last fault: longer than a body that began before it, and one ttl
+/// more.
 const PEACE: Duration = Duration::from_millis(2500);
 
 #[tokio::main]
@@ -96,7 +98,8 @@ async fn under_fire(
         }
     }
 
-    // After the faults: every process must make progress within a ttl, and the leases of killed processes must have lapsed.
+    // After the faults: every process must make progress within a ttl, and the leases of killed processes
+    // must have lapsed.
     let peace = now();
     let numbers = workers.calm()?;
     tokio::time::sleep(PEACE).await;
