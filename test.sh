@@ -25,5 +25,5 @@ install_redis() {
 
 command -v redis-server >/dev/null || install_redis
 
-# Without --all-targets, so that documentation tests run too; examples are built, and run by tests/examples.rs.
+# Without --all-targets, so that documentation tests run too. Examples are built, and run by the binaries `attribute` and `web`.
 cargo test --workspace --all-features "$@"

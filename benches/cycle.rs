@@ -11,14 +11,12 @@ use std::time::{Duration, Instant};
 use criterion::{Criterion, Throughput};
 use distlock::{LockGuard, LockManager};
 use redis::aio::MultiplexedConnection;
+use test_support::RedisServer;
 use tokio::{
     runtime::{Builder, Runtime},
     task::JoinSet,
 };
 use uuid::Uuid;
-
-#[path = "../tests/common/mod.rs"]
-mod common;
 
 const TASKS: u64 = 64;
 /// The release script that a careful user of redis-rs would write by hand.
@@ -84,7 +82,7 @@ impl Client {
 
 fn main() {
     let runtime = Runtime::new().expect("a runtime");
-    let server = common::RedisServer::start();
+    let server = RedisServer::start();
     let all = runtime.block_on(clients(&server));
 
     let mut criterion = Criterion::default().configure_from_args().sample_size(20);
@@ -119,7 +117,7 @@ fn main() {
 }
 
 /// Both clients, each with a connection of its own.
-async fn clients(server: &common::RedisServer) -> [Client; 2] {
+async fn clients(server: &RedisServer) -> [Client; 2] {
     let connection =
         redis::Client::open(server.url()).expect("a URL").get_multiplexed_async_connection().await;
     [

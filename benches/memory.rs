@@ -13,10 +13,8 @@ use std::{
 };
 
 use distlock::{LockGuard, LockManager};
+use test_support::RedisServer;
 use tokio::{runtime::Runtime, task::JoinSet};
-
-#[path = "../tests/common/mod.rs"]
-mod common;
 
 const NUMBERS: [usize; 2] = [10_000, 100_000];
 
@@ -34,7 +32,7 @@ fn main() {
         });
         return println!("{figure}");
     }
-    let server = common::RedisServer::start();
+    let server = RedisServer::start();
     println!("{:<10} {:>9}  resident bytes each", "", "number");
     for what in ["held", "waiting"] {
         for number in NUMBERS {
@@ -92,7 +90,7 @@ async fn waiting(locks: &LockManager, number: usize) -> String {
 }
 
 /// Prints how many commands the server counts for one lease in a third of its ttl.
-async fn renewals(server: &common::RedisServer) {
+async fn renewals(server: &RedisServer) {
     const NUMBER: usize = 100_000;
     let locks = LockManager::connect(server.url()).await.expect("a manager");
     let ttl = Duration::from_secs(12);

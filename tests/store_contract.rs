@@ -1,12 +1,11 @@
-//! What every store keeps to, written once and run over each.
+//! The contract of a store, written once and run over every store; and what only one store promises.
 
 use std::time::Duration;
 
 use distlock::{
     Acquired, FencingToken, Key, MemoryStore, OwnerToken, QuorumStore, RedisStore, Store, StoreErrorKind,
 };
-
-mod common;
+use test_support::{RedisServer, eventually, fencing_counter_key, in_time};
 
 const TTL: Duration = Duration::from_secs(20);
 
@@ -14,7 +13,7 @@ fn key(name: &str) -> Key {
     Key::new("lock", name).unwrap()
 }
 
-/// An owner's view of a store.
+/// A store as one owner uses it.
 struct Owner<'a> {
     store: &'a dyn Store,
     token: OwnerToken,
@@ -48,7 +47,7 @@ impl<'a> Owner<'a> {
 const GRANTED: Acquired = Acquired::granted(None);
 
 async fn remaining(store: &dyn Store, name: &str) -> Duration {
-    store.inspect(&key(name)).await.unwrap().expect("somebody holds it").remaining.expect("a ttl")
+    store.inspect(&key(name)).await.unwrap().expect("a holder").remaining.expect("a ttl")
 }
 
 async fn contract(store: &dyn Store) {
@@ -57,7 +56,7 @@ async fn contract(store: &dyn Store) {
     // Granted to the first, refused to the second, with what is left of the lease.
     assert_eq!(one.acquire("a", TTL).await, GRANTED);
     let Acquired::Busy { remaining: Some(left), .. } = two.acquire("a", TTL).await else {
-        panic!("it is held")
+        panic!("another owner holds the key")
     };
     assert!(left > TTL / 2 && left <= TTL, "{left:?}");
     assert!(remaining(store, "a").await <= TTL);
@@ -73,13 +72,13 @@ async fn contract(store: &dyn Store) {
     assert!(!two.release("a").await);
     assert!(one.release("a").await);
     assert_eq!(store.inspect(&key("a")).await.unwrap(), None);
-    assert!(!one.release("a").await, "twice is once");
+    assert!(!one.release("a").await, "the second release finds nothing");
 
-    // A missing key is not made by a renewal.
+    // A renewal does not create a missing key.
     assert!(!one.renew("a", TTL).await);
     assert_eq!(store.inspect(&key("a")).await.unwrap(), None);
 
-    // A lease that lapsed is nobody's, and then the next one's.
+    // A lapsed lease has no holder, and the next owner gets the key.
     let short = Duration::from_millis(30);
     assert_eq!(one.acquire("b", short).await, GRANTED);
     tokio::time::sleep(short * 2).await;
@@ -88,21 +87,22 @@ async fn contract(store: &dyn Store) {
     assert!(!one.release("b").await);
     assert_eq!(two.acquire("b", TTL).await, GRANTED);
     assert!(!one.release("b").await);
-    assert!(two.renew("b", TTL).await, "the late release of the one before changed nothing");
+    assert!(two.renew("b", TTL).await, "the late release of the holder before changed nothing");
     assert!(two.release("b").await);
 
-    // Fencing tokens rise from grant to grant, and a repeat gets its own again.
+    // Fencing tokens rise from grant to grant, and a repeated acquire gets its own again.
     let first = one.fence("c").await.expect("a token");
     assert_eq!(one.fence("c").await, Some(first));
     assert_eq!(two.fence("c").await, None);
     assert!(one.release("c").await);
-    // Who was refused comes back as somebody else.
+    // A call that was refused comes back with a new owner token.
     let two = Owner::of(store);
     let second = two.fence("c").await.expect("a token");
     assert!(second > first);
     assert!(two.release("c").await);
 
-    // A quorum's proposal is drawn, where nothing higher was drawn before; only the owner raises, and never down.
+    // The token that a quorum proposes is granted, unless a higher one was granted before. Only the owner
+    // raises a token, and never down.
     if store.raise_fence(&key("none"), &one.token, second).await.is_ok() {
         let propose = async |owner: &Owner<'_>, fence| match store
             .acquire_proposed(&key("d"), &owner.token, TTL, FencingToken::new(fence))
@@ -110,7 +110,7 @@ async fn contract(store: &dyn Store) {
             .unwrap()
         {
             Acquired::Granted { fence, .. } => fence.expect("a token").value(),
-            Acquired::Busy { .. } => panic!("it is free"),
+            Acquired::Busy { .. } => panic!("the key is free"),
         };
         let raise = async |owner: &Owner<'_>, fence| {
             store.raise_fence(&key("d"), &owner.token, FencingToken::new(fence)).await.unwrap()
@@ -118,24 +118,24 @@ async fn contract(store: &dyn Store) {
         let one = Owner::of(store);
         let proposed = second.value() + 50_000;
         assert_eq!(propose(&one, proposed).await, proposed);
-        assert!(!raise(&two, proposed + 1).await, "it is not theirs");
-        assert!(!raise(&one, proposed - 1).await, "it is lower than what was drawn");
+        assert!(!raise(&two, proposed + 1).await, "another owner holds the key");
+        assert!(!raise(&one, proposed - 1).await, "the token is lower than the granted one");
         assert!(raise(&one, proposed).await);
         assert!(raise(&one, proposed + 10).await);
         assert!(!raise(&one, proposed + 9).await);
-        assert_eq!(propose(&one, proposed).await, proposed + 10, "what it was raised to, sent again");
+        assert_eq!(propose(&one, proposed).await, proposed + 10, "a repeated acquire gets the raised token");
         assert!(one.release("d").await);
-        assert!(!raise(&one, proposed + 20).await, "it is nobody's");
+        assert!(!raise(&one, proposed + 20).await, "the key is free");
         let three = Owner::of(store);
         assert_eq!(propose(&three, proposed).await, proposed + 11);
         assert!(three.release("d").await);
-        // No client's clock pulls a store's tokens away from its own.
+        // The clock of a client cannot move the tokens of a store far from the store's own clock.
         let four = Owner::of(store);
         assert!(propose(&four, proposed + 3_600_000_000).await < proposed + 60_000_000);
         assert!(four.release("d").await);
     }
 
-    // Keys do not meet.
+    // Similar keys are different keys.
     assert_eq!(one.acquire("x", TTL).await, GRANTED);
     assert_eq!(two.acquire("x:y", TTL).await, GRANTED);
     assert_eq!(two.acquire("{x}", TTL).await, GRANTED);
@@ -152,7 +152,7 @@ fn quorum_of(nodes: impl IntoIterator<Item = Box<dyn Store>>) -> QuorumStore {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_quorum_keeps_the_contract() {
+async fn a_quorum_of_memory_stores_keeps_the_contract() {
     for nodes in [1, 2, 3, 4, 5] {
         contract(&quorum_of((0..nodes).map(|_| Box::new(MemoryStore::new()) as _))).await;
     }
@@ -160,25 +160,25 @@ async fn a_quorum_keeps_the_contract() {
 
 #[tokio::test]
 async fn a_quorum_of_redis_servers_keeps_the_contract() {
-    let servers = [(); 3].map(|()| common::RedisServer::start());
+    let servers = [(); 3].map(|()| RedisServer::start());
     let store =
         quorum_of(servers.iter().map(|server| Box::new(RedisStore::open(&server.url()).unwrap()) as _));
     contract(&store).await;
     for server in &servers {
-        // What the contract leaves; a minority may be a little behind.
+        // The four leases that the contract leaves. A minority may get them later.
         let locks = async || server.keys().await.into_iter().filter(|key| key.starts_with("lock:")).count();
-        common::eventually(Duration::from_secs(5), async || locks().await == 4).await;
+        eventually(Duration::from_secs(5), async || locks().await == 4).await;
     }
 }
 
 #[tokio::test]
 async fn the_redis_store_keeps_the_contract() {
-    let server = common::RedisServer::start();
+    let server = RedisServer::start();
     contract(&RedisStore::open(&server.url()).unwrap()).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_memory_store_hints_when_a_key_is_released() {
+async fn the_memory_store_hints_at_a_release() {
     let store = MemoryStore::new();
     let owner = Owner::of(&store);
     owner.acquire("a", TTL).await;
@@ -189,20 +189,20 @@ async fn a_memory_store_hints_when_a_key_is_released() {
 }
 
 #[tokio::test]
-async fn a_redis_store_tells_a_watcher_of_every_change_to_a_held_key() {
-    let server = common::RedisServer::start();
+async fn the_redis_store_tells_of_every_change_to_a_held_key() {
+    let server = RedisServer::start();
     let store = RedisStore::open(&server.url()).unwrap();
     let owner = Owner::of(&store);
     let soon = Duration::from_secs(5);
 
     let nothing = tokio::time::timeout(Duration::from_millis(50), store.wait_for_change(&key("a")));
-    assert!(nothing.await.is_err(), "it is free");
+    assert!(nothing.await.is_err(), "the key is free");
     for round in 0..4 {
         let ttl = if round == 2 { Duration::from_secs(1) } else { TTL };
         assert_eq!(owner.acquire("a", ttl).await, GRANTED);
         let looked = server.calls(&["exists"]).await;
         let watch = tokio::spawn(store.wait_for_change(&key("a")));
-        common::eventually(soon, || async { server.calls(&["exists"]).await > looked }).await;
+        eventually(soon, || async { server.calls(&["exists"]).await > looked }).await;
         assert!(!watch.is_finished(), "round {round}: nothing has changed");
         match round {
             0 => assert!(owner.release("a").await),
@@ -210,20 +210,20 @@ async fn a_redis_store_tells_a_watcher_of_every_change_to_a_held_key() {
             2 => {}
             _ => server.command::<()>(&["FLUSHALL"]).await,
         }
-        common::in_time(soon, watch).await.unwrap();
+        in_time(soon, watch).await.unwrap();
     }
 
-    // A connection that breaks may have lost a message.
+    // A broken connection may have lost a message, so it counts as a change.
     assert_eq!(owner.acquire("a", TTL).await, GRANTED);
     let mut watch = store.wait_for_change(&key("a"));
     assert!(tokio::time::timeout(Duration::from_millis(50), &mut watch).await.is_err());
     server.command::<()>(&["CLIENT", "KILL", "TYPE", "pubsub"]).await;
-    common::in_time(soon, watch).await;
+    in_time(soon, watch).await;
 }
 
 #[tokio::test]
-async fn a_key_of_another_type_is_an_error_and_stays_as_it_is() {
-    let server = common::RedisServer::start();
+async fn a_key_of_another_type_is_an_error_and_stays_unchanged() {
+    let server = RedisServer::start();
     let store = RedisStore::open(&server.url()).unwrap();
     server.command::<u8>(&["LPUSH", "lock:list", "theirs"]).await;
     let owner = Owner::of(&store);
@@ -238,8 +238,8 @@ async fn a_key_of_another_type_is_an_error_and_stays_as_it_is() {
 }
 
 #[tokio::test]
-async fn scripts_survive_script_flush() {
-    let server = common::RedisServer::start();
+async fn scripts_work_after_script_flush() {
+    let server = RedisServer::start();
     let store = RedisStore::open(&server.url()).unwrap();
     let owner = Owner::of(&store);
     for _ in 0..2 {
@@ -255,7 +255,7 @@ async fn scripts_survive_script_flush() {
 
 #[tokio::test]
 async fn a_lease_is_the_owner_token_with_an_expiry_in_the_namespace() {
-    let server = common::RedisServer::start();
+    let server = RedisServer::start();
     let store = RedisStore::open(&server.url()).unwrap();
     let owner = Owner::of(&store);
     owner.acquire("order:42", TTL).await;
@@ -267,8 +267,8 @@ async fn a_lease_is_the_owner_token_with_an_expiry_in_the_namespace() {
 }
 
 #[tokio::test]
-async fn fencing_tokens_rise_after_the_server_lost_everything() {
-    let mut server = common::RedisServer::start();
+async fn fencing_tokens_rise_after_the_server_lost_its_data() {
+    let mut server = RedisServer::start();
     let store = RedisStore::open(&server.url()).unwrap();
     let mut last = None;
     for step in 0..6 {
@@ -280,13 +280,14 @@ async fn fencing_tokens_rise_after_the_server_lost_everything() {
             1 => server.command::<()>(&["FLUSHALL"]).await,
             2 => {
                 server.restart();
-                // The first command after it finds the old connection broken.
+                // The next command finds the old connection broken.
                 let _ = store.inspect(&key("a")).await;
             }
-            // A counter ahead of the clock, as after the clock stepped back.
+            // A counter ahead of the clock, as it is after the clock stepped back.
             3 => {
                 server.command::<()>(&["DEL", "lock:a"]).await;
-                let ahead = server.command(&["INCRBY", "distlock-fence:{lock:a}", "1000000000000"]).await;
+                let ahead =
+                    server.command(&["INCRBY", &fencing_counter_key("lock:a"), "1000000000000"]).await;
                 last = Some(FencingToken::new(ahead));
             }
             _ => assert!(owner.release("a").await),
@@ -296,14 +297,14 @@ async fn fencing_tokens_rise_after_the_server_lost_everything() {
 
 #[tokio::test]
 async fn fencing_tokens_rise_over_a_failover_that_lost_the_last_writes() {
-    let master = common::RedisServer::start_with(&["--repl-diskless-sync-delay", "0"]);
-    let replica = common::RedisServer::start_with(&["--replicaof", "127.0.0.1", &master.port().to_string()]);
+    let master = RedisServer::start_with(&["--repl-diskless-sync-delay", "0"]);
+    let replica = RedisServer::start_with(&["--replicaof", "127.0.0.1", &master.port().to_string()]);
     let (before, after) =
         (RedisStore::open(&master.url()).unwrap(), RedisStore::open(&replica.url()).unwrap());
     let seen = Owner::of(&before);
     let first = seen.fence("a").await;
-    common::eventually(Duration::from_secs(10), async || replica.has("lock:a").await).await;
-    // Promoted, and what the old master still does is lost: another grant of the same key.
+    eventually(Duration::from_secs(10), async || replica.has("lock:a").await).await;
+    // The replica is promoted. Later writes of the old master are lost, among them another grant of the key.
     replica.command::<()>(&["REPLICAOF", "NO", "ONE"]).await;
     assert!(seen.release("a").await);
     let lost = Owner::of(&before).fence("a").await;

@@ -1,7 +1,7 @@
-//! Compile errors: one mistake a file, our message and nothing else.
+//! Compile errors: each file of `ui/fail` gets our message and no other.
 
 #[test]
-fn mistakes_are_explained() {
+fn every_mistake_gets_its_message() {
     let cases = trybuild::TestCases::new();
     cases.compile_fail("tests/ui/fail/*.rs");
 }

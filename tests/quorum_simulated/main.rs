@@ -1,7 +1,8 @@
-//! The quorum's own code over simulated nodes: thousands of schedules, each from a seed.
+//! The code of the quorum over simulated nodes, in virtual time: thousands of schedules, each from a seed. A
+//! binary of its own: it computes all the time, which would delay tests with real servers.
 //!
 //! ```sh
-//! DISTLOCK_SEED=7 cargo test --test quorum_simulated               # one schedule of each kind, as a failure's message names it
+//! DISTLOCK_SEED=7 cargo test --test quorum_simulated               # one schedule of each kind, with the seed of a failure
 //! DISTLOCK_TIMES=40 cargo test --release --test quorum_simulated   # 40 times as many
 //! ```
 
@@ -25,9 +26,9 @@ mod network;
 const CLIENTS: u64 = 3;
 const WAR: Duration = Duration::from_millis(400);
 
-/// One grant, in virtual time from the beginning.
+/// One grant. Times are measured from the beginning of the schedule.
 #[derive(Debug, Clone, Copy)]
-#[expect(dead_code, reason = "for the message of a failure")]
+#[expect(dead_code, reason = "shown in the message of a failure")]
 struct Grant {
     client: u64,
     fence: u64,
@@ -36,29 +37,29 @@ struct Grant {
     to: Duration,
 }
 
-/// What a schedule came to.
+/// The result of a schedule.
 #[derive(Debug, Default)]
 struct Outcome {
     grants: Vec<Grant>,
-    /// Clients that did not get the key in peace.
+    /// How many clients did not get the key after the faults.
     stuck: usize,
 }
 
 impl Outcome {
-    /// Times at which two clients believed in their leases.
+    /// Pairs of grants that were valid at the same time.
     fn overlaps(&self) -> Vec<&[Grant]> {
         self.grants.windows(2).filter(|pair| pair[1].from < pair[0].to).collect()
     }
 
-    /// Grants whose token is not above that of the one before.
+    /// Pairs of grants of which the second has no higher token.
     fn stale(&self) -> Vec<&[Grant]> {
         self.grants.windows(2).filter(|pair| pair[1].fence <= pair[0].fence).collect()
     }
 }
 
-/// Plays one schedule, by its seed with three nodes or five.
-fn play(seed: u64, faults: Faults) -> Outcome {
-    // The library's own jitter.
+/// Runs one schedule, with three nodes or five as its seed decides.
+fn run(seed: u64, faults: Faults) -> Outcome {
+    // Makes the jitter of the library repeatable.
     fastrand::seed(seed);
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
@@ -87,8 +88,8 @@ fn play(seed: u64, faults: Faults) -> Outcome {
             sleep(Duration::from_millis(world.draw(|random| random.u64(1..200)))).await;
             world.step_clocks_back();
             struck.iter().for_each(Node::restart);
-            if faults.amnesia {
-                // Never more than a minority within a ttl.
+            if faults.loses_data {
+                // At most a minority loses its data within a ttl.
                 sleep(TTL * 2).await;
             }
         }
@@ -100,13 +101,13 @@ fn play(seed: u64, faults: Faults) -> Outcome {
     })
 }
 
-/// Takes the lock again and again, until there is peace; then once more.
+/// Takes the lock again and again until the faults stop, then once more.
 async fn client(client: u64, locks: LockManager, world: Arc<World>, outcome: Arc<Mutex<Outcome>>) {
     let lock = || locks.lock("k").ttl(TTL).fenced();
     while !world.at_peace.load(Ordering::Relaxed) {
         let patience = Duration::from_millis(world.draw(|random| random.u64(1..600)));
         let asked = world.elapsed();
-        // A caller that gives up wherever it is.
+        // A caller that may give up at any time.
         let Ok(Ok(guard)) = timeout(patience, lock().wait(TTL * 4).acquire()).await else { continue };
         let (from, fence) = (world.elapsed(), guard.fencing_token().unwrap().value());
         let hold = Duration::from_micros(world.draw(|random| random.u64(0..400_000)));
@@ -118,7 +119,7 @@ async fn client(client: u64, locks: LockManager, world: Arc<World>, outcome: Arc
             drop(guard);
         }
     }
-    // What was under way has arrived by then, and every lease of a client that gave up has ended.
+    // By then all messages have arrived, and every lease of a client that gave up has ended.
     sleep(LONGEST_DELAY * 2 + PATIENCE + TTL).await;
     match lock().wait(Duration::from_secs(5)).acquire().await {
         Ok(guard) => drop(guard.release().await),
@@ -134,12 +135,12 @@ const FAULTS: Faults = Faults {
     slow: 60,
     doubled: 30,
     all_at_once: false,
-    amnesia: false,
+    loses_data: false,
     restart_delay: true,
     step_back: Duration::ZERO,
 };
 
-/// The seeds to play: from `DISTLOCK_SEED` one, else so many, times `DISTLOCK_TIMES`.
+/// Returns the seed in `DISTLOCK_SEED`, or `number` times `DISTLOCK_TIMES` seeds.
 fn seeds(number: u64) -> impl Iterator<Item = u64> {
     let given = |name| std::env::var(name).ok().map(|number| number.parse::<u64>().expect("a number"));
     match given("DISTLOCK_SEED") {
@@ -148,19 +149,19 @@ fn seeds(number: u64) -> impl Iterator<Item = u64> {
     }
 }
 
-/// Plays schedules on two threads, and shows each outcome with its seed.
-fn play_all(number: u64, faults: Faults, show: impl Fn(u64, &Outcome) + Sync) {
+/// Runs schedules on two threads, and calls `check` with each seed and outcome.
+fn run_all(number: u64, faults: Faults, check: impl Fn(u64, &Outcome) + Sync) {
     let seeds: Vec<_> = seeds(number).collect();
     let grants = AtomicUsize::new(0);
     let start = std::time::Instant::now();
     std::thread::scope(|scope| {
         for half in seeds.chunks(seeds.len().div_ceil(2)) {
-            let (grants, show) = (&grants, &show);
+            let (grants, check) = (&grants, &check);
             scope.spawn(move || {
                 for seed in half {
-                    let outcome = play(*seed, faults);
+                    let outcome = run(*seed, faults);
                     grants.fetch_add(outcome.grants.len(), Ordering::Relaxed);
-                    show(*seed, &outcome);
+                    check(*seed, &outcome);
                 }
             });
         }
@@ -168,53 +169,54 @@ fn play_all(number: u64, faults: Faults, show: impl Fn(u64, &Outcome) + Sync) {
     println!("{} schedules, {grants:?} grants, in {:.1?}", seeds.len(), start.elapsed());
 }
 
+/// Checks that nothing went wrong.
 fn no_harm(seed: u64, outcome: &Outcome) {
     let overlaps = outcome.overlaps();
     assert!(overlaps.is_empty(), "two holders at a time with DISTLOCK_SEED={seed}: {overlaps:#?}");
     let stale = outcome.stale();
     assert!(stale.is_empty(), "a token that does not rise with DISTLOCK_SEED={seed}: {stale:#?}");
-    assert_eq!(outcome.stuck, 0, "no progress in peace with DISTLOCK_SEED={seed}");
+    assert_eq!(outcome.stuck, 0, "no progress after the faults with DISTLOCK_SEED={seed}");
 }
 
-/// What some schedule must show, or else the others show nothing.
+/// Checks that some schedule does harm: schedules that cannot find a fault prove nothing.
 fn harm(number: u64, faults: Faults, is_harmed: impl Fn(&Outcome) -> bool + Sync) {
     let harmed = AtomicUsize::new(0);
-    play_all(number, faults, |_, outcome| {
+    run_all(number, faults, |_, outcome| {
         harmed.fetch_add(usize::from(is_harmed(outcome)), Ordering::Relaxed);
     });
-    println!("harm in {harmed:?} of them");
-    assert!(harmed.into_inner() > 0, "the schedules find nothing");
+    println!("{harmed:?} of them did harm");
+    assert!(harmed.into_inner() > 0, "no schedule did harm");
 }
 
 #[test]
-fn one_holder_at_a_time_with_rising_tokens_while_nodes_keep_their_data() {
-    play_all(500, FAULTS, no_harm);
+fn nodes_that_keep_their_data_grant_to_one_holder_at_a_time_with_rising_tokens() {
+    run_all(500, FAULTS, no_harm);
 }
 
 #[test]
-fn a_node_that_forgets_everything_does_no_harm_if_it_stays_out_for_a_ttl() {
-    play_all(400, Faults { amnesia: true, ..FAULTS }, no_harm);
+fn a_node_that_loses_its_data_does_no_harm_if_it_stays_out_for_a_ttl() {
+    run_all(400, Faults { loses_data: true, ..FAULTS }, no_harm);
 }
 
 #[test]
-fn nodes_that_all_forget_everything_at_once_do_no_harm_while_clocks_go_on() {
-    play_all(200, Faults { amnesia: true, all_at_once: true, ..FAULTS }, no_harm);
+fn nodes_that_lose_their_data_all_at_once_do_no_harm_while_clocks_go_on() {
+    run_all(200, Faults { loses_data: true, all_at_once: true, ..FAULTS }, no_harm);
 }
 
 #[test]
-fn nodes_that_forget_everything_and_grant_at_once_break_exclusion() {
-    let faults = Faults { amnesia: true, restart_delay: false, all_at_once: true, ..FAULTS };
+fn nodes_that_lose_their_data_and_grant_at_once_break_exclusion() {
+    let faults = Faults { loses_data: true, restart_delay: false, all_at_once: true, ..FAULTS };
     harm(200, faults, |outcome| !outcome.overlaps().is_empty());
 }
 
 #[test]
-fn clocks_that_step_back_while_nodes_forget_everything_break_the_tokens() {
+fn clocks_that_step_back_while_nodes_lose_their_data_break_the_tokens() {
     let step_back = Duration::from_secs(3);
-    let faults = Faults { amnesia: true, all_at_once: true, step_back, ..FAULTS };
+    let faults = Faults { loses_data: true, all_at_once: true, step_back, ..FAULTS };
     harm(200, faults, |outcome| !outcome.stale().is_empty());
 }
 
 #[test]
 fn clocks_that_step_back_do_no_harm_while_nodes_keep_their_data() {
-    play_all(200, Faults { step_back: Duration::from_secs(3), ..FAULTS }, no_harm);
+    run_all(200, Faults { step_back: Duration::from_secs(3), ..FAULTS }, no_harm);
 }

@@ -1,4 +1,5 @@
-//! Nodes of a quorum behind a network that loses, delays, doubles and reorders what it carries, in virtual time and from a seed.
+//! Nodes of a quorum behind a network that loses, delays, doubles and reorders messages, in virtual time and
+//! from a seed.
 
 use std::{
     sync::{
@@ -17,26 +18,28 @@ use tokio::{
     time::{Instant, sleep, sleep_until, timeout},
 };
 
-/// How long a client waits for a node's answer.
+/// How long a client waits for the answer of a node.
 pub(crate) const PATIENCE: Duration = Duration::from_millis(100);
-/// The longest that the network keeps anything.
+/// How long the network keeps a message at most.
 pub(crate) const LONGEST_DELAY: Duration = Duration::from_millis(300);
 pub(crate) const TTL: Duration = Duration::from_millis(250);
 
-/// What goes wrong in a schedule.
+/// The faults of a schedule.
 #[derive(Clone, Copy)]
 pub(crate) struct Faults {
-    /// Per thousand messages, each way.
+    /// How many of a thousand messages are lost, in each direction.
     pub(crate) lost: u32,
+    /// How many of a thousand messages are slow, in each direction.
     pub(crate) slow: u32,
+    /// How many of a thousand requests arrive twice.
     pub(crate) doubled: u32,
-    /// All nodes go down and come back together.
+    /// Whether all nodes go down and come back together.
     pub(crate) all_at_once: bool,
-    /// A node that restarts has forgotten everything.
-    pub(crate) amnesia: bool,
-    /// It then grants nothing for a ttl.
+    /// Whether a node that restarts has lost its data.
+    pub(crate) loses_data: bool,
+    /// Whether a node that has lost its data grants nothing for a ttl.
     pub(crate) restart_delay: bool,
-    /// Clocks step back by this much when a node restarts.
+    /// How far all clocks step back when a node restarts.
     pub(crate) step_back: Duration,
 }
 
@@ -45,15 +48,16 @@ pub(crate) struct World {
     pub(crate) random: Mutex<fastrand::Rng>,
     start: Instant,
     pub(crate) faults: Faults,
-    /// Messages of one client to one node arrive in their order, but for those that something happens to.
+    /// Whether the messages of one client to one node arrive in their order, except slow ones.
     in_order: bool,
+    /// Whether the faults have stopped. Set by `run`.
     pub(crate) at_peace: AtomicBool,
-    /// Microseconds that all clocks have stepped.
+    /// How far all clocks have stepped, in microseconds. Set by `step_clocks_back`.
     step: AtomicI64,
 }
 
 impl World {
-    /// By its seed, with connections that keep order or not.
+    /// Creates the world of a seed, which decides whether connections keep the order of messages.
     pub(crate) fn new(seed: u64, faults: Faults) -> Arc<Self> {
         Arc::new(Self {
             in_order: seed % 4 > 1,
@@ -77,7 +81,7 @@ impl World {
         self.start.elapsed()
     }
 
-    /// The time of day, for somebody whose clock is so far off.
+    /// Returns a clock of the time of day that is off by so many microseconds.
     pub(crate) fn wall_clock(self: &Arc<Self>, off: i64) -> impl Fn() -> u64 + Send + Sync + 'static {
         let world = Arc::clone(self);
         move || {
@@ -100,22 +104,23 @@ impl World {
     }
 }
 
-/// A node as one client sees it; clones are the same node.
+/// A node as one client reaches it. Clones are the same node.
 #[derive(Clone)]
 pub(crate) struct Node {
     world: Arc<World>,
     server: Arc<Mutex<Server>>,
-    /// When the last message of this client arrives, of those that keep their order.
+    /// When the last message of this client arrives. Set by `arrival` for messages that keep their order.
     last: Arc<Mutex<Instant>>,
 }
 
 struct Server {
     store: MemoryStore,
     is_up: bool,
+    /// The node grants nothing before. Set by `restart`.
     grants_from: Instant,
-    /// Its clock's time of day is off by so many microseconds.
+    /// How far its clock is off, in microseconds.
     off: i64,
-    /// Its leases last so much of their ttl: its clock is fast or slow.
+    /// The part of a ttl for which its leases last: its clock is fast or slow.
     rate: f64,
 }
 
@@ -133,12 +138,12 @@ impl Node {
         Self { world: Arc::clone(world), server: Arc::new(Mutex::new(server)), last }
     }
 
-    /// The node, for another client.
+    /// Returns the same node for another client.
     pub(crate) fn for_client(&self) -> Self {
         Self { last: Arc::new(Mutex::new(Instant::now())), ..self.clone() }
     }
 
-    /// When a message arrives that is sent now.
+    /// Returns when a message arrives that is sent now.
     fn arrival(&self) -> Instant {
         let Self { world, last, .. } = self;
         let overtaken = world.happens(world.faults.slow);
@@ -151,7 +156,7 @@ impl Node {
         *last
     }
 
-    /// Goes down; what is under way to it is lost.
+    /// Stops the node. Messages on their way to it are lost.
     pub(crate) fn crash(&self) {
         self.server.lock().unwrap().is_up = false;
     }
@@ -159,16 +164,16 @@ impl Node {
     pub(crate) fn restart(&self) {
         let mut server = self.server.lock().unwrap();
         server.is_up = true;
-        if self.world.faults.amnesia {
+        if self.world.faults.loses_data {
             server.store = MemoryStore::with_wall_clock(self.world.wall_clock(server.off));
             if self.world.faults.restart_delay {
-                // In the node's time.
+                // A ttl by the clock of the node, which may be slow.
                 server.grants_from = Instant::now() + TTL.mul_f64(1.02);
             }
         }
     }
 
-    /// Sends a command and waits for its answer.
+    /// Sends a command, which may be one that grants, and waits for its answer.
     fn call<T: Clone + Send + 'static>(
         &self,
         grants: bool,
@@ -179,7 +184,7 @@ impl Node {
             let arrival = node.arrival();
             let Self { world, server, .. } = node;
             let (reply, replied) = oneshot::channel();
-            // What was sent arrives, whatever becomes of its sender.
+            // A task of its own: a message arrives even if its sender is dropped.
             tokio::spawn(async move {
                 let times = if world.happens(world.faults.doubled) { 2 } else { 1 };
                 let mut reply = Some(reply);
@@ -215,7 +220,7 @@ impl Node {
             let silence = || StoreError::new(StoreErrorKind::TimedOut, "the node did not answer in time");
             match timeout(PATIENCE, replied).await {
                 Ok(Ok(answer)) => answer,
-                // A client is not told that its message was lost.
+                // The message was lost: the client learns nothing and waits.
                 Ok(Err(_)) => {
                     sleep(PATIENCE).await;
                     Err(silence())

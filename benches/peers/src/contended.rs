@@ -9,10 +9,11 @@ use std::{
 
 use tokio::{runtime::Builder, task::JoinSet};
 
+use test_support::RedisServer;
+
 use crate::{
     Outcome,
     client::{Client, as_task},
-    common::RedisServer,
     measure::{cpu_time, now, quantile},
 };
 

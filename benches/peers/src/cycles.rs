@@ -2,7 +2,9 @@
 
 use tokio::{runtime::Builder, task::JoinSet};
 
-use crate::{Outcome, client::Client, common::RedisServer, quorum::Quorum};
+use test_support::RedisServer;
+
+use crate::{Outcome, client::Client, quorum::Quorum};
 
 /// Runs `cycles` cycles in each of 64 tasks on one thread, each task on its own key. The difference between
 /// two runs with different numbers of cycles is what the cycles cost, without the program's start.

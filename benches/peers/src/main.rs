@@ -16,13 +16,10 @@
 use std::error::Error;
 
 use client::{CONTENDED, UNCONTENDED};
-use common::RedisServer;
+use test_support::RedisServer;
 
 mod chart;
 mod client;
-#[path = "../../../tests/common/mod.rs"]
-#[allow(dead_code, unreachable_pub)]
-mod common;
 mod contended;
 mod cycles;
 mod measure;

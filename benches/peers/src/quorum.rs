@@ -11,10 +11,11 @@ use redis::aio::MultiplexedConnection;
 use tokio::{runtime::Builder, sync::Mutex, task::JoinSet, time::timeout};
 use uuid::Uuid;
 
+use test_support::RedisServer;
+
 use crate::{
     Outcome, REPETITIONS,
     client::TTL,
-    common::RedisServer,
     measure::{cpu_time, print_speeds, quantile, spread},
 };
 

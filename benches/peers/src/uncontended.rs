@@ -4,10 +4,11 @@ use std::time::{Duration, Instant};
 
 use tokio::{runtime::Builder, task::JoinSet};
 
+use test_support::RedisServer;
+
 use crate::{
     Outcome, REPETITIONS,
     client::Client,
-    common::RedisServer,
     measure::{cpu_time, print_speeds, quantile, spread},
 };
 

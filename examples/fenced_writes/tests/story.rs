@@ -2,10 +2,7 @@
 
 use std::process::Command;
 
-use common::RedisServer;
-
-#[path = "../../../tests/common/mod.rs"]
-mod common;
+use test_support::RedisServer;
 
 /// Runs the example. Returns whether the late write was refused, and what the example printed.
 fn play(arguments: &[&str]) -> (bool, String) {

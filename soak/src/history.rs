@@ -1,0 +1,160 @@
+//! The record of the soak on one server, and its checker.
+
+use std::{fmt, str::FromStr};
+
+use crate::clock::Nanos;
+
+/// One line of the record, written by a worker or by the program that causes the faults.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// A body ran to its end, and its call returned the body's value.
+    Ran {
+        /// The number in the key's name.
+        key: u32,
+        /// The start of the lease as the body saw it when it began.
+        leased: Nanos,
+        /// When the body began.
+        start: Nanos,
+        /// When the body ended.
+        end: Nanos,
+        /// From the call to the body's begin.
+        waited: Nanos,
+        /// The number of the worker process.
+        worker: u64,
+    },
+    /// A call returned that its lease was lost: its body was stopped, or ended too late.
+    Lost {
+        /// The number in the key's name.
+        key: u32,
+    },
+    /// A call returned that the key was busy.
+    Busy,
+    /// A call returned another error.
+    Failed,
+    /// The key of a lock was deleted on the server between `start` and `end`.
+    Deleted {
+        /// The number in the key's name.
+        key: u32,
+        /// Before the deletion.
+        start: Nanos,
+        /// After the deletion.
+        end: Nanos,
+    },
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ran { key, leased, start, end, waited, worker } => {
+                write!(f, "ran {key} {leased} {start} {end} {waited} {worker}")
+            }
+            Self::Lost { key } => write!(f, "lost {key}"),
+            Self::Busy => f.write_str("busy"),
+            Self::Failed => f.write_str("failed"),
+            Self::Deleted { key, start, end } => write!(f, "deleted {key} {start} {end}"),
+        }
+    }
+}
+
+impl FromStr for Event {
+    type Err = String;
+
+    fn from_str(line: &str) -> Result<Self, String> {
+        let mut words = line.split(' ');
+        let what = words.next().unwrap_or_default();
+        let mut number = || {
+            words.next().and_then(|word| word.parse().ok()).ok_or(format!("not a line of the record: {line}"))
+        };
+        let key = |number: u64| u32::try_from(number).map_err(|error| error.to_string());
+        Ok(match what {
+            "ran" => Self::Ran {
+                key: key(number()?)?,
+                leased: number()?,
+                start: number()?,
+                end: number()?,
+                waited: number()?,
+                worker: number()?,
+            },
+            "lost" => Self::Lost { key: key(number()?)? },
+            "busy" => Self::Busy,
+            "failed" => Self::Failed,
+            "deleted" => Self::Deleted { key: key(number()?)?, start: number()?, end: number()? },
+            _ => return Err(format!("not a line of the record: {line}")),
+        })
+    }
+}
+
+/// Two bodies of one key that ran at the same time and both ended in a lease that their processes believed to
+/// be valid.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Overlap {
+    /// The number in the key's name.
+    pub key: u32,
+    /// Begin and end of the body that began first.
+    pub first: (Nanos, Nanos),
+    /// Begin and end of the other body.
+    pub second: (Nanos, Nanos),
+}
+
+/// Finds all overlaps of bodies, except those that a deletion of the lock explains.
+///
+/// A process cannot know that the key of its lock was deleted before its next renewal, within `notice` of the
+/// deletion. A body that ends within `notice` of a deletion is therefore not counted if its lease had started
+/// before the deletion. The body itself may have begun later: the lease was on its way to it, or was handed
+/// over by another task of its process.
+pub fn overlaps(events: &[Event], notice: Nanos) -> Vec<Overlap> {
+    let deletions: Vec<(u32, Nanos, Nanos)> = events
+        .iter()
+        .filter_map(|event| match *event {
+            Event::Deleted { key, start, end } => Some((key, start, end)),
+            _ => None,
+        })
+        .collect();
+    let explained = |of: u32, leased: Nanos, to: Nanos| {
+        deletions
+            .iter()
+            .any(|&(key, start, end)| key == of && leased <= end && to >= start && to <= end + notice)
+    };
+    let mut bodies: Vec<(u32, Nanos, Nanos)> = events
+        .iter()
+        .filter_map(|event| match *event {
+            Event::Ran { key, leased, start, end, .. } if !explained(key, leased, end) => {
+                Some((key, start, end))
+            }
+            _ => None,
+        })
+        .collect();
+    bodies.sort_unstable();
+    let mut found = Vec::new();
+    // Of the bodies before, the one that ends last: a long body may overlap with several later ones.
+    let mut latest: Option<(u32, Nanos, Nanos)> = None;
+    for body @ (key, start, end) in bodies {
+        match latest {
+            Some((of, from, to)) if of == key => {
+                if start < to {
+                    found.push(Overlap { key, first: (from, to), second: (start, end) });
+                }
+                if end > to {
+                    latest = Some(body);
+                }
+            }
+            _ => latest = Some(body),
+        }
+    }
+    found
+}
+
+/// Finds the workers that are stuck after the faults have stopped at `peace`: those that begin no body within
+/// `limit`, which is measured from the end of the last body that had begun before `peace`.
+pub fn stuck(events: &[Event], workers: &[u64], peace: Nanos, limit: Nanos) -> Vec<u64> {
+    let bodies = || {
+        events.iter().filter_map(|event| match *event {
+            Event::Ran { start, end, worker, .. } => Some((start, end, worker)),
+            _ => None,
+        })
+    };
+    let under_way = bodies().filter(|&(start, ..)| start < peace).map(|(_, end, _)| end);
+    let until = under_way.fold(peace, Nanos::max) + limit;
+    let progresses = |worker| bodies().any(|(start, _, by)| by == worker && (peace..until).contains(&start));
+    workers.iter().copied().filter(|&worker| !progresses(worker)).collect()
+}

@@ -1,0 +1,16 @@
+//! What the tests, the soaks and the benchmarks of distlock share: real Redis servers, a proxy in front of
+//! them, and bounded waiting.
+//!
+//! The crate does not depend on distlock: a change of distlock does not rebuild it.
+
+mod example;
+mod proxy;
+mod redis_keys;
+mod redis_server;
+mod wait;
+
+pub use example::example;
+pub use proxy::Proxy;
+pub use redis_keys::{fencing_counter_key, wait_queue_key};
+pub use redis_server::{RedisServer, free_port};
+pub use wait::{eventually, in_time};

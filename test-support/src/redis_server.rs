@@ -1,0 +1,213 @@
+//! Real Redis servers.
+
+use std::{
+    io::{BufRead, BufReader},
+    net::TcpListener,
+    os::unix::process::CommandExt,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+/// A Redis server on a free port, with an empty data set. It is killed, and its files are removed, when the
+/// value is dropped and when this process ends in any way, `kill -9` included.
+pub struct RedisServer {
+    port: u16,
+    directory: PathBuf,
+    /// A shell that kills the server, and removes its directory, when its standard input is closed.
+    /// Set by `try_start`, cleared by `stop`.
+    keeper: Option<Child>,
+    /// The server's process id. Set by `try_start`.
+    process: String,
+    settings: Vec<String>,
+}
+
+/// Prints the server's process id, then the server's output until it is ready; then waits until its input is
+/// closed.
+const KEEP: &str = r#"
+    directory=$1; shift
+    "$@" 2>&1 & pid=$!
+    echo $pid
+    exec >/dev/null
+    cat
+    kill -9 $pid; wait $pid
+    rm -rf "$directory"
+"#;
+
+/// What a server logs when it has its port and will answer.
+const READY: &str = "Ready to accept connections";
+
+impl RedisServer {
+    /// Starts a server and waits until it is ready.
+    ///
+    /// # Panics
+    ///
+    /// If no server starts, for instance because the program `redis-server` is not installed.
+    pub fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// Like [`start`](Self::start), with more command-line settings: `["--requirepass", "secret"]`.
+    ///
+    /// # Panics
+    ///
+    /// If no server starts, for instance because the program `redis-server` is not installed.
+    pub fn start_with(settings: &[&str]) -> Self {
+        let settings: Vec<_> = settings.iter().map(|setting| (*setting).to_owned()).collect();
+        let mut output = String::new();
+        // Another process may take a free port first.
+        for _ in 0..5 {
+            let port = free_port();
+            let directory = std::env::temp_dir().join(format!("distlock-test-{}-{port}", std::process::id()));
+            let settings = settings.clone();
+            let mut server = Self { port, directory, keeper: None, process: String::new(), settings };
+            match server.try_start() {
+                Ok(()) => return server,
+                Err(error) => output = error,
+            }
+        }
+        panic!(
+            "redis-server did not start; is it installed? ./test.sh installs it. Its last output:\n{output}"
+        );
+    }
+
+    /// Kills the server and starts it again on the same port, without its data.
+    ///
+    /// # Panics
+    ///
+    /// If the server does not start again.
+    pub fn restart(&mut self) {
+        self.stop();
+        self.try_start().expect("the server starts again");
+    }
+
+    /// Starts the server. The error is the server's output, if it ended before it was ready.
+    fn try_start(&mut self) -> Result<(), String> {
+        std::fs::create_dir_all(&self.directory).expect("a directory for the server");
+        let mut keeper = Command::new("sh")
+            .args(["-c", KEEP, "sh"])
+            .arg(&self.directory)
+            .args(["redis-server", "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
+            .args(["--port", &self.port.to_string(), "--dir"])
+            .arg(&self.directory)
+            .args(&self.settings)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            // In a group of its own: a Ctrl-C or a time limit that ends the tests must not end the shell
+            // before it has cleaned up.
+            .process_group(0)
+            .spawn()
+            .expect("a shell");
+        let mut output = BufReader::new(keeper.stdout.take().expect("the shell's output"));
+        self.keeper = Some(keeper);
+        let mut process = String::new();
+        output.read_line(&mut process).expect("the server's process id");
+        process.trim().clone_into(&mut self.process);
+        let mut log = String::new();
+        // The log and not the port is asked: the server of another test could answer there.
+        while !log.contains(READY) {
+            if output.read_line(&mut log).expect("the server's output") == 0 {
+                self.stop();
+                return Err(log);
+            }
+        }
+        Ok(())
+    }
+
+    /// Kills the server, as `kill -9` does, and removes its files.
+    pub fn stop(&mut self) {
+        if let Some(mut keeper) = self.keeper.take() {
+            drop(keeper.stdin.take());
+            let _ = keeper.wait();
+        }
+    }
+
+    /// Suspends the server (SIGSTOP): its connections stay open, and nothing is answered.
+    pub fn pause(&self) {
+        self.signal("STOP");
+    }
+
+    /// Ends a [`pause`](Self::pause).
+    pub fn resume(&self) {
+        self.signal("CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        let sent = Command::new("sh").args(["-c", &format!("kill -{signal} {}", self.process)]).status();
+        assert!(sent.expect("a shell").success(), "the server got SIG{signal}");
+    }
+
+    /// Returns `redis://127.0.0.1:port/`.
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}/", self.port)
+    }
+
+    /// Returns the port that the server listens on. It stays the same over restarts.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Returns the directory of the server's files.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Sends one command over a new connection.
+    ///
+    /// # Panics
+    ///
+    /// If the server does not answer, or answers with an error or another type.
+    pub async fn command<T: redis::FromRedisValue>(&self, words: &[&str]) -> T {
+        let client = redis::Client::open(self.url()).expect("a URL");
+        let mut connection = client.get_multiplexed_async_connection().await.expect("a connection");
+        let mut command = redis::cmd(words[0]);
+        command.arg(&words[1..]);
+        command.query_async(&mut connection).await.expect("an answer")
+    }
+
+    /// Returns whether the server has the key.
+    pub async fn has(&self, key: &str) -> bool {
+        self.command::<u8>(&["EXISTS", key]).await == 1
+    }
+
+    /// Returns all keys, sorted.
+    pub async fn keys(&self) -> Vec<String> {
+        let mut keys: Vec<String> = self.command(&["KEYS", "*"]).await;
+        keys.sort();
+        keys
+    }
+
+    /// Returns how often the server has run these commands, all together.
+    pub async fn calls(&self, commands: &[&str]) -> u64 {
+        let stats: String = self.command(&["INFO", "commandstats"]).await;
+        let calls = |line: &str| -> Option<u64> {
+            let (name, rest) = line.strip_prefix("cmdstat_")?.split_once(":calls=")?;
+            commands.contains(&name).then(|| rest.split(',').next().and_then(|calls| calls.parse().ok()))?
+        };
+        stats.lines().filter_map(calls).sum()
+    }
+}
+
+impl Drop for RedisServer {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// Returns a port on which nothing listens at the moment. It is below the ports that systems give to outgoing
+/// connections, so that it stays free while its server is down, and a process never gets the same port twice.
+#[expect(clippy::missing_panics_doc, reason = "the remainder is always a port")]
+pub fn free_port() -> u16 {
+    const FIRST: u16 = 10_000;
+    const PORTS: u32 = 20_000;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    loop {
+        // Processes that run side by side begin in different places.
+        let number = std::process::id().wrapping_mul(97).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+        let port = FIRST + u16::try_from(number % PORTS).expect("a port");
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}

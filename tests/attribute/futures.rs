@@ -1,0 +1,70 @@
+//! Functions that return a future, and methods of traits.
+
+use std::{collections::HashMap, future::Future, pin::Pin};
+
+use distlock::{LockGuard, distributed_lock};
+
+use crate::{AppError, AppResult, with_fresh_manager};
+
+#[distributed_lock(key = "f:{id}", guard = lock)]
+fn returns_future(id: u64) -> impl Future<Output = AppResult<String>> + Send {
+    async move { Ok(format!("{} {id}", lock.key())) }
+}
+
+#[distributed_lock(key = "b:{id}", guard = lock)]
+fn returns_box(id: u64) -> Pin<Box<dyn Future<Output = AppResult<String>> + Send>> {
+    Box::pin(async move {
+        let n: u64 = "1".parse().map_err(|_| AppError::App("no number"))?;
+        Ok(format!("{} {}", lock.key(), id + n))
+    })
+}
+
+trait Service {
+    async fn native(&self, id: u8) -> AppResult<u8>;
+
+    #[distributed_lock(key = "default:{id}")]
+    async fn with_body(&self, id: u8) -> AppResult<u8> {
+        Ok(id)
+    }
+}
+
+struct Impl;
+
+impl Service for Impl {
+    #[distributed_lock(key = "native:{id}")]
+    async fn native(&self, id: u8) -> AppResult<u8> {
+        Ok(id + 1)
+    }
+}
+
+#[tokio::test]
+async fn a_function_may_return_a_future() {
+    with_fresh_manager(|_| async {
+        assert_eq!(returns_future(1).await.unwrap(), "f:1 1");
+        assert_eq!(returns_box(1).await.unwrap(), "b:1 2");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn methods_of_traits_are_locked_in_the_impl_and_in_the_trait() {
+    with_fresh_manager(|_| async {
+        assert_eq!(Impl.native(1).await.unwrap(), 2);
+        assert_eq!(Impl.with_body(1).await.unwrap(), 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_locked_future_is_send_if_its_body_is() {
+    fn assert_send<T: Send>(_: &T) {}
+    let held: HashMap<&str, LockGuard> = HashMap::new();
+    assert_send(&held);
+    assert_send(&plain(1));
+    assert_send(&returns_future(1));
+}
+
+#[distributed_lock(key = "plain:{id}")]
+async fn plain(id: u64) -> AppResult<u64> {
+    Ok(id)
+}

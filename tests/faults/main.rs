@@ -1,0 +1,35 @@
+//! Servers and callers that do something wrong get a typed error in a bounded time, and the manager works
+//! again afterwards.
+
+use std::time::{Duration, Instant};
+
+use distlock::{LockError, LockManager, StoreErrorKind};
+
+mod bad_input;
+mod messages;
+mod outages;
+mod refusals;
+
+const SOON: Duration = Duration::from_secs(5);
+
+/// Returns a manager that has not connected yet.
+fn lazy(url: &str) -> LockManager {
+    LockManager::builder().url(url).build().unwrap()
+}
+
+/// Makes a call, which must soon fail with a store error that names the key. Returns the kind of the error.
+async fn fault(locks: &LockManager) -> StoreErrorKind {
+    let start = Instant::now();
+    let error = locks.lock("order:42").acquire().await.unwrap_err();
+    assert!(start.elapsed() < SOON, "{:?}", start.elapsed());
+    assert!(error.to_string().contains("`order:42`"), "{error}");
+    let LockError::Store { key, source, .. } = error else { panic!("{error}") };
+    assert_eq!(key, "order:42");
+    source.kind()
+}
+
+async fn works(locks: &LockManager) {
+    let guard = locks.lock("order:42").acquire().await.unwrap();
+    assert!(guard.is_held());
+    guard.release().await.unwrap();
+}

@@ -1,0 +1,6 @@
+//! Locked handlers through real HTTP, with both web frameworks.
+
+mod actix;
+mod axum;
+mod examples;
+mod shop;
