@@ -8,8 +8,8 @@ use std::{
 
 use super::Inner;
 use crate::{
-    error::{StoreError, StoreErrorKind},
-    store::{Store, StoreFuture},
+    error::StoreError,
+    store::{Store, StoreFuture, retry::Resending},
 };
 
 /// Answers under way. They are so few that all are polled at each wake: that costs less than to keep account of who was woken.
@@ -23,9 +23,7 @@ pub(super) struct FanOut<T, Q> {
 
 struct UnfinishedAcquire<T> {
     at: usize,
-    answer: StoreFuture<T>,
-    /// How the first try ended, in the second.
-    first: Option<StoreError>,
+    answer: Resending<T>,
 }
 
 impl<T, Q: Fn(&dyn Store) -> StoreFuture<T>> FanOut<T, Q> {
@@ -42,7 +40,7 @@ impl<T, Q: Fn(&dyn Store) -> StoreFuture<T>> FanOut<T, Q> {
 
     /// A node's answer is under way.
     pub(super) fn expect(&mut self, at: usize, answer: StoreFuture<T>) {
-        self.open.push(UnfinishedAcquire { at, answer, first: None });
+        self.open.push(UnfinishedAcquire { at, answer: Resending::new(answer) });
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -63,20 +61,10 @@ impl<T, Q: Fn(&dyn Store) -> StoreFuture<T>> FanOut<T, Q> {
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<(usize, Result<T, StoreError>)>> {
         while let Some(open) = self.open.get_mut(self.turn) {
-            let Poll::Ready(answer) = open.answer.as_mut().poll(cx) else {
+            let node = &self.inner.nodes[open.at];
+            let Poll::Ready(answer) = open.answer.poll(cx, || (self.question)(&*node.store)) else {
                 self.turn += 1;
                 continue;
-            };
-            let node = &self.inner.nodes[open.at];
-            let answer = match (answer, open.first.take()) {
-                (Err(first), None) if first.kind() == StoreErrorKind::Disconnected => {
-                    open.first = Some(first);
-                    open.answer = (self.question)(&*node.store);
-                    continue;
-                }
-                // That nothing was sent the second time says nothing of the first.
-                (Err(second), Some(first)) if !second.outcome_unknown() => Err(first),
-                (answer, _) => answer,
             };
             if let Err(error) = &answer {
                 node.failed(error);

@@ -11,6 +11,7 @@ use std::{
 use tokio::time::{Instant, sleep};
 
 use crate::{
+    backoff::Backoff,
     error::{StoreError, StoreErrorKind},
     key::Key,
     store::Store,
@@ -74,7 +75,7 @@ impl Node {
         until: Instant,
         unsettled: bool,
     ) {
-        let mut delay = Duration::from_millis(10);
+        let mut backoff = Backoff::new(Duration::from_millis(10), Duration::from_secs(1));
         loop {
             if !self.is_down() {
                 match self.store.release(&key, &owner).await {
@@ -84,11 +85,11 @@ impl Node {
                     _ => {}
                 }
             }
+            let delay = backoff.next_delay();
             if Instant::now() + delay >= until {
                 return;
             }
             sleep(delay).await;
-            delay = (delay * 2).min(Duration::from_secs(1));
         }
     }
 }
@@ -104,10 +105,9 @@ struct Probe(Weak<Node>);
 
 impl Probe {
     async fn run(&self) {
-        let mut delay = Duration::from_millis(50);
+        let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(1));
         loop {
-            sleep(delay).await;
-            delay = (delay * 2).min(Duration::from_secs(1));
+            sleep(backoff.next_delay()).await;
             let Some(node) = self.0.upgrade() else { return };
             let answer = node.store.inspect(&Key::stored("", PROBE)).await;
             if !answer.is_err_and(|error| means_down(&error)) {
