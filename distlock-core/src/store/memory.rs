@@ -8,7 +8,10 @@ use std::{
 
 use tokio::{sync::Notify, time::Instant};
 
-use super::{Acquired, Hint, HintFuture, Holder, Store, StoreFuture};
+use super::{
+    contract::{Acquired, Holder, Store, StoreFuture},
+    hand_over::{Hint, HintFuture},
+};
 use crate::{
     clock::WallClock,
     key::Key,
