@@ -2,7 +2,7 @@
 
 use std::{error::Error as StdError, sync::Arc};
 
-/// What a store reports when an operation failed, so that neither "granted" nor "busy" is known.
+/// The error of a store's operation. It never stands for "busy" or "not the owner".
 ///
 /// A store of your own makes one by [`new`](Self::new), and adds the cause by
 /// [`with_source`](Self::with_source).

@@ -55,7 +55,7 @@ fn status(error: &LockError) -> u16 {
     }
 }
 
-/// Rounds up, to one second at least: a client that comes back at once finds what it found.
+/// Rounds up, to one second at least. A client that comes back at once would be refused again.
 fn whole_seconds(duration: Duration) -> u64 {
     let partial = u64::from(duration.subsec_nanos() > 0);
     duration.as_secs().saturating_add(partial).max(1)

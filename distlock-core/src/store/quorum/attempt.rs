@@ -1,4 +1,4 @@
-//! One attempt at a key: what is known, node by node, of the acquire and the release of one owner token.
+//! One attempt at a key: the state, node by node, of the acquire and the release of one owner token.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -23,7 +23,7 @@ pub(super) struct Attempt {
     changed: Notify,
 }
 
-/// What is known of each node.
+/// How far the attempt is on each node.
 ///
 /// A node that answers once its command was decided enters, in one step, the set that tells how the command
 /// ended there, and is then removed from the pending ones. It never leaves the sets that tell how a command
@@ -56,7 +56,7 @@ pub(super) enum Step {
     Release,
 }
 
-/// What a node has to have answered before a command is sent to it.
+/// The earlier commands that a node must have answered before a command is sent to it.
 #[derive(Clone)]
 pub(super) enum WaitFor {
     Nothing,

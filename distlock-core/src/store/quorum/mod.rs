@@ -5,8 +5,8 @@
 //!
 //! - [`operations`] are acquire, renew, release and inspect over all nodes.
 //! - [`fan_out`] sends one command to several nodes and collects their answers.
-//! - [`unfinished`] finishes what slower nodes have yet to answer, without a lease lost or overtaken.
-//! - [`attempt`] is what is known of one acquire and its release, node by node.
+//! - [`unfinished`] sees to the answers that come too late for a decision, so that no grant is forgotten.
+//! - [`attempt`] has the state of one acquire and its release, node by node.
 //! - [`tally`] counts answers. [`node`] is one store, and whether it answers. [`node_set`] is a set of nodes.
 
 use std::{future::pending, sync::Arc, time::Duration};

@@ -25,7 +25,7 @@ use crate::{
     token::{FencingToken, OwnerToken},
 };
 
-/// The nodes, and what one operation has to know of the others.
+/// The nodes, and the state that operations share.
 pub(super) struct Quorum {
     pub(super) nodes: Nodes,
     unfinished: Arc<UnfinishedAttempts>,
@@ -170,7 +170,7 @@ impl Quorum {
         self.answer(verdict, tally)
     }
 
-    /// The holder of so many nodes that nobody else can have a majority; `None` if a majority is free.
+    /// The holder that keeps others from a majority; `None` if a majority is free.
     pub(super) async fn inspect(&self, key: &Key) -> Result<Option<Holder>, StoreError> {
         let mut tally = self.tally();
         let key = key.clone();

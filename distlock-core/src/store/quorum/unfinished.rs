@@ -4,20 +4,19 @@
 //! A call returns as soon as a majority has decided it. A background task receives the answers of the slower
 //! nodes. Until then, the [`Attempt`] is registered here. That upholds five rules:
 //!
-//! 1. A release does not overtake its own acquire, whose late grant would stay until its ttl. The release is
-//!    sent to a node once the node has answered the acquire. Where all nodes keep order, it is sent at once.
-//! 2. An acquire does not meet a lease that this process is releasing, which would refuse it. It is sent to a
-//!    node once nothing of the key's earlier attempts is pending there. Where all nodes keep order, it is
-//!    sent at once.
-//! 3. No grant is forgotten. If a node may still hold the key although it has ended both the acquire and the
-//!    release, because one of them failed or the release came first all the same, the release is sent to it
-//!    again.
+//! 1. A release does not overtake its own acquire. The late grant would stay until its ttl. The release is
+//!    sent to a node once the node has answered the acquire, or at once if all nodes keep order.
+//! 2. An acquire is not refused because of a lease that this process is releasing. It is sent to a node once
+//!    no answer to the key's earlier attempts is pending there, or at once if all nodes keep order.
+//! 3. No grant is forgotten. When a node has ended both the acquire and the release, it may still hold the
+//!    key: either of them may have failed, or a replaced connection may have let the release come first. The
+//!    release is then sent again.
 //! 4. An attempt that is in doubt at a node, or that skipped one, stays registered until its release, which
 //!    has to know that. Any other is removed with its last answer. It is registered before the call returns,
 //!    so its release finds it.
-//! 5. Nothing waits for ever. The background task owns [`LateAnswers`]. When it ends, or its runtime does,
-//!    they are dropped, and their nodes count as having answered. What a node still holds then ends with its
-//!    ttl.
+//! 5. No wait is endless. The background task owns [`LateAnswers`]. They are dropped when the task ends or
+//!    its runtime does, and their nodes then count as having answered. A lease that stays on a node ends with
+//!    its ttl.
 
 use std::{
     collections::HashMap,
@@ -42,8 +41,8 @@ pub(super) struct UnfinishedAttempts {
     nodes: Nodes,
     /// Whether all nodes [keep order](crate::Store::keeps_order).
     keep_order: bool,
-    /// The longest ttl of all acquires so far, in milliseconds. Once it has passed, no node holds what was
-    /// not released.
+    /// The longest ttl of all acquires so far, in milliseconds. A lease that is not released has ended by
+    /// then.
     longest_ttl_ms: AtomicU64,
     by_key: Mutex<HashMap<Key, Vec<Arc<Attempt>>>>,
 }
@@ -122,7 +121,8 @@ impl UnfinishedAttempts {
         tokio::spawn(async move { node.release_again(key, owner, again, until).await });
     }
 
-    /// Whether each node executes what this runtime sends now later than what is pending of the attempt.
+    /// Whether a command sent now is executed after the attempt's pending ones, without waiting for their
+    /// answers.
     fn is_sent_in_order(&self, attempt: &Attempt) -> bool {
         self.keep_order && attempt.is_of_this_runtime()
     }
