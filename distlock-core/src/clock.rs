@@ -1,4 +1,4 @@
-//! Points in time: the host's monotonic clock with its suspension, and the wall clock for fencing tokens.
+//! Points in time: the host's monotonic clock and its suspensions, and the wall clock for fencing tokens.
 
 use std::{
     sync::Arc,
@@ -7,13 +7,18 @@ use std::{
 
 use tokio::time::Instant;
 
-/// A point in time that also knows how long the host has been suspended before it.
+/// A point in time that also counts for how long the host has been suspended before it.
 ///
-/// Linux's monotonic clock, and so tokio's, stands still while the host sleeps, and a server's does not: a lease must not
-/// outlive a night with the lid closed.
+/// On Linux and Android the monotonic clock, and so tokio's, stops while the host is suspended. The server's
+/// clock does not. With a plain [`Instant`], a lease would seem to outlive a night with the lid closed. On
+/// other systems only the `Instant` counts.
+///
+/// A store of your own needs it for a [`HandOver`](crate::HandOver): take it before you send what may be
+/// answered by a grant.
 #[derive(Clone, Copy, Debug)]
 pub struct Moment {
     pub(crate) at: Instant,
+    /// For how long the host has been suspended since it was started.
     suspended: Duration,
 }
 
@@ -24,12 +29,13 @@ impl Moment {
         Self { at: Instant::now(), suspended: suspended() }
     }
 
-    /// The time that has passed for the rest of the world since an earlier moment.
+    /// The time since an earlier moment, suspensions included; zero if that moment is not earlier.
     pub(crate) fn since(self, earlier: Self) -> Duration {
-        let slept = self.suspended.saturating_sub(earlier.suspended);
-        // The two clocks are not read at once; nobody suspends a host for less than this.
-        let slept = if slept < Duration::from_millis(100) { Duration::ZERO } else { slept };
-        self.at.saturating_duration_since(earlier.at) + slept
+        let suspended = self.suspended.saturating_sub(earlier.suspended);
+        // The two clocks are read one after the other. A difference this small is the time between the
+        // readings.
+        let suspended = if suspended < Duration::from_millis(100) { Duration::ZERO } else { suspended };
+        self.at.saturating_duration_since(earlier.at) + suspended
     }
 }
 
@@ -38,26 +44,30 @@ impl Moment {
 fn suspended() -> Duration {
     use rustix::time::{ClockId, clock_gettime};
     let read = |clock| Duration::try_from(clock_gettime(clock)).unwrap_or_default();
-    // In this order: a thread that is held up in between sees too little, and a lease that ends early at the worst.
+    // A thread that is paused between the readings makes the result too small by the pause. In the earlier of
+    // two moments that ends a lease early. In the later one it matters only if the host was suspended as
+    // well.
     let with_suspension = read(ClockId::Boottime);
     with_suspension.saturating_sub(read(ClockId::Monotonic))
 }
 
-/// Elsewhere std says nothing of suspension.
+/// On other systems std does not tell suspensions.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 fn suspended() -> Duration {
     Duration::ZERO
 }
 
-/// Tells the time of day, in microseconds since 1970, for fencing tokens: nothing else goes by it.
+/// The time of day, in microseconds since 1970. Fencing tokens alone depend on it.
 #[derive(Clone, Default)]
 pub(crate) struct WallClock(Option<Arc<dyn Fn() -> u64 + Send + Sync>>);
 
 impl WallClock {
+    /// Another clock than the host's, for tests.
     pub(crate) fn of(clock: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
         Self(Some(Arc::new(clock)))
     }
 
+    /// The current time; 0 if it is before 1970.
     pub(crate) fn micros(&self) -> u64 {
         if let Some(clock) = &self.0 {
             return clock();

@@ -1,26 +1,32 @@
-//! Defaults and limits, each a named constant.
+//! Defaults and limits.
 
 use std::time::Duration;
 
-/// The namespace of a manager that was not given one: a lock on `order:42` is the Redis key `lock:order:42`.
+/// The namespace of a manager that sets none: a lock on `order:42` is the Redis key `lock:order:42`.
 pub const DEFAULT_NAMESPACE: &str = "lock";
-/// How long a lease lasts when nobody says otherwise, counted from the moment before it is asked for.
+/// The ttl of a lease for which neither the manager nor the call sets one: 30 s, counted from the moment
+/// before the acquire is sent.
 pub const DEFAULT_TTL: Duration = Duration::from_secs(30);
-/// The longest that an answer of the server is waited for.
+/// The longest wait for a server's answer, unless the manager sets another: 1 s, counted from the moment when
+/// the command is sent.
 pub const DEFAULT_RESPONSE_TIMEOUT: Duration = Duration::from_secs(1);
-/// The longest that a connection may take to be made.
+/// The longest that making a connection may take, unless the manager sets another: 1 s.
 pub const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// The shortest ttl: below it the drift allowance and a round trip would leave nothing.
+/// The shortest ttl: 10 ms. In a shorter one, a round trip and the allowance for drift would leave no
+/// validity.
 pub const MIN_TTL: Duration = Duration::from_millis(10);
-/// The longest ttl, far inside what Redis can add to its clock.
+/// The longest ttl: 366 days, far less than what Redis can add to its clock.
 pub const MAX_TTL: Duration = Duration::from_secs(366 * 24 * 60 * 60);
-/// The longest key, in bytes of UTF-8 and without the namespace.
+/// The longest key: 4,096 bytes of UTF-8, without the namespace.
 pub const MAX_KEY_BYTES: usize = 4096;
 
-/// A held lease is renewed each time this part of its ttl has passed.
+/// A lease is renewed this many times in each ttl.
 pub(crate) const RENEWALS_PER_TTL: u32 = 3;
 
-/// The ttl cut to whole milliseconds, or why it cannot be kept.
+/// The ttl in whole milliseconds, rounded down.
+///
+/// # Errors
+/// The range, if the ttl is outside of it.
 pub(crate) fn check_ttl(ttl: Duration) -> Result<Duration, String> {
     if (MIN_TTL..=MAX_TTL).contains(&ttl) {
         Ok(Duration::new(ttl.as_secs(), ttl.subsec_millis() * 1_000_000))

@@ -1,4 +1,4 @@
-//! What a request can ask for.
+//! The settings of a request.
 
 use std::time::Duration;
 
@@ -7,54 +7,67 @@ use crate::{
     limits::check_ttl,
 };
 
-/// What happens to a body whose lease is lost.
+/// What happens to a body whose lease is lost. The default is [`Cancel`](Self::Cancel).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum OnLost {
-    /// It is dropped at its next await, and the call returns [`LockError::Lost`].
+    /// The body is dropped at its next await, and the call returns [`LockError::Lost`].
     #[default]
     Cancel,
-    /// It runs to its end and its value is returned; it can ask its guard, [`LockGuard::is_held`](crate::LockGuard::is_held).
+    /// The body runs to its end, without the lock, and the call returns its value. The body can learn of the
+    /// loss from its guard, by [`LockGuard::is_held`](crate::LockGuard::is_held).
     Finish,
 }
 
-/// When [`run`](crate::LockRequest::run), or an annotated function, returns.
+/// When [`run`](crate::LockRequest::run), or a function with the attribute, returns. The default is
+/// [`Confirmed`](Self::Confirmed).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum Release {
-    /// When the store has confirmed the release: nobody finds the key taken after that.
+    /// When the store has confirmed the release. The key is free for every later call.
     #[default]
     Confirmed,
-    /// When the body has ended and the release is on its way, in front of every later command of this manager: half the round trips of a
-    /// short call. What it gives up: for about a round trip others may still find the key taken, a program that ends its runtime at once
-    /// leaves the key to its ttl, and after a break of the connection, or when the server has forgotten its scripts, a later
-    /// command may come first.
+    /// When the body has ended and the release is on its way, before every later command of this manager. A
+    /// short call then takes half the round trips.
+    ///
+    /// In return, others may find the key busy for about a round trip more. A program that ends its runtime
+    /// at once leaves the key to its ttl. After a broken connection, or if the server has lost its scripts, a
+    /// later command may overtake the release.
     Background,
 }
 
-/// How long a call may wait for a key that somebody else holds.
+/// How long a call may wait for a key that another owner holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Wait {
-    /// One attempt.
+    /// Not at all: one attempt.
     No,
-    /// At most so long, counted from the call.
+    /// This long at the most, counted from the call.
     UpTo(Duration),
     Forever,
 }
 
-/// What one call asks for.
+/// The settings of one call.
 #[derive(Debug, Clone)]
 pub(crate) struct Options {
     pub(crate) ttl: Duration,
     pub(crate) wait: Wait,
+    /// Whether the lease is renewed.
     pub(crate) renew: bool,
+    /// How long the lease may be held, renewals included; `None` for no limit.
     pub(crate) max_hold: Option<Duration>,
+    /// How long the lease is kept even if the body ends earlier.
     pub(crate) at_least: Duration,
+    /// Whether the grant has a fencing token.
     pub(crate) fenced: bool,
+    /// Whether the waiters of all processes take turns. If not, a waiter of the holder's runtime may take the
+    /// lease over.
     pub(crate) fair: bool,
     pub(crate) on_lost: OnLost,
     pub(crate) release: Release,
 }
 
 impl Options {
+    /// The defaults, with this ttl.
     pub(crate) fn new(ttl: Duration) -> Self {
         Self {
             ttl,
@@ -69,7 +82,10 @@ impl Options {
         }
     }
 
-    /// These options with the ttl in whole milliseconds, as the server counts it, or what is wrong with them.
+    /// These options, with the ttl in whole milliseconds as the server counts it.
+    ///
+    /// # Errors
+    /// [`LockError::InvalidDuration`] for `key` if a duration is out of range.
     pub(crate) fn checked(mut self, key: &str) -> Result<Self, LockError> {
         let invalid = |setting, value, reason: String| LockError::InvalidDuration {
             key: key.to_owned(),

@@ -1,4 +1,4 @@
-//! One value per tokio runtime, gone when its runtime is.
+//! One value per tokio runtime, dropped when its runtime ends.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -9,16 +9,16 @@ use tokio::{
 
 use crate::error::{StoreError, StoreErrorKind};
 
-/// One value per tokio runtime that asks for it.
+/// One value for each tokio runtime that has used it.
 ///
-/// A program has one runtime, a test binary a few: a list is searched faster than a map.
+/// A program has one runtime and a test binary a few, so a list is searched faster than a map.
 pub(crate) struct PerRuntime<T>(Mutex<Vec<Slot<T>>>);
 
 struct Slot<T> {
-    of: Id,
+    runtime: Id,
     value: T,
-    /// Dropped with the slot: ends the task that watches the runtime.
-    _watch: oneshot::Sender<()>,
+    /// Its drop ends the slot's [`SlotOwner`] task.
+    _end_owner: oneshot::Sender<()>,
 }
 
 impl<T> Default for PerRuntime<T> {
@@ -28,10 +28,10 @@ impl<T> Default for PerRuntime<T> {
 }
 
 impl<T: Clone + Send + 'static> PerRuntime<T> {
-    /// The current runtime's value, made by `make` on first use.
+    /// The current runtime's value. `make` makes it at the first use.
     ///
     /// # Errors
-    /// When there is no current runtime, or `make` fails.
+    /// If there is no current runtime, or `make` fails.
     pub(crate) fn get_or_make(
         self: &Arc<Self>,
         make: impl FnOnce() -> Result<T, StoreError>,
@@ -43,46 +43,46 @@ impl<T: Clone + Send + 'static> PerRuntime<T> {
         })?;
         let id = runtime.id();
         let mut values = self.values();
-        if let Some(slot) = values.iter().find(|slot| slot.of == id) {
+        if let Some(slot) = values.iter().find(|slot| slot.runtime == id) {
             return Ok(slot.value.clone());
         }
         let value = make()?;
-        let (watch, ended) = oneshot::channel();
-        values.push(Slot { of: id, value: value.clone(), _watch: watch });
+        let (end_owner, end) = oneshot::channel();
+        values.push(Slot { runtime: id, value: value.clone(), _end_owner: end_owner });
         drop(values);
-        // A task that does nothing but end with its runtime, and takes the value with it.
-        let entry = Entry { values: Arc::downgrade(self), id };
+        // The task does nothing. The runtime drops it when it ends, and the task drops the value.
+        let owner = SlotOwner { values: Arc::downgrade(self), runtime: id };
         runtime.spawn(async move {
-            let _entry = entry;
-            let _ = ended.await;
+            let _owner = owner;
+            let _ = end.await;
         });
         Ok(value)
     }
 
-    /// Makes the current runtime's value anew if it has one that `is_stale`.
+    /// Replaces the current runtime's value if it has one that `is_stale`.
     #[cfg(feature = "redis")]
     pub(crate) fn replace_if(&self, is_stale: impl Fn(&T) -> bool, make: impl FnOnce() -> T) {
         let Ok(runtime) = Handle::try_current() else { return };
         let mut values = self.values();
-        let slot = values.iter_mut().find(|slot| slot.of == runtime.id() && is_stale(&slot.value));
+        let slot = values.iter_mut().find(|slot| slot.runtime == runtime.id() && is_stale(&slot.value));
         if let Some(slot) = slot {
             let stale = std::mem::replace(&mut slot.value, make());
             drop(values);
-            // Outside the lock, as all that runs foreign code.
+            // Outside the lock: dropping a value may run code that uses this list.
             drop(stale);
         }
     }
 
-    /// Shows the values of all runtimes.
+    /// Calls `apply` with the value of each runtime, under the lock.
     #[cfg(feature = "redis")]
-    pub(crate) fn for_each(&self, see: impl Fn(&T)) {
-        self.values().iter().for_each(|slot| see(&slot.value));
+    pub(crate) fn for_each(&self, apply: impl Fn(&T)) {
+        self.values().iter().for_each(|slot| apply(&slot.value));
     }
 
-    /// What the first of all runtimes' values gives for which there is something.
+    /// The first `Some` that `find` answers for a runtime's value, under the lock.
     #[cfg(feature = "redis")]
-    pub(crate) fn find_map<R>(&self, see: impl Fn(&T) -> Option<R>) -> Option<R> {
-        self.values().iter().find_map(|slot| see(&slot.value))
+    pub(crate) fn find_map<R>(&self, find: impl Fn(&T) -> Option<R>) -> Option<R> {
+        self.values().iter().find_map(|slot| find(&slot.value))
     }
 
     /// The values of all runtimes.
@@ -95,16 +95,17 @@ impl<T: Clone + Send + 'static> PerRuntime<T> {
     }
 }
 
-struct Entry<T: Clone + Send + 'static> {
+/// Lives in a task of the runtime. Its drop removes the runtime's value.
+struct SlotOwner<T: Clone + Send + 'static> {
     values: Weak<PerRuntime<T>>,
-    id: Id,
+    runtime: Id,
 }
 
-impl<T: Clone + Send + 'static> Drop for Entry<T> {
+impl<T: Clone + Send + 'static> Drop for SlotOwner<T> {
     fn drop(&mut self) {
         if let Some(values) = self.values.upgrade() {
-            let ended: Vec<_> = values.values().extract_if(.., |slot| slot.of == self.id).collect();
-            // Outside the lock: dropping a value may run code that asks for another.
+            let ended: Vec<_> = values.values().extract_if(.., |slot| slot.runtime == self.runtime).collect();
+            // Outside the lock: dropping a value may run code that uses this list.
             drop(ended);
         }
     }

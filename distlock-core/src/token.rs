@@ -4,34 +4,38 @@ use std::{cell::RefCell, fmt};
 
 use uuid::{Builder, Uuid};
 
-/// Proves whose lease it is: a fresh UUID v4 for each acquisition, from the system's random source.
+/// Proves whose lease it is: a fresh UUID v4 for each attempt to acquire, from the system's random source.
 ///
-/// It never appears in `Debug` output, errors or logs: who knows it can release the lease.
+/// Whoever knows it can release the lease, so it never appears in `Debug` output, errors or logs.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct OwnerToken(Uuid);
 
 impl OwnerToken {
-    /// A fresh one.
+    /// Draws a fresh token.
     pub fn random() -> Self {
         Self(RANDOM.try_with(|random| random.borrow_mut().uuid()).unwrap_or_else(|_| Uuid::new_v4()))
     }
 
-    /// Its text, as the store keeps it: 36 characters, written into `buffer`.
+    /// Writes the text that a store keeps, 36 characters, into `buffer`.
     pub fn encode<'a>(&self, buffer: &'a mut [u8; 36]) -> &'a str {
         self.0.hyphenated().encode_lower(buffer)
     }
 
-    /// The token of a text that [`encode`](Self::encode) wrote.
+    /// Reads a text that [`encode`](Self::encode) has written; `None` if it is another.
     #[cfg(feature = "redis")]
     pub(crate) fn parse(text: &str) -> Option<Self> {
         Uuid::try_parse(text).ok().map(Self)
     }
 }
 
-/// Bytes of the system's random source, drawn for many tokens at once: a call for each is a twentieth of a lock's CPU time. Only a process
-/// that forks without exec could use bytes twice, and such a one has lost its runtime's threads.
+/// Bytes of the system's random source, drawn for many tokens at once. A call for each would be a twentieth
+/// of a lock's CPU time.
+///
+/// A process that forks without exec uses the same bytes twice. It cannot do that from tokio, whose threads a
+/// fork does not copy.
 struct Random {
     bytes: [u8; 16 * 32],
+    /// The number of bytes that are used up.
     used: usize,
 }
 
@@ -60,24 +64,27 @@ impl fmt::Debug for OwnerToken {
     }
 }
 
-/// A number that rises with every grant of a key, for the protected resource to check: it refuses a write whose token
-/// is below the highest that it has seen.
+/// A number that rises with every fenced grant of a key, for the protected resource to check.
 ///
-/// The term and the reason are Martin Kleppmann's, "How to do distributed locking" (2016).
+/// The resource keeps the highest token that it was shown, and refuses a write with a lower one. A holder
+/// that was paused past its lease is then harmless. Tokens have gaps: they are at or above the clock, in
+/// microseconds since 1970. The term and the reason are Martin Kleppmann's, "How to do distributed locking"
+/// (2016).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FencingToken(u64);
 
 impl FencingToken {
-    /// A token of this value, for stores.
+    /// Makes the token with this value: for stores, and for a resource that reads the value back.
     pub fn new(value: u64) -> Self {
         Self(value)
     }
 
     /// The token of a new grant.
     ///
-    /// It is above every `stored` one, even if the clock has stepped back, and at the clock (microseconds since 1970),
-    /// even if the stored one is lost. A quorum's `proposal` replaces the clock within 100 ms of it, so that the nodes
-    /// draw one number and no client's clock pulls a node's tokens further away from its own.
+    /// It is above the `stored` one even if the clock has stepped back, and not below the clock (microseconds
+    /// since 1970) even if the stored one is lost. A quorum's `proposal` replaces the clock within 100 ms of
+    /// it, so that the nodes draw one number and no client's clock pulls a node's tokens further away from
+    /// its own.
     pub(crate) fn next(stored: u64, clock: u64, proposal: Option<Self>) -> Self {
         const PROPOSAL_REACH: u64 = 100_000;
         let (lowest, highest) = (clock.saturating_sub(PROPOSAL_REACH), clock.saturating_add(PROPOSAL_REACH));
@@ -85,7 +92,8 @@ impl FencingToken {
         Self(wanted.max(stored.saturating_add(1)))
     }
 
-    /// Its value, below 2^53.
+    /// The value, which every store of this crate keeps below 2^53, so that a Lua or JSON number holds it
+    /// exactly.
     pub fn value(self) -> u64 {
         self.0
     }

@@ -1,4 +1,4 @@
-//! What can go wrong, split by what the caller does next: wait, give up, fix the call, stop the work.
+//! The errors of a lock, split by what the caller does next: wait, give up, fix the call, stop the work.
 
 use std::{fmt, io, time::Duration};
 
@@ -13,25 +13,33 @@ pub use store::{StoreError, StoreErrorKind};
 /// Every variant names the key as the caller wrote it, without the manager's namespace. No variant, and no
 /// source of one, shows an owner token or a password.
 ///
-/// With the features `axum` and `actix-web` it is a response: 409 for [`Busy`](Self::Busy), 503 for
-/// [`Lost`](Self::Lost) and [`Store`](Self::Store), 500 for the rest.
+/// With the features `axum` and `actix-web` it is also a response: 409 for [`Busy`](Self::Busy), 503 for
+/// [`Lost`](Self::Lost) and [`Store`](Self::Store), 500 for the others. `Retry-After` is what is left of the
+/// holder's lease for `Busy`, at least 1 s, and 1 s for `Store`.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum LockError {
-    /// Somebody else held the key until `wait` ran out. Usual cause: just that; try later, or answer "in progress".
+    /// Another owner held the key until `wait` ran out.
+    ///
+    /// Usual cause: the work is being done elsewhere, as intended. Try later, set a longer `wait`, or answer
+    /// "in progress".
     #[error("lock on {} is busy: held by someone else{}, waited {waited:?}", Quoted(key), Remaining(*remaining))]
     #[non_exhaustive]
     Busy {
         /// The key.
         key: String,
-        /// How long this call waited, from the call to this answer.
+        /// How long this call waited, measured from the call to this answer.
         waited: Duration,
-        /// What the holder's lease had left when it was last seen; `None` where it has no expiry or was not seen.
+        /// What the holder's lease had left when the store last answered. The holder may renew it. `None` if
+        /// the lease has no expiry, or the store was not asked.
         remaining: Option<Duration>,
     },
 
-    /// The lease ended while the body ran: the body was stopped at its next await. Usual causes: the server was
-    /// unreachable for a whole ttl, the key was deleted, or the body blocked its thread.
+    /// The lease ended while the body ran. The body was stopped at its next await, or told by its guard.
+    ///
+    /// Usual causes: the server was unreachable for a whole ttl, the key was deleted, or the body blocked its
+    /// thread. The body's effects up to then stand, and another owner may have begun: find out what was done
+    /// before you repeat it, or let the resource check fencing tokens.
     #[error("lock on {} was lost: {reason}", Quoted(key))]
     #[non_exhaustive]
     Lost {
@@ -41,18 +49,25 @@ pub enum LockError {
         reason: LostReason,
     },
 
-    /// The store did not answer, refused, or answered nonsense. Whether the key was free is not known.
+    /// The store did not answer, refused, or gave an answer that makes no sense. Whether the key was free is
+    /// not known.
+    ///
+    /// Usual cause: the server is down or not reachable from here. [`StoreError::kind`] says whether trying
+    /// again may help.
     #[error("lock store failed{}: {source}", ForKey(key))]
     #[non_exhaustive]
     Store {
-        /// The key; empty where the error came before any key, from [`LockManager::connect`](crate::LockManager::connect).
+        /// The key; empty if the error came before any key, from
+        /// [`LockManager::connect`](crate::LockManager::connect).
         key: String,
-        /// What the store said.
+        /// What the store reported.
         source: StoreError,
     },
 
-    /// The call chain that asks for the key holds it already, so that waiting would never end. Usual cause: a
-    /// locked function that calls another one with the same key. Split the inner one: a locked front, an unlocked shared.
+    /// The call chain that asks for the key holds it already, so it would wait for itself.
+    ///
+    /// Usual cause: a locked function calls another one with the same key. Split the inner one into a locked
+    /// function and an unlocked one, and call the unlocked one.
     #[error(
         "lock on {} is already held by this call chain: it would wait for itself; call the part without the lock instead",
         Quoted(key)
@@ -63,32 +78,38 @@ pub enum LockError {
         key: String,
     },
 
-    /// The key cannot be used. Usual cause: an argument that rendered to nothing.
+    /// The key cannot be used. Nothing was sent.
+    ///
+    /// Usual cause: an argument that rendered to an empty or a very long text.
     #[error("invalid lock key {}: {reason}", Quoted(key))]
     #[non_exhaustive]
     InvalidKey {
-        /// The key, or its beginning where it is too long.
+        /// The key, or its beginning if it is too long.
         key: String,
-        /// What is wrong with it.
+        /// What is wrong with the key.
         reason: KeyFault,
     },
 
-    /// A duration is outside what can be kept. Refused before anything was sent.
+    /// A duration is out of range. Nothing was sent.
+    ///
+    /// Usual cause: a ttl below 10 ms, or `at_least` above the ttl. `reason` names the range.
     #[error("invalid {setting} {value:?} for the lock on {}: {reason}", Quoted(key))]
     #[non_exhaustive]
     InvalidDuration {
         /// The key.
         key: String,
-        /// Which duration: `ttl`, `max_hold`, `at_least`.
+        /// Which duration: `ttl`, `max_hold` or `at_least`.
         setting: Setting,
-        /// What it was.
+        /// The value that was refused.
         value: Duration,
         /// The range, and what to write instead.
         reason: String,
     },
 
-    /// No manager was given and none was set. Usual cause: [`set_default`](crate::set_default) was not called in `main`, or the
-    /// call runs in a task spawned outside [`with_manager`](crate::with_manager).
+    /// No manager was given and none is set.
+    ///
+    /// Usual causes: `main` does not call [`set_default`](crate::set_default), or the call runs in a task
+    /// that was spawned outside [`with_manager`](crate::with_manager).
     #[error(
         "no lock manager for the lock on {}: call distlock::set_default(manager) at start-up, wrap the call in distlock::with_manager(manager, ..), or name one with `locks = ..`",
         Quoted(key)
@@ -99,11 +120,14 @@ pub enum LockError {
         key: String,
     },
 
-    /// The manager cannot work as it is set up. Usual cause: a URL that is not understood, or no tokio runtime around the call.
+    /// The manager cannot work as it is configured.
+    ///
+    /// Usual causes: a URL that is not understood, or no tokio runtime around the call. `reason` says what to
+    /// write instead.
     #[error("lock configuration{}: {reason}", ForKey(key))]
     #[non_exhaustive]
     Config {
-        /// The key; empty where the error came before any key.
+        /// The key; empty if the error came before any key.
         key: String,
         /// What is wrong, and what to write instead.
         reason: String,
@@ -111,7 +135,7 @@ pub enum LockError {
 }
 
 impl LockError {
-    /// The key the error is about, without the namespace; empty for an error that came before any key.
+    /// The key that the error is about, without the namespace; empty if the error came before any key.
     pub fn key(&self) -> &str {
         match self {
             Self::Busy { key, .. }
@@ -126,7 +150,16 @@ impl LockError {
     }
 }
 
-/// So that `std::io::Result` is a return type of locked functions.
+impl StoreError {
+    /// The error of a call for this key; empty if there is no key yet.
+    pub(crate) fn for_key(self, key: impl Into<String>) -> LockError {
+        LockError::Store { key: key.into(), source: self }
+    }
+}
+
+/// Lets a locked function return `std::io::Result`. The kind is `WouldBlock` for [`LockError::Busy`],
+/// `Deadlock` for [`LockError::Reentrant`], `InvalidInput` for a key or a duration that is refused, and
+/// `Other` for the rest. The `LockError` is the inner error.
 impl From<LockError> for io::Error {
     fn from(error: LockError) -> Self {
         let kind = match &error {
@@ -143,16 +176,30 @@ impl From<LockError> for io::Error {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LostReason {
-    /// Its validity ran out before a renewal succeeded, or it was not to be renewed.
+    /// The lease's validity ran out before a renewal succeeded.
+    ///
+    /// Usual causes: the server was unreachable for most of the ttl, the body blocked its thread, or `renew =
+    /// false` with a ttl shorter than the body. Raise the ttl, renew, or move blocking work to
+    /// `spawn_blocking`.
     #[error("the lease ran out before it was renewed")]
     Expired,
-    /// The store says that the key is gone or somebody else's.
+    /// The store answered that the key is gone or another owner's.
+    ///
+    /// Usual causes: the key was deleted by hand, the server lost its data (a restart without persistence, a
+    /// failover, an eviction), or the process was paused for longer than the ttl. Find out which: the server
+    /// must keep its keys.
     #[error("the key was deleted or taken over on the server")]
     NotOwner,
-    /// `max_hold` was reached.
+    /// The lease was held for its whole `max_hold`, after which it is not renewed.
+    ///
+    /// Usual cause: the body hangs or is slower than expected. Raise `max_hold`, or find what the body waits
+    /// for.
     #[error("it was held for its whole max_hold")]
     MaxHold,
-    /// The manager, or the runtime that kept the lease alive, was shut down.
+    /// The manager, or the runtime that renewed the lease, was shut down.
+    ///
+    /// Usual cause: the program ends. Let bodies finish before you call
+    /// [`shutdown`](crate::LockManager::shutdown).
     #[error("the lock manager or its runtime was shut down")]
     Shutdown,
 }
@@ -161,25 +208,30 @@ pub enum LostReason {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyFault {
-    /// It has no characters: everybody would share one lock.
+    /// The key has no characters, so every caller would share one lock.
+    ///
+    /// Usual cause: the key is an argument that was empty. Refuse the argument, or put fixed text before it.
     #[error("it is empty; every caller would share one lock")]
     Empty,
-    /// It is longer than 4,096 bytes.
+    /// The key has this many bytes of UTF-8, and at most 4,096 are allowed.
+    ///
+    /// Usual cause: a whole document or URL as the key. Use an id, or a hash of the long part.
     #[error(
         "it has {0} bytes, and at most {MAX_KEY_BYTES} are allowed; use an id or a hash of the long part"
     )]
     TooLong(usize),
 }
 
-/// A duration that a request can be given, by the name that the attribute and the request share.
+/// A duration of a request. It displays as the name that the attribute and the request share: `ttl`,
+/// `max_hold` or `at_least`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Setting {
-    /// How long a lease lasts without renewal.
+    /// How long a lease lasts without renewal: 10 ms to 366 days.
     Ttl,
-    /// How long a lease may be held, renewals included.
+    /// How long a lease may be held, renewals included: above zero.
     MaxHold,
-    /// How long a lease is kept at the least.
+    /// How long a lease is kept even if the body ends earlier: at most the ttl.
     AtLeast,
 }
 
@@ -193,7 +245,7 @@ impl fmt::Display for Setting {
     }
 }
 
-/// A key between backquotes, cut where it is long and with control characters escaped.
+/// Displays a key between backquotes, cut if it is long, with control characters escaped.
 struct Quoted<'a>(&'a str);
 
 impl fmt::Display for Quoted<'_> {
@@ -211,7 +263,7 @@ impl fmt::Display for Quoted<'_> {
     }
 }
 
-/// ` for the lock on ..`, or nothing where there is no key yet.
+/// Displays ` for the lock on ..`, or nothing if there is no key yet.
 struct ForKey<'a>(&'a str);
 
 impl fmt::Display for ForKey<'_> {
@@ -220,12 +272,13 @@ impl fmt::Display for ForKey<'_> {
     }
 }
 
+/// Displays what is left of a lease, or nothing if that is not known.
 struct Remaining(Option<Duration>);
 
 impl fmt::Display for Remaining {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            Some(left) => write!(f, " for another {left:?} unless renewed"),
+            Some(remaining) => write!(f, " for another {remaining:?} unless renewed"),
             None => Ok(()),
         }
     }

@@ -1,10 +1,11 @@
-//! What a store reports when an operation failed.
+//! The error of a store's operation.
 
 use std::{error::Error as StdError, sync::Arc};
 
-use super::LockError;
-
-/// What a store reports when it cannot say "granted" or "held".
+/// The error of a store's operation. It never stands for "busy" or "not the owner".
+///
+/// A store of your own makes one by [`new`](Self::new), and adds the cause by
+/// [`with_source`](Self::with_source).
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{detail}")]
 pub struct StoreError {
@@ -12,41 +13,76 @@ pub struct StoreError {
     detail: String,
     #[source]
     source: Option<Arc<dyn StdError + Send + Sync>>,
-    /// An earlier sending of the same command ended without an answer.
+    /// Whether an earlier sending of the same command ended without an answer. Set by whatever sends it
+    /// again.
     outcome_unknown_before: bool,
 }
 
 /// What a store error means for the caller.
+///
+/// A call that waits tries again by itself, for one ttl at the most, after an error that may pass:
+/// `Unreachable`, `Disconnected`, `TimedOut`, `Unavailable`, `ReadOnly` and `NoQuorum`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StoreErrorKind {
-    /// No connection could be made: the command was never sent.
+    /// No connection could be made. The command was not sent.
+    ///
+    /// Usual causes: the server is down, or its host name or port is wrong. Check the URL; try again later.
     Unreachable,
-    /// The connection broke: the command may or may not have run.
+    /// The connection broke. The command may have been executed.
+    ///
+    /// Usual causes: the server was restarted, or something between closes idle connections. Try again.
     Disconnected,
-    /// No answer came within the response timeout: the command may or may not have run, or may yet run.
+    /// No answer came within the response timeout. The command may have been executed, or may yet be.
+    ///
+    /// Usual causes: the server or the network is overloaded or hangs. Try again later; raise the response
+    /// timeout if answers are slow as a rule.
     TimedOut,
-    /// The server cannot serve just now (loading, failover under way, out of memory).
+    /// The server cannot serve at the moment. Nothing was executed.
+    ///
+    /// Usual causes: it is loading its data, a failover is under way, its memory is full, or its
+    /// `restart_delay` is not over. Try again later.
     Unavailable,
-    /// The server is a replica: a failover has demoted it, or the URL names the wrong server. The next command goes over a new connection,
-    /// made to what the host's name means by then.
+    /// The server is a replica, which accepts no writes. Nothing was executed. The next command is sent over
+    /// a new connection, to the address that the host's name has then.
+    ///
+    /// Usual causes: a failover has demoted the server, or the URL names a replica. Try again; if it lasts,
+    /// name the primary in the URL.
     ReadOnly,
-    /// The server refused for a reason that waiting does not mend (credentials, permissions, a command it lacks).
+    /// The server refused for a reason that waiting does not mend. Nothing was executed.
+    ///
+    /// Usual causes: wrong credentials, a missing permission, or a command that the server lacks. Change the
+    /// set-up as the message says.
     Refused,
-    /// The key holds something that is no lock, of another Redis type.
+    /// The key holds a value that is not a lock, of another Redis type. Nothing was executed.
+    ///
+    /// Usual cause: the application keeps a list or a hash under the same name. Choose another key or
+    /// namespace.
     WrongType,
-    /// The answer has a shape that no lock command gives.
+    /// The answer has a shape that no lock command gives. The command may have been executed.
+    ///
+    /// Usual causes: the URL names something other than a Redis server, or a proxy changes answers. Check the
+    /// URL.
     Nonsense,
-    /// The grant came so late that nothing of its ttl was left.
+    /// The grant arrived when its ttl was already over.
+    ///
+    /// Usual causes: a ttl that is too short for the network, or a process or server that was paused. Raise
+    /// the ttl.
     TooLate,
-    /// So many nodes of a quorum failed that those that answered decide nothing.
+    /// So many nodes of a quorum failed that the answers of the others do not decide.
+    ///
+    /// Usual cause: half of the nodes or more are down or not reachable. The message says what each one
+    /// reported.
     NoQuorum,
-    /// The manager was [shut down](crate::LockManager::shutdown).
+    /// The manager was [shut down](crate::LockManager::shutdown), so nothing was sent.
+    ///
+    /// Usual cause: the program ends. Make a new manager if it does not.
     ShutDown,
 }
 
 impl StoreError {
-    /// An error of a kind, with a sentence for people that holds no secrets.
+    /// Makes an error of a kind, with a message of lower case and without a full stop, which must not contain
+    /// secrets.
     pub fn new(kind: StoreErrorKind, detail: impl Into<String>) -> Self {
         Self { kind, detail: detail.into(), source: None, outcome_unknown_before: false }
     }
@@ -59,14 +95,14 @@ impl StoreError {
         Self::new(StoreErrorKind::ShutDown, "the lock manager was shut down")
     }
 
-    /// Adds the error that caused it.
+    /// Adds the error that caused this one.
     #[must_use]
     pub fn with_source(mut self, source: impl StdError + Send + Sync + 'static) -> Self {
         self.source = Some(Arc::new(source));
         self
     }
 
-    /// The error of a connection over which nothing was sent yet.
+    /// The same error for a connection over which nothing was sent yet.
     #[cfg(feature = "redis")]
     pub(crate) fn before_sending(mut self) -> Self {
         if matches!(self.kind, StoreErrorKind::Disconnected | StoreErrorKind::TimedOut) {
@@ -75,25 +111,25 @@ impl StoreError {
         self
     }
 
-    /// Adds which server said it.
+    /// Adds the address of the server that the error came from.
     #[cfg(feature = "redis")]
     pub(crate) fn at(mut self, address: &str) -> Self {
         self.detail = format!("{address}: {}", self.detail);
         self
     }
 
-    /// What it means for the caller.
+    /// What the error means for the caller.
     pub fn kind(&self) -> StoreErrorKind {
         self.kind
     }
 
-    /// The same error for a command that was sent before, and whose outcome is unknown since then.
+    /// The same error for a command of which an earlier sending ended without an answer.
     pub(crate) fn after_unknown_outcome(mut self) -> Self {
         self.outcome_unknown_before = true;
         self
     }
 
-    /// Whether the command may have run although it failed.
+    /// Whether the command may have been executed although it failed.
     pub(crate) fn outcome_unknown(&self) -> bool {
         use StoreErrorKind::{Disconnected, Nonsense, TimedOut};
         self.outcome_unknown_before || matches!(self.kind, Disconnected | TimedOut | Nonsense)
@@ -101,18 +137,7 @@ impl StoreError {
 
     /// Whether the same command may succeed a moment later.
     pub(crate) fn is_transient(&self) -> bool {
-        matches!(
-            self.kind,
-            StoreErrorKind::Unreachable
-                | StoreErrorKind::Disconnected
-                | StoreErrorKind::TimedOut
-                | StoreErrorKind::Unavailable
-                | StoreErrorKind::ReadOnly
-                | StoreErrorKind::NoQuorum
-        )
-    }
-
-    pub(crate) fn for_key(self, key: impl Into<String>) -> LockError {
-        LockError::Store { key: key.into(), source: self }
+        use StoreErrorKind::{Disconnected, NoQuorum, ReadOnly, TimedOut, Unavailable, Unreachable};
+        matches!(self.kind, Unreachable | Disconnected | TimedOut | Unavailable | ReadOnly | NoQuorum)
     }
 }

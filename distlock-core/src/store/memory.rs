@@ -1,4 +1,4 @@
-//! Leases in this process's memory, by tokio's clock: they obey a paused one.
+//! Leases in this process's memory. They follow tokio's clock, so a test may pause it.
 
 use std::{
     collections::HashMap,
@@ -6,19 +6,26 @@ use std::{
     time::Duration,
 };
 
-use tokio::{sync::Notify, time::Instant};
+use tokio::{
+    sync::{Notify, futures::OwnedNotified},
+    time::Instant,
+};
 
-use super::{Acquired, Hint, HintFuture, Holder, Store, StoreFuture};
+use super::{
+    contract::{Acquired, Holder, Store, StoreFuture},
+    hand_over::{Hint, HintFuture},
+};
 use crate::{
     clock::WallClock,
     key::Key,
     token::{FencingToken, OwnerToken},
 };
 
-/// Keeps leases in memory: the store of [`LockManager::in_memory`](crate::LockManager::in_memory), for tests, examples and programs of one process.
+/// Keeps leases in memory: the store of [`LockManager::in_memory`](crate::LockManager::in_memory), for tests,
+/// examples and programs of one process.
 ///
-/// It keeps the same contract as Redis. A clone shares the leases, so that two managers on clones of one store
-/// compete as two processes do. It excludes nobody outside this process.
+/// It keeps the same contract as Redis. A clone shares the leases, so two managers on clones of one store
+/// compete as two processes do. It excludes nobody outside this process, and its leases end with the process.
 #[derive(Clone, Default)]
 pub struct MemoryStore {
     state: Arc<Mutex<State>>,
@@ -26,9 +33,12 @@ pub struct MemoryStore {
 
 #[derive(Default)]
 struct State {
+    /// Released leases are removed at once, lapsed ones by the next acquire of their key or by a sweep.
     leases: HashMap<Key, Lease>,
+    /// The value of the highest fencing token granted or raised. One counter serves all keys: a number that
+    /// rises over all of them rises for each.
     last_fence: u64,
-    /// When the map next holds so many keys, those that have lapsed are swept out.
+    /// The number of leases at which the next sweep happens. Set by each sweep.
     sweep_at: usize,
     wall_clock: WallClock,
 }
@@ -36,108 +46,123 @@ struct State {
 struct Lease {
     owner: OwnerToken,
     ends: Instant,
+    /// The fencing token, if the acquire asked for one. It is the key's fencing counter for as long as the
+    /// lease lasts.
     fence: Option<FencingToken>,
+    /// Notified by the release.
     freed: Arc<Notify>,
 }
 
-const FIRST_SWEEP: usize = 1024;
-
-/// Whether an acquire asks for a fencing token.
+/// Whether an acquire wants a fencing token.
 #[derive(Clone, Copy)]
 enum Fenced {
     No,
     Yes,
+    /// As a node of a quorum, which proposes this one.
     Proposed(FencingToken),
 }
 
+const FIRST_SWEEP_AT: usize = 1024;
+
 impl MemoryStore {
-    /// A store without leases.
+    /// Makes a store without leases.
     pub fn new() -> Self {
         Self::default()
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        // Nothing panics under this lock, and a poisoned map would still be whole.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// A store with another clock for its fencing tokens, for tests of clocks that are wrong.
+    /// Makes a store with another clock for its fencing tokens, for tests of clocks that are wrong.
     #[doc(hidden)]
     pub fn with_wall_clock(clock: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
         let state = State { wall_clock: WallClock::of(clock), ..State::default() };
         Self { state: Arc::new(Mutex::new(state)) }
     }
 
-    fn acquire_now(&self, key: Key, owner: OwnerToken, ttl: Duration, fenced: Fenced) -> Acquired {
-        let mut state = self.state();
-        let now = Instant::now();
-        if let Some(lease) = state.leases.get(&key).filter(|lease| lease.ends > now) {
-            return if lease.owner == owner {
-                Acquired::Granted { fence: lease.fence }
-            } else {
-                Acquired::Busy { remaining: Some(lease.ends - now) }
-            };
-        }
-        state.sweep(now);
-        let fence = match fenced {
-            Fenced::No => None,
-            Fenced::Yes => Some(state.next_fence(None)),
-            Fenced::Proposed(proposal) => Some(state.next_fence(Some(proposal))),
-        };
-        let lease = Lease { owner, ends: now + ttl, fence, freed: Arc::default() };
-        state.leases.insert(key, lease);
-        Acquired::Granted { fence }
+    /// Ends when the key's current lease is released; `None` if the key has no lease.
+    ///
+    /// It is made under the lock, so that a release between now and the first poll is not missed.
+    fn freed(&self, key: &Key) -> Option<OwnedNotified> {
+        self.state().leases.get(key).map(|lease| Arc::clone(&lease.freed).notified_owned())
     }
 
-    fn renew_now(&self, key: &Key, owner: &OwnerToken, ttl: Duration) -> bool {
-        let now = Instant::now();
-        match self.state().leases.get_mut(key) {
-            Some(lease) if lease.owner == *owner && lease.ends > now => {
-                lease.ends = now + ttl;
-                true
-            }
-            _ => false,
-        }
-    }
-
-    fn raise_now(&self, key: &Key, owner: &OwnerToken, fence: FencingToken) -> bool {
-        let mut state = self.state();
-        let now = Instant::now();
-        let lease = state.leases.get_mut(key).filter(|lease| lease.owner == *owner && lease.ends > now);
-        // What the key's counter is, as long as its lease is this one.
-        let Some(lease) = lease.filter(|lease| lease.fence.is_none_or(|stored| stored <= fence)) else {
-            return false;
-        };
-        lease.fence = Some(fence);
-        state.last_fence = state.last_fence.max(fence.value());
-        true
-    }
-
-    fn release_now(&self, key: &Key, owner: &OwnerToken) -> bool {
-        let mut state = self.state();
-        match state.leases.get(key) {
-            Some(lease) if lease.owner == *owner => {}
-            _ => return false,
-        }
-        state.leases.remove(key).is_some_and(|lease| {
-            lease.freed.notify_waiters();
-            lease.ends > Instant::now()
-        })
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing panics under this lock, and the map would be whole even if something did.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl State {
-    /// One counter serves all keys: what rises over all of them rises for each. The clock's part keeps tokens rising over a
-    /// restart of the process, as it does on Redis.
-    fn next_fence(&mut self, proposal: Option<FencingToken>) -> FencingToken {
+    fn acquire(&mut self, key: Key, owner: OwnerToken, ttl: Duration, fenced: Fenced) -> Acquired {
+        let now = Instant::now();
+        if let Some(lease) = self.lease(&key, now) {
+            return if lease.owner == owner {
+                Acquired::granted(lease.fence)
+            } else {
+                Acquired::busy(Some(lease.ends - now))
+            };
+        }
+        self.sweep(now);
+        let fence = match fenced {
+            Fenced::No => None,
+            Fenced::Yes => Some(self.draw_fence(None)),
+            Fenced::Proposed(proposal) => Some(self.draw_fence(Some(proposal))),
+        };
+        self.leases.insert(key, Lease { owner, ends: now + ttl, fence, freed: Arc::default() });
+        Acquired::granted(fence)
+    }
+
+    fn renew(&mut self, key: &Key, owner: &OwnerToken, ttl: Duration) -> bool {
+        let now = Instant::now();
+        let Some(lease) = self.lease_of(key, owner, now) else { return false };
+        lease.ends = now + ttl;
+        true
+    }
+
+    fn release(&mut self, key: &Key, owner: &OwnerToken) -> bool {
+        if self.leases.get(key).is_none_or(|lease| lease.owner != *owner) {
+            return false;
+        }
+        self.leases.remove(key).is_some_and(|lease| {
+            lease.freed.notify_waiters();
+            lease.ends > Instant::now()
+        })
+    }
+
+    fn raise_fence(&mut self, key: &Key, owner: &OwnerToken, fence: FencingToken) -> bool {
+        let lease = self.lease_of(key, owner, Instant::now());
+        let Some(lease) = lease.filter(|lease| lease.fence.is_none_or(|stored| stored <= fence)) else {
+            return false;
+        };
+        lease.fence = Some(fence);
+        self.last_fence = self.last_fence.max(fence.value());
+        true
+    }
+
+    fn inspect(&mut self, key: &Key) -> Option<Holder> {
+        let now = Instant::now();
+        self.lease(key, now).map(|lease| Holder::new(Some(lease.ends - now)))
+    }
+
+    /// The key's lease, unless it has lapsed.
+    fn lease(&mut self, key: &Key, now: Instant) -> Option<&mut Lease> {
+        self.leases.get_mut(key).filter(|lease| lease.ends > now)
+    }
+
+    /// The key's lease, unless it has lapsed or is another owner's.
+    fn lease_of(&mut self, key: &Key, owner: &OwnerToken, now: Instant) -> Option<&mut Lease> {
+        self.lease(key, now).filter(|lease| lease.owner == *owner)
+    }
+
+    /// Draws the token of a grant. The clock keeps tokens rising over a restart of the process, as it does on
+    /// Redis.
+    fn draw_fence(&mut self, proposal: Option<FencingToken>) -> FencingToken {
         let fence = FencingToken::next(self.last_fence, self.wall_clock.micros(), proposal);
         self.last_fence = fence.value();
         fence
     }
 
-    /// Leases that lapsed unreleased stay in the map until somebody asks for the key; this bounds how many.
+    /// Removes the leases that have lapsed, whenever their number may have doubled since the last sweep.
     fn sweep(&mut self, now: Instant) {
-        if self.leases.len() >= self.sweep_at.max(FIRST_SWEEP) {
+        if self.leases.len() >= self.sweep_at.max(FIRST_SWEEP_AT) {
             self.leases.retain(|_, lease| lease.ends > now);
             self.sweep_at = self.leases.len() * 2;
         }
@@ -148,7 +173,7 @@ impl Store for MemoryStore {
     fn acquire(&self, key: &Key, owner: &OwnerToken, ttl: Duration, fenced: bool) -> StoreFuture<Acquired> {
         let (store, key, owner) = (self.clone(), key.clone(), *owner);
         let fenced = if fenced { Fenced::Yes } else { Fenced::No };
-        Box::pin(async move { Ok(store.acquire_now(key, owner, ttl, fenced)) })
+        Box::pin(async move { Ok(store.state().acquire(key, owner, ttl, fenced)) })
     }
 
     fn acquire_proposed(
@@ -159,37 +184,31 @@ impl Store for MemoryStore {
         proposal: FencingToken,
     ) -> StoreFuture<Acquired> {
         let (store, key, owner) = (self.clone(), key.clone(), *owner);
-        Box::pin(async move { Ok(store.acquire_now(key, owner, ttl, Fenced::Proposed(proposal))) })
+        Box::pin(async move { Ok(store.state().acquire(key, owner, ttl, Fenced::Proposed(proposal))) })
     }
 
     fn raise_fence(&self, key: &Key, owner: &OwnerToken, fence: FencingToken) -> StoreFuture<bool> {
         let (store, key, owner) = (self.clone(), key.clone(), *owner);
-        Box::pin(async move { Ok(store.raise_now(&key, &owner, fence)) })
+        Box::pin(async move { Ok(store.state().raise_fence(&key, &owner, fence)) })
     }
 
     fn renew(&self, key: &Key, owner: &OwnerToken, ttl: Duration) -> StoreFuture<bool> {
         let (store, key, owner) = (self.clone(), key.clone(), *owner);
-        Box::pin(async move { Ok(store.renew_now(&key, &owner, ttl)) })
+        Box::pin(async move { Ok(store.state().renew(&key, &owner, ttl)) })
     }
 
     fn release(&self, key: &Key, owner: &OwnerToken) -> StoreFuture<bool> {
         let (store, key, owner) = (self.clone(), key.clone(), *owner);
-        Box::pin(async move { Ok(store.release_now(&key, &owner)) })
+        Box::pin(async move { Ok(store.state().release(&key, &owner)) })
     }
 
     fn inspect(&self, key: &Key) -> StoreFuture<Option<Holder>> {
         let (store, key) = (self.clone(), key.clone());
-        Box::pin(async move {
-            let now = Instant::now();
-            let state = store.state();
-            let lease = state.leases.get(&key).filter(|lease| lease.ends > now);
-            Ok(lease.map(|lease| Holder::new(Some(lease.ends - now))))
-        })
+        Box::pin(async move { Ok(store.state().inspect(&key)) })
     }
 
     fn hint(&self, key: &Key, _owner: &OwnerToken) -> HintFuture {
-        // The notification is asked for under the lock, so a release between now and the first poll is not missed.
-        let freed = self.state().leases.get(key).map(|lease| Arc::clone(&lease.freed).notified_owned());
+        let freed = self.freed(key);
         Box::pin(async move {
             if let Some(freed) = freed {
                 freed.await;
@@ -199,7 +218,7 @@ impl Store for MemoryStore {
     }
 
     fn wait_for_change(&self, key: &Key) -> HintFuture {
-        let freed = self.state().leases.get(key).map(|lease| Arc::clone(&lease.freed).notified_owned());
+        let freed = self.freed(key);
         Box::pin(async move {
             match freed {
                 Some(freed) => freed.await,

@@ -5,7 +5,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use super::StoreFuture;
+use super::contract::StoreFuture;
 use crate::error::{StoreError, StoreErrorKind};
 
 /// A command under way, which is sent once more if its connection breaks.

@@ -1,4 +1,4 @@
-//! For actix-web: a handler's error type, or a part of one.
+//! `LockError` as an error type of actix-web handlers, or as a part of one.
 
 use actix_web::{
     HttpResponse, ResponseError,

@@ -1,4 +1,4 @@
-//! For axum: a handler's error type, or a part of one.
+//! `LockError` as an error type of axum handlers, or as a part of one.
 
 use axum_core::{
     body::Body,

@@ -1,5 +1,7 @@
-//! What a lock error is over HTTP. Here and not in the facade, because only the crate that has `LockError` may implement foreign traits
-//! for it.
+//! Lock errors as HTTP responses.
+//!
+//! They are here and not in the facade, because only the crate that defines `LockError` may implement foreign
+//! traits for it.
 
 use std::time::Duration;
 
@@ -11,19 +13,21 @@ mod actix;
 mod axum;
 
 const JSON: &str = "application/json";
-const BAD_SERVER: Duration = Duration::from_secs(1);
 
-/// A response, in neither framework's types; its status is [`status`]'s.
+/// When a client may come back after a store has failed.
+const STORE_RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// A response in neither framework's types. Its status is that of [`status`].
 struct Reply {
-    /// Whole seconds.
+    /// The value of `Retry-After`, in seconds.
     retry_after: Option<u64>,
     body: String,
 }
 
 impl Reply {
-    /// What the client is told: a sentence and the key, nothing of the server behind.
+    /// The response to a client: a sentence and the key. It says nothing of the store, which is for the log.
     fn to(error: &LockError) -> Self {
-        let (wait, sentence) = match error {
+        let (retry_after, sentence) = match error {
             LockError::Busy { remaining, .. } => {
                 (Some(remaining.unwrap_or_default()), "this is being done by somebody else; try again later")
             }
@@ -31,15 +35,15 @@ impl Reply {
                 (None, "the lock was lost while this was being done; whether it was done is not known")
             }
             LockError::Store { .. } => {
-                (Some(BAD_SERVER), "the lock service is not available; nothing was done")
+                (Some(STORE_RETRY_AFTER), "the lock service is not available; nothing was done")
             }
             _ => {
-                tracing::error!(key = error.key(), %error, "a lock was asked for in a wrong way");
+                tracing::error!(key = error.key(), %error, "a lock is used or configured in a wrong way");
                 (None, "the server made a mistake")
             }
         };
         let body = serde_json::json!({ "error": sentence, "key": error.key() }).to_string();
-        Self { retry_after: wait.map(whole_seconds), body }
+        Self { retry_after: retry_after.map(whole_seconds), body }
     }
 }
 
@@ -51,10 +55,10 @@ fn status(error: &LockError) -> u16 {
     }
 }
 
-/// Rounded up, and at least one: to come back at once helps nobody.
-fn whole_seconds(wait: Duration) -> u64 {
-    let partial = u64::from(wait.subsec_nanos() > 0);
-    wait.as_secs().saturating_add(partial).max(1)
+/// Rounds up, to one second at least. A client that comes back at once would be refused again.
+fn whole_seconds(duration: Duration) -> u64 {
+    let partial = u64::from(duration.subsec_nanos() > 0);
+    duration.as_secs().saturating_add(partial).max(1)
 }
 
 #[cfg(test)]

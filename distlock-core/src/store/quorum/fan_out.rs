@@ -1,4 +1,4 @@
-//! One question to several nodes at once.
+//! One command that is sent to several nodes at once.
 
 use std::{
     future::poll_fn,
@@ -6,85 +6,124 @@ use std::{
     task::{Context, Poll},
 };
 
-use super::Inner;
+use super::{
+    attempt::WaitFor,
+    node::Nodes,
+    node_set::NodeSet,
+    tally::{Tally, Verdict},
+};
 use crate::{
-    error::{StoreError, StoreErrorKind},
-    store::{Store, StoreFuture},
+    error::StoreError,
+    store::{
+        contract::{Store, StoreFuture},
+        retry::Resending,
+    },
 };
 
-/// Answers under way. They are so few that all are polled at each wake: that costs less than to keep account of who was woken.
-pub(super) struct FanOut<T, Q> {
-    inner: Arc<Inner>,
-    question: Q,
-    open: Vec<UnfinishedAcquire<T>>,
-    /// Whose turn it is to be polled; those before have been since the last wake.
-    turn: usize,
+/// A command whose answers are pending.
+///
+/// The answers are so few that each wake polls all of them. That costs less than a waker for each.
+pub(super) struct FanOut<T, C> {
+    nodes: Nodes,
+    /// Sends the command to a store. Called once more for a node whose connection broke.
+    command: C,
+    pending: Vec<PendingAnswer<T>>,
+    /// The index in `pending` to poll next. Those before it have been polled since the last wake.
+    next_poll: usize,
 }
 
-struct UnfinishedAcquire<T> {
-    at: usize,
-    answer: StoreFuture<T>,
-    /// How the first try ended, in the second.
-    first: Option<StoreError>,
+struct PendingAnswer<T> {
+    node: usize,
+    answer: Resending<T>,
 }
 
-impl<T, Q: Fn(&dyn Store) -> StoreFuture<T>> FanOut<T, Q> {
-    pub(super) fn new(inner: Arc<Inner>, question: Q) -> Self {
-        let open = Vec::with_capacity(inner.nodes.len());
-        Self { inner, question, open, turn: 0 }
+impl<T, C> FanOut<T, C>
+where
+    T: Send + 'static,
+    C: Fn(&dyn Store) -> StoreFuture<T> + Clone + Send + Sync + 'static,
+{
+    /// Sends a command to all nodes except `except`, to each once it has answered what `wait_for` names.
+    ///
+    /// A node that is down is skipped, and recorded in the tally as failed.
+    pub(super) fn start(
+        nodes: &Nodes,
+        except: NodeSet,
+        wait_for: &WaitFor,
+        tally: &mut Tally,
+        command: C,
+    ) -> Self {
+        let mut pending = Vec::with_capacity(nodes.len());
+        for (at, node) in nodes.iter().enumerate().filter(|(at, _)| !except.contains(*at)) {
+            if node.is_down() {
+                tally.record(at, Err(node.down_error()));
+                continue;
+            }
+            let answer = if wait_for.is_nothing() {
+                command(&*node.store)
+            } else {
+                let (node, command, wait_for) = (Arc::clone(node), command.clone(), wait_for.clone());
+                Box::pin(async move {
+                    wait_for.wait(at).await;
+                    command(&*node.store).await
+                })
+            };
+            pending.push(PendingAnswer { node: at, answer: Resending::new(answer) });
+        }
+        Self { nodes: Arc::clone(nodes), command, pending, next_poll: 0 }
     }
 
-    /// Asks a node.
-    pub(super) fn ask(&mut self, at: usize) {
-        let answer = (self.question)(&*self.inner.nodes[at].store);
-        self.expect(at, answer);
+    /// Records answers until they decide. `judge` says what each counts for.
+    pub(super) async fn decide(
+        &mut self,
+        tally: &mut Tally,
+        mut judge: impl FnMut(usize, Result<T, StoreError>) -> Result<bool, StoreError>,
+    ) -> Verdict {
+        loop {
+            if let Some(verdict) = tally.verdict() {
+                return verdict;
+            }
+            let Some((node, answer)) = self.next_answer().await else { return Verdict::Undecided };
+            tally.record(node, judge(node, answer));
+        }
     }
 
-    /// A node's answer is under way.
-    pub(super) fn expect(&mut self, at: usize, answer: StoreFuture<T>) {
-        self.open.push(UnfinishedAcquire { at, answer, first: None });
+    /// Receives the pending answers in a background task, which owns `receive` until the last of them.
+    pub(super) fn finish_in_background(
+        mut self,
+        mut receive: impl FnMut(usize, Result<T, StoreError>) + Send + 'static,
+    ) {
+        if self.pending.is_empty() {
+            return;
+        }
+        // The new task has not polled any.
+        self.next_poll = 0;
+        tokio::spawn(async move {
+            while let Some((node, answer)) = self.next_answer().await {
+                receive(node, answer);
+            }
+        });
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.open.is_empty()
+    /// The next answer that comes, and its node. The error of a node that does not answer marks the node as
+    /// down.
+    async fn next_answer(&mut self) -> Option<(usize, Result<T, StoreError>)> {
+        poll_fn(|cx| self.poll_next_answer(cx)).await
     }
 
-    /// The same in another task, which nobody has woken yet.
-    pub(super) fn moved(mut self) -> Self {
-        self.turn = 0;
-        self
-    }
-
-    /// The next answer that comes, and the node that gave it. A node is fan_out once more when the connection broke under the question, which an
-    /// idle one does at its first use; that there is no answer is noted.
-    pub(super) async fn next(&mut self) -> Option<(usize, Result<T, StoreError>)> {
-        poll_fn(|cx| self.poll_next(cx)).await
-    }
-
-    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<(usize, Result<T, StoreError>)>> {
-        while let Some(open) = self.open.get_mut(self.turn) {
-            let Poll::Ready(answer) = open.answer.as_mut().poll(cx) else {
-                self.turn += 1;
+    fn poll_next_answer(&mut self, cx: &mut Context<'_>) -> Poll<Option<(usize, Result<T, StoreError>)>> {
+        while let Some(pending) = self.pending.get_mut(self.next_poll) {
+            let node = &self.nodes[pending.node];
+            let Poll::Ready(answer) = pending.answer.poll(cx, || (self.command)(&*node.store)) else {
+                self.next_poll += 1;
                 continue;
             };
-            let node = &self.inner.nodes[open.at];
-            let answer = match (answer, open.first.take()) {
-                (Err(first), None) if first.kind() == StoreErrorKind::Disconnected => {
-                    open.first = Some(first);
-                    open.answer = (self.question)(&*node.store);
-                    continue;
-                }
-                // That nothing was sent the second time says nothing of the first.
-                (Err(second), Some(first)) if !second.outcome_unknown() => Err(first),
-                (answer, _) => answer,
-            };
             if let Err(error) = &answer {
-                node.failed(error);
+                node.note_error(error);
             }
-            let UnfinishedAcquire { at, .. } = self.open.swap_remove(self.turn);
-            return Poll::Ready(Some((at, answer)));
+            let PendingAnswer { node, .. } = self.pending.swap_remove(self.next_poll);
+            return Poll::Ready(Some((node, answer)));
         }
-        self.turn = 0;
-        if self.open.is_empty() { Poll::Ready(None) } else { Poll::Pending }
+        self.next_poll = 0;
+        if self.pending.is_empty() { Poll::Ready(None) } else { Poll::Pending }
     }
 }

@@ -1,4 +1,4 @@
-//! One of a quorum's stores, and whether it is worth asking.
+//! One of a quorum's nodes: its store, and whether it answers.
 
 use std::{
     sync::{
@@ -11,105 +11,124 @@ use std::{
 use tokio::time::{Instant, sleep};
 
 use crate::{
+    backoff::Backoff,
     error::{StoreError, StoreErrorKind},
     key::Key,
-    store::Store,
+    store::contract::Store,
     token::OwnerToken,
 };
 
-/// A key that nobody locks, for the question whether a node answers.
-pub(super) const PROBE: &str = "distlock-probe";
+/// A key that is never locked. Inspecting it shows whether a node answers.
+pub(super) const PROBE_KEY: &str = "distlock-probe";
 
+/// All nodes of a quorum, in the order in which they were configured. A node's index here names it
+/// everywhere.
+pub(super) type Nodes = Arc<[Arc<Node>]>;
+
+/// One of a quorum's nodes.
 pub(super) struct Node {
+    /// The name in messages.
     pub(super) name: String,
     pub(super) store: Box<dyn Store>,
-    /// It did not answer when it was last fan_out, and is being fan_out in the background whether it does.
+    /// Set by the call that finds the node down, cleared by the probe that it starts.
     is_down: AtomicBool,
-    /// Why it is down.
+    /// Why the node was last found down. Set before `is_down`, and never cleared.
     down_reason: Mutex<Option<StoreError>>,
 }
 
+/// Whether a node's key is released in the background, and how often.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ReleaseAgain {
+    No,
+    /// Until the node answers, be it that the key is not the owner's.
+    UntilAnswered,
+    /// Until the node has released the key. An acquire in doubt may still execute, so "not the owner" may be
+    /// true for now only.
+    UntilConfirmed,
+}
+
 impl Node {
-    pub(super) fn new(name: String, store: Box<dyn Store>) -> Arc<Self> {
-        Arc::new(Self { name, store, is_down: AtomicBool::new(false), down_reason: Mutex::default() })
+    pub(super) fn new(name: String, store: Box<dyn Store>) -> Self {
+        Self { name, store, is_down: AtomicBool::new(false), down_reason: Mutex::default() }
     }
 
+    /// Whether commands skip the node, because it did not answer and no probe has got an answer since.
     pub(super) fn is_down(&self) -> bool {
         self.is_down.load(Ordering::Relaxed)
     }
 
-    /// What stands for the answer of a node that is down.
-    pub(super) fn left_out(&self) -> StoreError {
-        let down_reason = self.down_reason().clone();
-        down_reason.unwrap_or_else(|| StoreError::new(StoreErrorKind::Unreachable, "it did not answer"))
+    /// The error that counts as the answer of a node that is skipped.
+    pub(super) fn down_error(&self) -> StoreError {
+        let reason = self.down_reason().clone();
+        reason.unwrap_or_else(|| StoreError::new(StoreErrorKind::Unreachable, "it did not answer"))
     }
 
-    /// Notes a failure, which may be that nobody is there.
-    pub(super) fn failed(self: &Arc<Self>, error: &StoreError) {
-        if means_down(error) {
-            self.goes_down(error);
+    /// Marks the node as down if the error means that it does not answer.
+    ///
+    /// Commands then skip the node until a background probe gets an answer, so only the calls that discover
+    /// the outage pay a timeout.
+    pub(super) fn note_error(self: &Arc<Self>, error: &StoreError) {
+        if !means_down(error) {
+            return;
+        }
+        *self.down_reason() = Some(error.clone());
+        if !self.is_down.swap(true, Ordering::Relaxed) {
+            tracing::warn!(node = self.name, %error, "a node of the quorum does not answer; skipping it");
+            let probe = Probe(Arc::downgrade(self));
+            tokio::spawn(async move { probe.wait_for_answer().await });
         }
     }
 
-    /// Leaves the node out until it answers again: a node that hangs is to cost nobody anything but those who found it so.
-    fn goes_down(self: &Arc<Self>, error: &StoreError) {
-        *self.down_reason() = Some(error.clone());
-        if !self.is_down.swap(true, Ordering::Relaxed) {
-            tracing::warn!(node = self.name, %error, "a node of the quorum does not answer and is left out");
-            let probe = Probe(Arc::downgrade(self));
-            tokio::spawn(async move { probe.run().await });
+    /// Releases a key again and again, as `again` says, at most until `until`.
+    pub(super) async fn release_again(
+        &self,
+        key: Key,
+        owner: OwnerToken,
+        again: ReleaseAgain,
+        until: Instant,
+    ) {
+        let mut backoff = Backoff::new(Duration::from_millis(10), Duration::from_secs(1));
+        loop {
+            if !self.is_down() {
+                match self.store.release(&key, &owner).await {
+                    Ok(true) => return,
+                    Ok(false) if again == ReleaseAgain::UntilAnswered => return,
+                    Err(error) if !error.is_transient() => return,
+                    _ => {}
+                }
+            }
+            let delay = backoff.next_delay();
+            if Instant::now() + delay >= until {
+                return;
+            }
+            sleep(delay).await;
         }
     }
 
     fn down_reason(&self) -> MutexGuard<'_, Option<StoreError>> {
         self.down_reason.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    /// Releases a key that has to be released, again and again until the node has confirmed it or its ttl is over. An acquire that is
-    /// `unsettled` may yet execute, so that "not the owner" today says nothing about tomorrow.
-    pub(super) async fn release_until_confirmed(
-        &self,
-        key: Key,
-        owner: OwnerToken,
-        until: Instant,
-        unsettled: bool,
-    ) {
-        let mut delay = Duration::from_millis(10);
-        loop {
-            if !self.is_down() {
-                match self.store.release(&key, &owner).await {
-                    Ok(true) => return,
-                    Ok(false) if !unsettled => return,
-                    Err(error) if !error.is_transient() => return,
-                    _ => {}
-                }
-            }
-            if Instant::now() + delay >= until {
-                return;
-            }
-            sleep(delay).await;
-            delay = (delay * 2).min(Duration::from_secs(1));
-        }
-    }
 }
 
-/// Whether an error means that nobody is there.
+/// Whether an error means that the node does not answer.
 fn means_down(error: &StoreError) -> bool {
     use StoreErrorKind::{Disconnected, TimedOut, Unreachable};
     matches!(error.kind(), Unreachable | Disconnected | TimedOut)
 }
 
-/// Asks a node that is down whether it answers again. When its runtime ends before it does, the node is fan_out by whoever comes next.
+/// Inspects a node that is down until it answers. Its drop marks the node as up.
+///
+/// A runtime that ends drops its probes too. The next call then tries the node, and starts a probe of its
+/// own.
 struct Probe(Weak<Node>);
 
 impl Probe {
-    async fn run(&self) {
-        let mut delay = Duration::from_millis(50);
+    async fn wait_for_answer(&self) {
+        let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(1));
         loop {
-            sleep(delay).await;
-            delay = (delay * 2).min(Duration::from_secs(1));
+            sleep(backoff.next_delay()).await;
             let Some(node) = self.0.upgrade() else { return };
-            let answer = node.store.inspect(&Key::stored("", PROBE)).await;
+            let answer = node.store.inspect(&Key::stored("", PROBE_KEY)).await;
             if !answer.is_err_and(|error| means_down(&error)) {
                 return;
             }

@@ -1,123 +1,86 @@
-//! Counts the nodes' answers: when they decide, and what.
+//! Counts the nodes' answers to one command: when they decide it, and how.
 
 use std::{fmt::Write, time::Duration};
 
+use super::node_set::NodeSet;
 use crate::{
     error::{StoreError, StoreErrorKind},
     token::FencingToken,
 };
 
-/// A set of nodes.
-#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
-pub(super) struct NodeSet(u64);
-
-/// As many as a set can hold.
-pub(super) const MOST_NODES: usize = 64;
-
-impl NodeSet {
-    pub(super) const ALL: Self = Self(u64::MAX);
-
-    pub(super) fn insert(self, node: usize) -> Self {
-        Self(self.0 | 1 << node)
-    }
-
-    pub(super) fn minus(self, others: Self) -> Self {
-        Self(self.0 & !others.0)
-    }
-
-    pub(super) fn iter(self) -> impl Iterator<Item = usize> {
-        (0..MOST_NODES).filter(move |node| self.has(*node))
-    }
-
-    pub(super) fn has(self, node: usize) -> bool {
-        self.0 & 1 << node != 0
-    }
-
-    pub(super) fn union(self, others: Self) -> Self {
-        Self(self.0 | others.0)
-    }
-
-    pub(super) fn is_empty(self) -> bool {
-        self.0 == 0
-    }
-
-    pub(super) fn count(self) -> usize {
-        self.0.count_ones() as usize
-    }
-}
-
-/// The majority of the nodes configured: two majorities meet in a node.
+/// The majority of the nodes configured. Two majorities always have a node in common.
 pub(super) fn majority(nodes: usize) -> usize {
     nodes / 2 + 1
 }
 
-/// A question to all nodes that each answers by yes, by no, or not at all.
+/// The nodes' answers to a command that each node accepts, rejects or fails to answer.
 pub(super) struct Tally {
     nodes: usize,
-    yes: NodeSet,
-    no: NodeSet,
+    accepted: NodeSet,
+    rejected: NodeSet,
     failed: Vec<(usize, StoreError)>,
 }
 
-/// What the nodes' answers come to.
+/// What the nodes' answers amount to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// A majority said yes.
-    Yes,
-    /// So many said no that no majority can say yes, whatever the others would say.
-    No,
-    /// A majority did not answer, or those that did are divided.
-    Unknown,
+    /// A majority has accepted.
+    Accepted,
+    /// So many nodes have rejected that a majority cannot accept, whatever the other nodes would answer.
+    Rejected,
+    /// So many nodes have failed that neither a majority nor its impossibility is certain.
+    Undecided,
 }
 
 impl Tally {
     pub(super) fn new(nodes: usize) -> Self {
-        Self { nodes, yes: NodeSet::default(), no: NodeSet::default(), failed: Vec::new() }
+        Self { nodes, accepted: NodeSet::new(), rejected: NodeSet::new(), failed: Vec::new() }
     }
 
+    /// Counts one node's answer: `Ok(true)` accepts, `Ok(false)` rejects. Each node is recorded once.
     pub(super) fn record(&mut self, node: usize, answer: Result<bool, StoreError>) {
         match answer {
-            Ok(true) => self.yes = self.yes.insert(node),
-            Ok(false) => self.no = self.no.insert(node),
+            Ok(true) => self.accepted.insert(node),
+            Ok(false) => self.rejected.insert(node),
             Err(error) => self.failed.push((node, error)),
         }
     }
 
-    /// The verdict, as soon as no answer that is still to come can change it.
+    /// The verdict, as soon as no answer that is still pending can change it.
     pub(super) fn verdict(&self) -> Option<Verdict> {
-        let (yes, no) = (self.yes.count(), self.no.count());
+        let (accepted, rejected) = (self.accepted.len(), self.rejected.len());
         let majority = majority(self.nodes);
-        let to_come = self.nodes - yes - no - self.failed.len();
-        if yes >= majority {
-            Some(Verdict::Yes)
-        } else if self.nodes - no < majority {
-            Some(Verdict::No)
-        } else if yes + to_come < majority {
-            // Those that failed might have said yes, or no.
-            Some(Verdict::Unknown)
+        let pending = self.nodes - accepted - rejected - self.failed.len();
+        if accepted >= majority {
+            Some(Verdict::Accepted)
+        } else if self.nodes - rejected < majority {
+            Some(Verdict::Rejected)
+        } else if accepted + pending < majority {
+            // The nodes that failed might have accepted or rejected.
+            Some(Verdict::Undecided)
         } else {
             None
         }
     }
 
+    /// The nodes that failed to answer.
     pub(super) fn failed(&self) -> NodeSet {
-        self.failed.iter().fold(NodeSet::default(), |nodes, (node, _)| nodes.insert(*node))
+        self.failed.iter().map(|(node, _)| *node).collect()
     }
 
-    /// The nodes that have not answered.
-    pub(super) fn to_come(&self) -> NodeSet {
-        (0..self.nodes)
-            .fold(NodeSet::default(), NodeSet::insert)
-            .minus(self.yes.union(self.no).union(self.failed()))
+    /// The nodes of which nothing has been recorded.
+    pub(super) fn pending(&self) -> NodeSet {
+        let recorded = self.accepted.union(self.rejected).union(self.failed());
+        (0..self.nodes).collect::<NodeSet>().minus(recorded)
     }
 
-    /// Whether a majority answered at all.
-    pub(super) fn is_quorate(&self) -> bool {
-        self.yes.count() + self.no.count() >= majority(self.nodes)
+    /// Whether a majority has accepted or rejected, so that an undecided verdict means a divided quorum.
+    pub(super) fn majority_answered(&self) -> bool {
+        self.accepted.len() + self.rejected.len() >= majority(self.nodes)
     }
 
-    /// Why there is no verdict, node by node.
-    pub(super) fn error<'a>(mut self, name: impl Fn(usize) -> &'a str) -> StoreError {
+    /// The error of an undecided command, which names each failed node and its error.
+    pub(super) fn into_error<'a>(mut self, name: impl Fn(usize) -> &'a str) -> StoreError {
         self.failed.sort_by_key(|(node, _)| *node);
         let mut detail = format!("no quorum: {} of {} nodes failed", self.failed.len(), self.nodes);
         for (node, error) in &self.failed {
@@ -131,28 +94,30 @@ impl Tally {
     }
 }
 
-/// When a majority may be free: the nodes that are free or ours are short of it by so many of the held ones.
-pub(super) fn free_in(nodes: usize, mut held: Vec<Option<Duration>>) -> Option<Duration> {
-    // One without expiry comes last.
-    held.sort_by_key(|left| left.unwrap_or(Duration::MAX));
-    let missing = (majority(nodes) + held.len()).saturating_sub(nodes);
-    missing.checked_sub(1).map_or(Some(Duration::ZERO), |last| held[last])
+/// How long it may take until a majority of the nodes is free, given the remaining leases of the busy nodes.
+///
+/// Zero if a majority is free already; `None` if that takes the end of a lease without expiry.
+pub(super) fn majority_free_in(nodes: usize, mut busy: Vec<Option<Duration>>) -> Option<Duration> {
+    // A lease without expiry sorts last.
+    busy.sort_by_key(|remaining| remaining.unwrap_or(Duration::MAX));
+    let missing = (majority(nodes) + busy.len()).saturating_sub(nodes);
+    missing.checked_sub(1).map_or(Some(Duration::ZERO), |last| busy[last])
 }
 
-/// The highest fencing token granted, and the nodes that granted exactly that.
-pub(super) fn highest(grants: &[(usize, FencingToken)]) -> Option<(FencingToken, NodeSet)> {
+/// The highest fencing token granted, and the nodes that granted exactly that one.
+pub(super) fn highest_fence(grants: &[(usize, FencingToken)]) -> Option<(FencingToken, NodeSet)> {
     let highest = grants.iter().map(|(_, fence)| *fence).max()?;
     let exact = grants.iter().filter(|(_, fence)| *fence == highest);
-    Some((highest, exact.fold(NodeSet::default(), |nodes, (node, _)| nodes.insert(*node))))
+    Some((highest, exact.map(|(node, _)| *node).collect()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn verdict(nodes: usize, yes: usize, no: usize, failed: usize) -> Option<Verdict> {
+    fn verdict(nodes: usize, accepted: usize, rejected: usize, failed: usize) -> Option<Verdict> {
         let mut tally = Tally::new(nodes);
-        let answers = [(yes, Ok(true)), (no, Ok(false)), (failed, Err(StoreError::timed_out()))];
+        let answers = [(accepted, Ok(true)), (rejected, Ok(false)), (failed, Err(StoreError::timed_out()))];
         let answers = answers.into_iter().flat_map(|(times, answer)| std::iter::repeat_n(answer, times));
         for (node, answer) in answers.enumerate() {
             tally.record(node, answer);
@@ -167,30 +132,30 @@ mod tests {
 
     #[test]
     fn a_majority_decides_either_way_as_soon_as_it_has_answered() {
-        assert_eq!(verdict(5, 3, 0, 0), Some(Verdict::Yes));
+        assert_eq!(verdict(5, 3, 0, 0), Some(Verdict::Accepted));
         assert_eq!(verdict(5, 2, 2, 0), None);
-        assert_eq!(verdict(5, 0, 3, 0), Some(Verdict::No));
-        assert_eq!(verdict(5, 2, 3, 0), Some(Verdict::No));
-        // Two of four are no majority, and keep anybody else from one.
+        assert_eq!(verdict(5, 0, 3, 0), Some(Verdict::Rejected));
+        assert_eq!(verdict(5, 2, 3, 0), Some(Verdict::Rejected));
+        // Two of four are not a majority, and leave no majority to anybody else.
         assert_eq!(verdict(4, 2, 1, 0), None);
-        assert_eq!(verdict(4, 2, 2, 0), Some(Verdict::No));
+        assert_eq!(verdict(4, 2, 2, 0), Some(Verdict::Rejected));
     }
 
     #[test]
-    fn silence_is_no_answer() {
+    fn a_node_that_fails_neither_accepts_nor_rejects() {
         assert_eq!(verdict(5, 2, 0, 2), None);
-        assert_eq!(verdict(5, 2, 0, 3), Some(Verdict::Unknown));
-        assert_eq!(verdict(5, 2, 2, 1), Some(Verdict::Unknown));
-        assert_eq!(verdict(5, 0, 0, 3), Some(Verdict::Unknown));
-        assert_eq!(verdict(3, 0, 2, 1), Some(Verdict::No));
+        assert_eq!(verdict(5, 2, 0, 3), Some(Verdict::Undecided));
+        assert_eq!(verdict(5, 2, 2, 1), Some(Verdict::Undecided));
+        assert_eq!(verdict(5, 0, 0, 3), Some(Verdict::Undecided));
+        assert_eq!(verdict(3, 0, 2, 1), Some(Verdict::Rejected));
     }
 
     #[test]
     fn a_majority_is_free_when_enough_leases_have_lapsed() {
-        let held = |seconds: &[u64]| seconds.iter().map(|s| Some(Duration::from_secs(*s))).collect();
-        assert_eq!(free_in(5, held(&[3, 1, 2])), Some(Duration::from_secs(1)));
-        assert_eq!(free_in(5, held(&[5, 4, 3, 2, 1])), Some(Duration::from_secs(3)));
-        assert_eq!(free_in(5, held(&[9, 9])), Some(Duration::ZERO));
-        assert_eq!(free_in(3, vec![None, Some(Duration::from_secs(1)), None]), None);
+        let busy = |seconds: &[u64]| seconds.iter().map(|s| Some(Duration::from_secs(*s))).collect();
+        assert_eq!(majority_free_in(5, busy(&[3, 1, 2])), Some(Duration::from_secs(1)));
+        assert_eq!(majority_free_in(5, busy(&[5, 4, 3, 2, 1])), Some(Duration::from_secs(3)));
+        assert_eq!(majority_free_in(5, busy(&[9, 9])), Some(Duration::ZERO));
+        assert_eq!(majority_free_in(3, vec![None, Some(Duration::from_secs(1)), None]), None);
     }
 }

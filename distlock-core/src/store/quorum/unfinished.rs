@@ -1,211 +1,180 @@
-//! What goes on after a decision: answers that came too late for it, releases that came after them.
+//! Acquires and releases that some nodes have yet to answer when the call returns, and the releases that
+//! follow them.
+//!
+//! A call returns as soon as a majority has decided it. A background task receives the answers of the slower
+//! nodes. Until then, the [`Attempt`] is registered here. That upholds five rules:
+//!
+//! 1. A release does not overtake its own acquire. The late grant would stay until its ttl. The release is
+//!    sent to a node once the node has answered the acquire, or at once if all nodes keep order.
+//! 2. An acquire is not refused because of a lease that this process is releasing. It is sent to a node once
+//!    no answer to the key's earlier attempts is pending there, or at once if all nodes keep order.
+//! 3. No grant is forgotten. When a node has ended both the acquire and the release, it may still hold the
+//!    key: either of them may have failed, or a replaced connection may have let the release come first. The
+//!    release is then sent again.
+//! 4. An attempt that is in doubt at a node, or that skipped one, stays registered until its release, which
+//!    has to know that. Any other is removed with its last answer. It is registered before the call returns,
+//!    so its release finds it.
+//! 5. No wait is endless. The background task owns [`LateAnswers`]. They are dropped when the task ends or
+//!    its runtime does, and their nodes then count as having answered. A lease that stays on a node ends with
+//!    its ttl.
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
-use tokio::{
-    runtime::{Handle, Id},
-    sync::Notify,
+use tokio::time::Instant;
+
+use super::{
+    attempt::{Attempt, Step, WaitFor},
+    node::{Nodes, ReleaseAgain},
+    node_set::NodeSet,
 };
+use crate::{error::StoreError, key::Key, store::contract::Acquired, token::OwnerToken};
 
-use super::tally::NodeSet;
-use crate::{error::StoreError, key::Key, store::Acquired, token::OwnerToken};
-
-/// All keys of which something is open.
-#[derive(Default)]
-pub(super) struct UnfinishedKeys(Mutex<HashMap<Key, Vec<Arc<UnfinishedAcquire>>>>);
-
-/// What is open of one owner's acquisition.
-pub(super) struct UnfinishedAcquire {
-    pub(super) owner: OwnerToken,
-    /// Whose connections it was fan_out over.
-    runtime: Option<Id>,
-    /// Were not fan_out for the lease, because they were down.
-    pub(super) left_out: NodeSet,
-    state: Mutex<State>,
-    changed: Notify,
+/// A quorum's attempts of which an answer is pending, or which their releases have to know about.
+pub(super) struct UnfinishedAttempts {
+    nodes: Nodes,
+    /// Whether all nodes [keep order](crate::Store::keeps_order).
+    keep_order: bool,
+    /// The longest ttl of all acquires so far, in milliseconds. A lease that is not released has ended by
+    /// then.
+    longest_ttl_ms: AtomicU64,
+    by_key: Mutex<HashMap<Key, Vec<Arc<Attempt>>>>,
 }
 
-#[derive(Clone, Copy, Default)]
-struct State {
-    /// Have not answered the acquire.
-    acquiring: NodeSet,
-    /// Have not answered the release.
-    releasing: NodeSet,
-    /// Have failed to answer the acquire, and may yet grant it.
-    unsettled: NodeSet,
-    /// Have granted it after the decision.
-    granted: NodeSet,
-    released: bool,
-    /// Have answered the release, or failed to.
-    ended: NodeSet,
-    /// Said that there was nothing to release.
-    missed: NodeSet,
-    /// Have failed to answer the release.
-    failed: NodeSet,
+/// The answers to one command that a background task has yet to receive.
+pub(super) struct LateAnswers {
+    unfinished: Arc<UnfinishedAttempts>,
+    attempt: Arc<Attempt>,
+    step: Step,
 }
 
-impl State {
-    /// Whether a node's key has to be released again, when both its answers are there: yes, with an acquire that may yet execute, or not.
-    fn again(&self, at: usize) -> Option<bool> {
-        if self.acquiring.has(at) || !self.ended.has(at) {
-            return None;
-        }
-        let unsettled = self.unsettled.has(at);
-        // Granted late, and not there to be released: the release came first.
-        let overtaken = self.granted.has(at) && self.missed.has(at);
-        (unsettled || overtaken || self.failed.has(at)).then_some(unsettled)
-    }
-}
-
-impl UnfinishedKeys {
-    /// What a new command on a key has to wait for, node by node.
-    pub(super) fn of(
-        &self,
-        key: &Key,
-        waits: impl Fn(&UnfinishedAcquire) -> bool,
-    ) -> Vec<Arc<UnfinishedAcquire>> {
-        let keys = self.keys();
-        let all = if keys.is_empty() { None } else { keys.get(key) };
-        all.into_iter().flatten().filter(|open| waits(open)).cloned().collect()
+impl UnfinishedAttempts {
+    pub(super) fn new(nodes: Nodes) -> Self {
+        let keep_order = nodes.iter().all(|node| node.store.keeps_order());
+        Self { nodes, keep_order, longest_ttl_ms: AtomicU64::new(0), by_key: Mutex::default() }
     }
 
-    pub(super) fn of_owner(&self, key: &Key, owner: &OwnerToken) -> Option<Arc<UnfinishedAcquire>> {
-        let keys = self.keys();
-        keys.get(key)?.iter().find(|open| open.owner == *owner).cloned()
+    /// Notes that an acquire is about to be sent, and answers what it has to wait for.
+    pub(super) fn begin_acquire(&self, key: &Key, ttl: Duration) -> WaitFor {
+        self.longest_ttl_ms.fetch_max(u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        let by_key = self.by_key();
+        let earlier = if by_key.is_empty() { None } else { by_key.get(key) };
+        let earlier = earlier.into_iter().flatten().filter(|attempt| !self.is_sent_in_order(attempt));
+        WaitFor::AllAnswers(earlier.cloned().collect())
     }
 
-    /// Notes an acquire that was decided, if anything of it is open.
-    pub(super) fn acquired(
-        &self,
+    /// Registers an acquire that was decided, unless each node has answered it for certain.
+    pub(super) fn acquire_decided(
+        self: &Arc<Self>,
         key: &Key,
         owner: &OwnerToken,
-        left_out: NodeSet,
-        unsettled: NodeSet,
-        acquiring: NodeSet,
-    ) -> Option<Arc<UnfinishedAcquire>> {
-        if left_out.union(unsettled).union(acquiring).is_empty() {
+        skipped: NodeSet,
+        in_doubt: NodeSet,
+        pending: NodeSet,
+    ) -> Option<LateAnswers> {
+        if skipped.union(in_doubt).union(pending).is_empty() {
             return None;
         }
-        Some(self.add(key, owner, left_out, State { acquiring, unsettled, ..State::default() }))
+        let attempt = Attempt::acquired(key, owner, skipped, in_doubt, pending);
+        self.register(&attempt);
+        Some(LateAnswers { unfinished: Arc::clone(self), attempt, step: Step::Acquire })
     }
 
-    fn add(&self, key: &Key, owner: &OwnerToken, left_out: NodeSet, state: State) -> Arc<UnfinishedAcquire> {
-        let runtime = Handle::try_current().ok().map(|runtime| runtime.id());
-        let (state, changed) = (Mutex::new(state), Notify::new());
-        let open = Arc::new(UnfinishedAcquire { owner: *owner, runtime, left_out, state, changed });
-        self.keys().entry(key.clone()).or_default().push(Arc::clone(&open));
-        open
-    }
-
-    /// Notes a release that was decided while these nodes have not answered it.
-    pub(super) fn released(
-        &self,
-        key: &Key,
-        owner: &OwnerToken,
-        releasing: NodeSet,
-    ) -> Option<Arc<UnfinishedAcquire>> {
-        if let Some(open) = self.of_owner(key, owner) {
-            let mut state = open.state();
-            state.releasing = releasing;
-            state.released = true;
-            drop(state);
-            self.tidy(key, &open);
-            return Some(open);
+    /// The attempt that a release is about to end, and what the release has to wait for.
+    pub(super) fn begin_release(&self, key: &Key, owner: &OwnerToken) -> (Arc<Attempt>, WaitFor) {
+        let by_key = self.by_key();
+        let registered = by_key.get(key).and_then(|all| all.iter().find(|attempt| attempt.owner == *owner));
+        match registered {
+            None => (Attempt::new(key, owner), WaitFor::Nothing),
+            Some(attempt) if self.is_sent_in_order(attempt) => (Arc::clone(attempt), WaitFor::Nothing),
+            Some(attempt) => (Arc::clone(attempt), WaitFor::AcquireAnswer(Arc::clone(attempt))),
         }
-        let state = State { releasing, released: true, ..State::default() };
-        (!releasing.is_empty()).then(|| self.add(key, owner, NodeSet::default(), state))
     }
 
-    /// Forgets what has come to its end.
-    pub(super) fn tidy(&self, key: &Key, open: &Arc<UnfinishedAcquire>) {
-        let state = *open.state();
-        let to_remember = state.unsettled.union(open.left_out);
-        if !state.acquiring.union(state.releasing).is_empty() || !state.released && !to_remember.is_empty() {
+    /// Notes a node's answer to an attempt's release.
+    pub(super) fn release_ended(&self, attempt: &Attempt, node: usize, answer: &Result<bool, StoreError>) {
+        self.release_again(attempt, node, attempt.release_ended(node, answer));
+    }
+
+    /// Notes that an attempt's release was decided while these nodes have not answered it.
+    pub(super) fn release_decided(self: &Arc<Self>, attempt: Arc<Attempt>, pending: NodeSet) -> LateAnswers {
+        attempt.release_decided(pending);
+        if !pending.is_empty() {
+            self.register(&attempt);
+        }
+        LateAnswers { unfinished: Arc::clone(self), attempt, step: Step::Release }
+    }
+
+    /// Releases the key on a node in the background.
+    fn release_again(&self, attempt: &Attempt, node: usize, again: ReleaseAgain) {
+        if again == ReleaseAgain::No {
             return;
         }
-        let mut keys = self.keys();
-        if let Some(all) = keys.get_mut(key) {
-            all.retain(|other| !Arc::ptr_eq(other, open));
-            if all.is_empty() {
-                keys.remove(key);
+        let (node, key, owner) = (Arc::clone(&self.nodes[node]), attempt.key.clone(), attempt.owner);
+        let until = Instant::now() + Duration::from_millis(self.longest_ttl_ms.load(Ordering::Relaxed));
+        tokio::spawn(async move { node.release_again(key, owner, again, until).await });
+    }
+
+    /// Whether a command sent now is executed after the attempt's pending ones, without waiting for their
+    /// answers.
+    fn is_sent_in_order(&self, attempt: &Attempt) -> bool {
+        self.keep_order && attempt.is_of_this_runtime()
+    }
+
+    fn register(&self, attempt: &Arc<Attempt>) {
+        let mut by_key = self.by_key();
+        let attempts = by_key.entry(attempt.key.clone()).or_default();
+        if !attempts.iter().any(|other| Arc::ptr_eq(other, attempt)) {
+            attempts.push(Arc::clone(attempt));
+        }
+    }
+
+    fn remove_if_finished(&self, attempt: &Arc<Attempt>) {
+        if !attempt.is_finished() {
+            return;
+        }
+        let mut by_key = self.by_key();
+        if let Some(attempts) = by_key.get_mut(&attempt.key) {
+            attempts.retain(|other| !Arc::ptr_eq(other, attempt));
+            if attempts.is_empty() {
+                by_key.remove(&attempt.key);
             }
         }
     }
 
-    fn keys(&self) -> MutexGuard<'_, HashMap<Key, Vec<Arc<UnfinishedAcquire>>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn by_key(&self) -> MutexGuard<'_, HashMap<Key, Vec<Arc<Attempt>>>> {
+        self.by_key.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl UnfinishedAcquire {
-    /// NodeSet have answered the acquire, or nobody listens any more.
-    pub(super) fn acquire_answered(&self, nodes: NodeSet) {
-        let mut state = self.state();
-        state.acquiring = state.acquiring.minus(nodes);
-        drop(state);
-        self.changed.notify_waiters();
+impl LateAnswers {
+    /// Receives a node's answer to the acquire.
+    pub(super) fn acquire_ended(&self, node: usize, answer: &Result<Acquired, StoreError>) {
+        let again = self.attempt.acquire_ended(node, answer);
+        self.ended(node, again);
     }
 
-    /// NodeSet have answered the release, or nobody listens any more.
-    pub(super) fn release_answered(&self, nodes: NodeSet) {
-        let mut state = self.state();
-        state.releasing = state.releasing.minus(nodes);
-        drop(state);
-        self.changed.notify_waiters();
+    /// Receives a node's answer to the release.
+    pub(super) fn release_ended(&self, node: usize, answer: &Result<bool, StoreError>) {
+        let again = self.attempt.release_ended(node, answer);
+        self.ended(node, again);
     }
 
-    pub(super) fn is_of_this_runtime(&self) -> bool {
-        Handle::try_current().ok().map(|runtime| runtime.id()) == self.runtime
+    fn ended(&self, node: usize, again: ReleaseAgain) {
+        self.unfinished.release_again(&self.attempt, node, again);
+        self.attempt.no_longer_pending(self.step, [node].into_iter().collect());
     }
+}
 
-    /// A late answer to the acquire. Says whether the node's key has to be released again, and whether the acquire may yet execute.
-    pub(super) fn acquire_ended(&self, at: usize, answer: &Result<Acquired, StoreError>) -> Option<bool> {
-        let mut state = self.state();
-        state.acquiring = state.acquiring.minus(NodeSet::default().insert(at));
-        match answer {
-            Ok(Acquired::Granted { .. }) => state.granted = state.granted.insert(at),
-            Err(error) if error.outcome_unknown() => state.unsettled = state.unsettled.insert(at),
-            Ok(Acquired::Busy { .. }) | Err(_) => {}
-        }
-        state.again(at)
-    }
-
-    /// An answer to the release. Says the same.
-    pub(super) fn release_ended(&self, at: usize, answer: &Result<bool, StoreError>) -> Option<bool> {
-        let mut state = self.state();
-        state.ended = state.ended.insert(at);
-        match answer {
-            Ok(true) => {}
-            Ok(false) => state.missed = state.missed.insert(at),
-            Err(_) => state.failed = state.failed.insert(at),
-        }
-        state.again(at)
-    }
-
-    /// Enqueue until a node has answered the acquire.
-    pub(super) async fn acquired(&self, at: usize) {
-        self.wait_until(|state| !state.acquiring.has(at)).await;
-    }
-
-    /// Enqueue until nothing is under way to a node.
-    pub(super) async fn quiet(&self, at: usize) {
-        self.wait_until(|state| !state.acquiring.union(state.releasing).has(at)).await;
-    }
-
-    async fn wait_until(&self, done: impl Fn(State) -> bool) {
-        loop {
-            let changed = self.changed.notified();
-            if done(*self.state()) {
-                return;
-            }
-            changed.await;
-        }
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+impl Drop for LateAnswers {
+    fn drop(&mut self) {
+        self.attempt.no_longer_pending(self.step, NodeSet::ALL);
+        self.unfinished.remove_if_finished(&self.attempt);
     }
 }

@@ -1,0 +1,232 @@
+//! The operations of a quorum. Each is one command to all nodes, decided by a majority; a fenced acquire may
+//! need two.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use super::{
+    attempt::WaitFor,
+    fan_out::FanOut,
+    node::Nodes,
+    node_set::NodeSet,
+    tally::{Tally, Verdict, highest_fence, majority, majority_free_in},
+    unfinished::UnfinishedAttempts,
+};
+use crate::{
+    clock::WallClock,
+    error::StoreError,
+    key::Key,
+    store::contract::{Acquired, Holder, Store, StoreFuture},
+    token::{FencingToken, OwnerToken},
+};
+
+/// The nodes, and the state that operations share.
+pub(super) struct Quorum {
+    pub(super) nodes: Nodes,
+    unfinished: Arc<UnfinishedAttempts>,
+    /// The value of the highest fencing token that was granted here, over all keys. Raised by each fenced
+    /// acquire.
+    highest_fence: AtomicU64,
+    wall_clock: WallClock,
+}
+
+impl Quorum {
+    pub(super) fn new(nodes: Nodes, wall_clock: WallClock) -> Self {
+        let unfinished = Arc::new(UnfinishedAttempts::new(Arc::clone(&nodes)));
+        Self { nodes, unfinished, highest_fence: AtomicU64::new(0), wall_clock }
+    }
+
+    /// Acquires on a majority, with a fencing token that a majority has stored if `fenced`.
+    pub(super) async fn acquire(
+        &self,
+        key: &Key,
+        owner: &OwnerToken,
+        ttl: Duration,
+        fenced: bool,
+    ) -> Result<Acquired, StoreError> {
+        let proposal = fenced.then(|| self.propose_fence());
+        let wait_for = self.unfinished.begin_acquire(key, ttl);
+        let mut tally = self.tally();
+        let mut fan_out = {
+            let (key, owner) = (key.clone(), *owner);
+            self.send_to_all(NodeSet::new(), &wait_for, &mut tally, move |store| match proposal {
+                Some(proposal) => store.acquire_proposed(&key, &owner, ttl, proposal),
+                None => store.acquire(&key, &owner, ttl, false),
+            })
+        };
+        let skipped = tally.failed();
+        let (mut grants, mut busy, mut in_doubt) = (Vec::new(), Vec::new(), NodeSet::new());
+        let judge = |node, answer: Result<Acquired, StoreError>| match answer {
+            Ok(Acquired::Granted { fence }) => {
+                grants.extend(fence.map(|fence| (node, fence)));
+                Ok(true)
+            }
+            Ok(Acquired::Busy { remaining }) => {
+                busy.push(remaining);
+                Ok(false)
+            }
+            Err(error) => {
+                if error.outcome_unknown() {
+                    in_doubt.insert(node);
+                }
+                Err(error)
+            }
+        };
+        let verdict = fan_out.decide(&mut tally, judge).await;
+        if let Some(late) = self.unfinished.acquire_decided(key, owner, skipped, in_doubt, tally.pending()) {
+            fan_out.finish_in_background(move |node, answer| late.acquire_ended(node, &answer));
+        }
+        let granted = match verdict {
+            Verdict::Accepted if fenced => self.agree_on_fence(key, owner, &grants).await,
+            Verdict::Accepted => return Ok(Acquired::Granted { fence: None }),
+            Verdict::Rejected => Ok(None),
+            // A divided quorum: contenders have taken some nodes each.
+            Verdict::Undecided if tally.majority_answered() => Ok(None),
+            Verdict::Undecided => Err(self.no_quorum(tally)),
+        };
+        if let Ok(Some(fence)) = granted {
+            return Ok(Acquired::Granted { fence: Some(fence) });
+        }
+        // An attempt that failed must not keep the nodes that it got from others.
+        let _ = self.release(key, owner).await;
+        granted.map(|_| Acquired::Busy { remaining: majority_free_in(self.nodes.len(), busy) })
+    }
+
+    /// The fencing token that all nodes are to draw: this host's clock, or one more than the highest token
+    /// granted here.
+    fn propose_fence(&self) -> FencingToken {
+        let highest = self.highest_fence.load(Ordering::Relaxed);
+        FencingToken::new(self.wall_clock.micros().max(highest.saturating_add(1)))
+    }
+
+    /// Makes the nodes agree on one of the tokens that they have granted; `None` if they do not.
+    ///
+    /// A majority has to have stored exactly that token, so that every later holder is granted a higher one
+    /// by at least one node of its own majority. Nodes that granted a lower token are told to raise it.
+    async fn agree_on_fence(
+        &self,
+        key: &Key,
+        owner: &OwnerToken,
+        grants: &[(usize, FencingToken)],
+    ) -> Result<Option<FencingToken>, StoreError> {
+        let Some((fence, exact)) = highest_fence(grants) else { return Ok(None) };
+        self.highest_fence.fetch_max(fence.value(), Ordering::Relaxed);
+        if exact.len() >= majority(self.nodes.len()) {
+            return Ok(Some(fence));
+        }
+        let mut tally = self.tally();
+        for node in exact.iter() {
+            tally.record(node, Ok(true));
+        }
+        let (key, owner) = (key.clone(), *owner);
+        let raise = move |store: &dyn Store| store.raise_fence(&key, &owner, fence);
+        let fan_out = self.send_to_all(exact, &WaitFor::Nothing, &mut tally, raise);
+        Ok(self.conclude(tally, fan_out).await?.then_some(fence))
+    }
+
+    /// Renews on a majority.
+    pub(super) async fn renew(
+        &self,
+        key: &Key,
+        owner: &OwnerToken,
+        ttl: Duration,
+    ) -> Result<bool, StoreError> {
+        let mut tally = self.tally();
+        let (key, owner) = (key.clone(), *owner);
+        let renew = move |store: &dyn Store| store.renew(&key, &owner, ttl);
+        let fan_out = self.send_to_all(NodeSet::new(), &WaitFor::Nothing, &mut tally, renew);
+        self.conclude(tally, fan_out).await
+    }
+
+    /// Releases on all nodes that may have been sent the acquire, on each once it cannot overtake the acquire
+    /// there.
+    pub(super) async fn release(&self, key: &Key, owner: &OwnerToken) -> Result<bool, StoreError> {
+        let (attempt, wait_for) = self.unfinished.begin_release(key, owner);
+        let mut tally = self.tally();
+        for node in attempt.skipped.iter() {
+            tally.record(node, Ok(false));
+        }
+        let mut fan_out = {
+            let (key, owner) = (key.clone(), *owner);
+            let release = move |store: &dyn Store| store.release(&key, &owner);
+            self.send_to_all(attempt.skipped, &wait_for, &mut tally, release)
+        };
+        for node in tally.failed().iter() {
+            // The node may have granted the key before it went down.
+            self.unfinished.release_ended(&attempt, node, &Err(self.nodes[node].down_error()));
+        }
+        let judge = |node, answer| {
+            self.unfinished.release_ended(&attempt, node, &answer);
+            answer
+        };
+        let verdict = fan_out.decide(&mut tally, judge).await;
+        let late = self.unfinished.release_decided(attempt, tally.pending());
+        fan_out.finish_in_background(move |node, answer| late.release_ended(node, &answer));
+        self.answer(verdict, tally)
+    }
+
+    /// The holder that keeps others from a majority; `None` if a majority is free.
+    pub(super) async fn inspect(&self, key: &Key) -> Result<Option<Holder>, StoreError> {
+        let mut tally = self.tally();
+        let key = key.clone();
+        let inspect = move |store: &dyn Store| store.inspect(&key);
+        let mut fan_out = self.send_to_all(NodeSet::new(), &WaitFor::Nothing, &mut tally, inspect);
+        let mut busy = Vec::new();
+        let judge = |_, answer: Result<Option<Holder>, StoreError>| {
+            let holder = answer?;
+            busy.extend(holder.map(|holder| holder.remaining));
+            Ok(holder.is_none())
+        };
+        match fan_out.decide(&mut tally, judge).await {
+            Verdict::Accepted => Ok(None),
+            Verdict::Rejected => Ok(Some(Holder::new(majority_free_in(self.nodes.len(), busy)))),
+            Verdict::Undecided => Err(self.no_quorum(tally)),
+        }
+    }
+
+    fn tally(&self) -> Tally {
+        Tally::new(self.nodes.len())
+    }
+
+    fn send_to_all<T, C>(
+        &self,
+        except: NodeSet,
+        wait_for: &WaitFor,
+        tally: &mut Tally,
+        command: C,
+    ) -> FanOut<T, C>
+    where
+        T: Send + 'static,
+        C: Fn(&dyn Store) -> StoreFuture<T> + Clone + Send + Sync + 'static,
+    {
+        FanOut::start(&self.nodes, except, wait_for, tally, command)
+    }
+
+    /// Waits for a command's decision. A background task receives the later answers, since they may show that
+    /// a node is down.
+    async fn conclude<C>(&self, mut tally: Tally, mut fan_out: FanOut<bool, C>) -> Result<bool, StoreError>
+    where
+        C: Fn(&dyn Store) -> StoreFuture<bool> + Clone + Send + Sync + 'static,
+    {
+        let verdict = fan_out.decide(&mut tally, |_, answer| answer).await;
+        fan_out.finish_in_background(|_, _| {});
+        self.answer(verdict, tally)
+    }
+
+    fn answer(&self, verdict: Verdict, tally: Tally) -> Result<bool, StoreError> {
+        match verdict {
+            Verdict::Accepted => Ok(true),
+            Verdict::Rejected => Ok(false),
+            Verdict::Undecided => Err(self.no_quorum(tally)),
+        }
+    }
+
+    fn no_quorum(&self, tally: Tally) -> StoreError {
+        tally.into_error(|node| &self.nodes[node].name)
+    }
+}
