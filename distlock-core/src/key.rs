@@ -37,7 +37,7 @@ impl Key {
         let fault = match name.len() {
             0 => KeyFault::Empty,
             1..=MAX_KEY_BYTES => return Ok(Self::stored(namespace, name)),
-            bytes => KeyFault::TooLong(bytes),
+            bytes => KeyFault::TooLong { bytes },
         };
         Err(LockError::InvalidKey { key: name.chars().take(64).collect(), reason: fault })
     }
@@ -135,7 +135,7 @@ mod tests {
         assert!(Key::new("lock", &"x".repeat(4096)).is_ok());
         assert!(matches!(
             Key::new("lock", &"x".repeat(4097)),
-            Err(LockError::InvalidKey { reason: KeyFault::TooLong(4097), .. })
+            Err(LockError::InvalidKey { reason: KeyFault::TooLong { bytes: 4097 }, .. })
         ));
     }
 }

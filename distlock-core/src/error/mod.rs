@@ -213,13 +213,17 @@ pub enum KeyFault {
     /// Usual cause: the key is an argument that was empty. Refuse the argument, or put fixed text before it.
     #[error("it is empty; every caller would share one lock")]
     Empty,
-    /// The key has this many bytes of UTF-8, and at most 4,096 are allowed.
+    /// The key has more than 4,096 bytes of UTF-8.
     ///
     /// Usual cause: a whole document or URL as the key. Use an id, or a hash of the long part.
     #[error(
-        "it has {0} bytes, and at most {MAX_KEY_BYTES} are allowed; use an id or a hash of the long part"
+        "it has {bytes} bytes, and at most {MAX_KEY_BYTES} are allowed; use an id or a hash of the long part"
     )]
-    TooLong(usize),
+    #[non_exhaustive]
+    TooLong {
+        /// The length of the key, in bytes.
+        bytes: usize,
+    },
 }
 
 /// A duration of a request. It displays as the name that the attribute and the request share: `ttl`,
