@@ -85,7 +85,7 @@ impl FencingToken {
     /// since 1970) even if the stored one is lost. A quorum's `proposal` replaces the clock within 100 ms of
     /// it, so that the nodes draw one number and no client's clock pulls a node's tokens further away from
     /// its own.
-    pub(crate) fn next(stored: u64, clock: u64, proposal: Option<Self>) -> Self {
+    pub(crate) fn draw(stored: u64, clock: u64, proposal: Option<Self>) -> Self {
         const PROPOSAL_REACH: u64 = 100_000;
         let (lowest, highest) = (clock.saturating_sub(PROPOSAL_REACH), clock.saturating_add(PROPOSAL_REACH));
         let wanted = proposal.map_or(clock, |proposal| proposal.0.clamp(lowest, highest));
@@ -112,7 +112,7 @@ mod tests {
     #[test]
     fn a_fencing_token_is_above_the_stored_one_and_at_the_clock() {
         let next = |stored, clock, proposal: Option<u64>| {
-            FencingToken::next(stored, clock, proposal.map(FencingToken)).value()
+            FencingToken::draw(stored, clock, proposal.map(FencingToken)).value()
         };
         assert_eq!(next(0, 1_000_000, None), 1_000_000);
         assert_eq!(next(1_000_000, 1_000_000, None), 1_000_001);

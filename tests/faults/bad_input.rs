@@ -16,7 +16,10 @@ async fn keys_have_1_to_4096_bytes() {
     assert!(matches!(error, LockError::InvalidKey { reason: KeyFault::Empty, .. }), "{error}");
     assert!(locks.lock("x".repeat(4096)).acquire().await.is_ok());
     let error = refused(locks.lock("x".repeat(4097))).await;
-    assert!(matches!(error, LockError::InvalidKey { reason: KeyFault::TooLong { bytes: 4097, .. }, .. }), "{error}");
+    assert!(
+        matches!(error, LockError::InvalidKey { reason: KeyFault::TooLong { bytes: 4097, .. }, .. }),
+        "{error}"
+    );
     assert!(error.to_string().len() < 300, "a key of 1 MB is not printed whole");
     for odd in ["\0", "a\nb", "{", "}}", "\u{1f512}", " "] {
         let guard = locks.lock(odd).acquire().await.unwrap();

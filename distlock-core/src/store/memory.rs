@@ -155,7 +155,7 @@ impl State {
     /// Draws the token of a grant. The clock keeps tokens rising over a restart of the process, as it does on
     /// Redis.
     fn draw_fence(&mut self, proposal: Option<FencingToken>) -> FencingToken {
-        let fence = FencingToken::next(self.last_fence, self.wall_clock.micros(), proposal);
+        let fence = FencingToken::draw(self.last_fence, self.wall_clock.micros(), proposal);
         self.last_fence = fence.value();
         fence
     }
