@@ -12,7 +12,9 @@ pub fn check(modules: &Modules, map: &[(String, usize)]) -> Vec<String> {
     // What is in lib.rs itself is above all rooms.
     for module in modules.iter().filter(|module| module.file != "lib.rs") {
         let Some(own) = rank.get(&module.path[0]) else { continue };
-        for path in &module.paths {
+        // A name that was imported is complained about where it is imported.
+        let outward = |first: &str| matches!(first, "crate" | "super" | "self");
+        for path in module.paths.iter().filter(|path| outward(&path.segments[0])) {
             let Some(absolute) = modules.absolute(module, &path.segments) else { continue };
             let (file, line, written) = (&module.file, path.line, path.segments.join("::"));
             let Some(room) = absolute.first() else { continue };

@@ -10,29 +10,31 @@ type Graph = BTreeMap<String, BTreeMap<String, usize>>;
 /// Finds circles among the files of a room.
 #[must_use]
 pub fn check(modules: &Modules) -> Vec<String> {
-    let graph = graph(modules);
-    let mut seen = BTreeSet::new();
-    let mut complaints = Vec::new();
-    for file in graph.keys() {
-        if seen.contains(file) {
-            continue;
-        }
-        if let Some(circle) = shortest_circle(&graph, file) {
-            complaints.push(complaint(&graph, &circle));
-            seen.extend(circle);
-        }
-    }
-    complaints
+    circles(&graph(modules, |file, used| room(file) == room(used)))
 }
 
-/// Which file uses which of its room. Files of different rooms are left to the order of the rooms.
-fn graph(modules: &Modules) -> Graph {
+/// Finds circles among all files of a crate without rooms.
+#[must_use]
+pub fn check_all(modules: &Modules) -> Vec<String> {
+    circles(&graph(modules, |_, _| true))
+}
+
+/// For each file the shortest circle that it is in, each circle once.
+fn circles(graph: &Graph) -> Vec<String> {
+    let mut seen = BTreeSet::new();
+    let circles = graph.keys().filter_map(|file| shortest_circle(graph, file));
+    let new = circles.filter(|circle| seen.insert(circle.iter().cloned().collect::<BTreeSet<_>>()));
+    new.map(|circle| complaint(graph, &circle)).collect()
+}
+
+/// Which file uses which. Files of different rooms are left to the order of the rooms.
+fn graph(modules: &Modules, counts: impl Fn(&str, &str) -> bool) -> Graph {
     let mut graph = Graph::new();
     for module in modules.iter().filter(|module| module.file != "lib.rs") {
         let uses = graph.entry(module.file.clone()).or_default();
         for path in &module.paths {
             let Some(used) = modules.file_of(module, path) else { continue };
-            if used != module.file && room(used) == room(&module.file) {
+            if used != module.file && counts(&module.file, used) {
                 let line = uses.entry(used.to_owned()).or_insert(path.line);
                 *line = path.line.min(*line);
             }
@@ -73,8 +75,13 @@ fn shortest_circle(graph: &Graph, file: &str) -> Option<Vec<String>> {
 fn complaint(graph: &Graph, circle: &[String]) -> String {
     let uses = circle.iter().zip(circle.iter().cycle().skip(1));
     let steps: Vec<_> =
-        uses.map(|(file, used)| format!("{file}:{} uses {used}", graph[file][used])).collect();
-    format!("a circle: {}; move what they share into a file below them", steps.join(", "))
+        uses.skip(1).map(|(file, used)| format!("{file}:{} uses {used}", graph[file][used])).collect();
+    let (file, used) = (&circle[0], &circle[1]);
+    format!(
+        "{file}:{} uses {used}, which is a circle: {}; move what they share into a file below them",
+        graph[file][used],
+        steps.join(", ")
+    )
 }
 
 #[cfg(test)]
@@ -116,8 +123,10 @@ mod tests {
         let found = complaints(&with("store/memory.rs", "\nuse super::quorum::Quorum; pub struct Memory;"));
         assert_eq!(
             found,
-            ["a circle: store/memory.rs:2 uses store/quorum.rs, store/quorum.rs:1 uses store/memory.rs; \
-              move what they share into a file below them"]
+            [
+                "store/memory.rs:2 uses store/quorum.rs, which is a circle: store/quorum.rs:1 uses store/memory.rs; \
+              move what they share into a file below them"
+            ]
         );
     }
 
@@ -147,7 +156,7 @@ mod tests {
         );
         assert_eq!(
             complaints(&sources),
-            ["a circle: store/memory.rs:1 uses store/mod.rs, store/mod.rs:5 uses store/memory.rs; \
+            ["store/memory.rs:1 uses store/mod.rs, which is a circle: store/mod.rs:5 uses store/memory.rs; \
               move what they share into a file below them"]
         );
         // A file that mod.rs only declares may use it.

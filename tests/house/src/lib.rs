@@ -12,9 +12,11 @@
 
 pub mod arrows;
 pub mod circles;
+pub mod lua;
 pub mod map;
 pub mod modules;
 pub mod paths;
+pub mod scripts;
 pub mod sizes;
 pub mod words;
 
