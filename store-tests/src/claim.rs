@@ -21,7 +21,7 @@ pub(crate) async fn answer<T>(operation: &str, future: impl Future<Output = Resu
     match tokio::time::timeout(PATIENCE, future).await {
         Ok(Ok(answer)) => answer,
         Ok(Err(error)) => panic!("{operation} failed ({:?}): {error}", error.kind()),
-        Err(_) => panic!("{operation} was not answered within {PATIENCE:?}"),
+        Err(elapsed) => panic!("{operation} was not answered within {PATIENCE:?} ({elapsed})"),
     }
 }
 

@@ -85,18 +85,17 @@ impl<'a> Waiter<'a> {
     /// Is told that the key has been handed over, within the time that an operation may take.
     pub(crate) async fn is_told(&self) -> HandOver {
         let end = Instant::now() + PATIENCE;
-        loop {
+        while Instant::now() < end {
             let hint = self.owner.store.hint(&self.owner.key, self.token());
-            match timeout_at(end, hint).await {
-                Ok(Hint::HandedOver(lease)) => {
-                    self.check_lease(&lease);
-                    return lease;
-                }
-                // A hint may be spurious. The pause keeps a store that gives many of them from being asked in a loop.
-                Ok(_) => sleep(Duration::from_millis(5)).await,
-                Err(_) => self.claim(false, HANDS_OVER, format!("no hint within {PATIENCE:?}")),
+            if let Ok(Hint::HandedOver(lease)) = timeout_at(end, hint).await {
+                self.check_lease(&lease);
+                return lease;
             }
+            // A hint may be spurious. The pause keeps a store that gives many of them from being asked in a loop.
+            sleep(Duration::from_millis(5)).await;
         }
+        self.claim(false, HANDS_OVER, format!("no hint of a hand-over within {PATIENCE:?}"));
+        unreachable!("the claim has failed")
     }
 
     /// Is not told of a hand-over, and does not have the key.

@@ -50,7 +50,8 @@ pub fn read(folder: &Path, extension: &str) -> Sources {
                 folders.push(path);
             } else if path.extension().is_some_and(|found| found == extension) {
                 let name = path.strip_prefix(folder).expect("a file below the folder");
-                let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{name:?}: {error}"));
+                let text =
+                    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", name.display()));
                 sources.insert(name.to_string_lossy().replace('\\', "/"), text);
             }
         }

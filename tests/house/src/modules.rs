@@ -40,7 +40,7 @@ impl Modules {
     /// A file that is missing, that no `mod` names, or that does not parse.
     pub fn read(sources: &Sources) -> Result<Self, String> {
         let mut modules = Self(Vec::new());
-        modules.file(sources, Vec::new(), "lib.rs".to_owned())?;
+        modules.file(sources, &[], "lib.rs")?;
         let unknown = sources.keys().find(|file| !modules.0.iter().any(|module| module.file == **file));
         match unknown {
             Some(file) => Err(format!("{file}: no `mod` names this file; add one, or remove the file")),
@@ -142,24 +142,29 @@ impl Modules {
         Some(module)
     }
 
-    fn file(&mut self, sources: &Sources, path: Vec<String>, file: String) -> Result<(), String> {
-        let source = sources.get(&file).ok_or_else(|| format!("{file}: the file is missing"))?;
+    fn file(&mut self, sources: &Sources, path: &[String], file: &str) -> Result<(), String> {
+        let source = sources.get(file).ok_or_else(|| format!("{file}: the file is missing"))?;
         let parsed = syn::parse_file(source)
             .map_err(|error| format!("{file}:{}: {error}", error.span().start().line))?;
-        self.module(sources, path, file, parsed.items)
+        self.module(sources, path, file, &parsed.items)
     }
 
     fn module(
         &mut self,
         sources: &Sources,
-        path: Vec<String>,
-        file: String,
-        items: Vec<Item>,
+        path: &[String],
+        file: &str,
+        items: &[Item],
     ) -> Result<(), String> {
-        let mut module = Module { path: path.clone(), file: file.clone(), ..Module::default() };
-        let (modules, items): (Vec<_>, Vec<_>) =
-            items.into_iter().partition(|item| matches!(item, Item::Mod(_)));
-        for item in &items {
+        let mut module = Module { path: path.to_vec(), file: file.to_owned(), ..Module::default() };
+        for item in items {
+            if let Item::Mod(item) = item {
+                module.children.insert(item.ident.to_string());
+                if item.content.is_none() {
+                    module.file_modules.insert(item.ident.to_string(), item.ident.span().start().line);
+                }
+                continue;
+            }
             module.defined.extend(defined(item));
             module.paths.extend(paths(item.to_token_stream()));
             if let Item::Use(item) = item
@@ -168,30 +173,21 @@ impl Modules {
                 module.imports.extend(paths(item.tree.to_token_stream()));
             }
         }
-        let modules: Vec<_> = modules
-            .into_iter()
-            .filter_map(|item| if let Item::Mod(item) = item { Some(item) } else { None })
-            .collect();
-        for item in &modules {
-            module.children.insert(item.ident.to_string());
-            if item.content.is_none() {
-                module.file_modules.insert(item.ident.to_string(), item.ident.span().start().line);
-            }
-        }
         self.0.push(module);
+        let modules =
+            items.iter().filter_map(|item| if let Item::Mod(item) = item { Some(item) } else { None });
         for item in modules {
             let name = item.ident.to_string();
             let path: Vec<_> = path.iter().chain([&name]).cloned().collect();
             if item.attrs.iter().any(|attribute| attribute.path().is_ident("path")) {
                 return Err(format!("{file}: `#[path]` on `mod {name}`; put the file where its name says"));
             }
-            if let Some((_, items)) = item.content {
-                self.module(sources, path, file.clone(), items)?;
+            if let Some((_, items)) = &item.content {
+                self.module(sources, &path, file, items)?;
             } else {
                 let places = [path.join("/") + ".rs", path.join("/") + "/mod.rs"];
-                let place = places.into_iter().find(|place| sources.contains_key(place));
-                let place = place.ok_or_else(|| format!("{file}: `mod {name}` has no file"))?;
-                self.file(sources, path, place)?;
+                let place = places.iter().find(|place| sources.contains_key(*place));
+                self.file(sources, &path, place.ok_or_else(|| format!("{file}: `mod {name}` has no file"))?)?;
             }
         }
         Ok(())

@@ -25,15 +25,12 @@ fn keys_of(command: &str) -> Option<Keys> {
         "COPY" | "RENAME" | "RENAMENX" => Keys::FirstTwo,
         "APPEND" | "DECR" | "DECRBY" | "EXPIRE" | "EXPIREAT" | "EXPIRETIME" | "GET" | "GETDEL" | "GETEX"
         | "GETRANGE" | "INCR" | "INCRBY" | "PERSIST" | "PEXPIRE" | "PEXPIREAT" | "PEXPIRETIME" | "PSETEX"
-        | "PTTL" | "SET" | "SETEX" | "SETNX" | "SETRANGE" | "STRLEN" | "TTL" | "TYPE" => Keys::First,
-        "HDEL" | "HEXISTS" | "HGET" | "HGETALL" | "HINCRBY" | "HKEYS" | "HLEN" | "HMGET" | "HSET"
-        | "HSETNX" | "HVALS" => Keys::First,
-        "LINDEX" | "LLEN" | "LPOP" | "LPUSH" | "LRANGE" | "LREM" | "LSET" | "LTRIM" | "RPOP" | "RPUSH" => {
-            Keys::First
-        }
-        "SADD" | "SCARD" | "SISMEMBER" | "SMEMBERS" | "SREM" => Keys::First,
-        "ZADD" | "ZCARD" | "ZCOUNT" | "ZINCRBY" | "ZPOPMIN" | "ZRANGE" | "ZRANGEBYSCORE" | "ZRANK"
-        | "ZREM" | "ZREMRANGEBYRANK" | "ZREMRANGEBYSCORE" | "ZSCORE" => Keys::First,
+        | "PTTL" | "SET" | "SETEX" | "SETNX" | "SETRANGE" | "STRLEN" | "TTL" | "TYPE" | "HDEL"
+        | "HEXISTS" | "HGET" | "HGETALL" | "HINCRBY" | "HKEYS" | "HLEN" | "HMGET" | "HSET" | "HSETNX"
+        | "HVALS" | "LINDEX" | "LLEN" | "LPOP" | "LPUSH" | "LRANGE" | "LREM" | "LSET" | "LTRIM" | "RPOP"
+        | "RPUSH" | "SADD" | "SCARD" | "SISMEMBER" | "SMEMBERS" | "SREM" | "ZADD" | "ZCARD" | "ZCOUNT"
+        | "ZINCRBY" | "ZPOPMIN" | "ZRANGE" | "ZRANGEBYSCORE" | "ZRANK" | "ZREM" | "ZREMRANGEBYRANK"
+        | "ZREMRANGEBYSCORE" | "ZSCORE" => Keys::First,
         _ => return None,
     })
 }
@@ -70,15 +67,18 @@ impl Script<'_> {
         self.code.get(at).is_some_and(|token| token.is(text))
     }
 
+    /// Whether the token is the table of the commands, which newer servers also call `server`.
+    fn is_server(&self, at: usize) -> bool {
+        let is_field = at > 0 && self.is(at - 1, ".");
+        let is_table = self.is(at + 1, ".") || self.is(at + 1, "[");
+        !is_field && (self.is(at, "redis") || self.is(at, "server") && is_table)
+    }
+
     fn check_token(&mut self, at: usize) {
         let token = &self.code[at];
         let (line, text) = (token.line, &*token.text);
         match token.kind {
-            Kind::Name if matches!(text, "redis" | "server") && !(at > 0 && self.is(at - 1, ".")) => {
-                if text == "redis" || self.is(at + 1, ".") || self.is(at + 1, "[") {
-                    self.check_call(at);
-                }
-            }
+            Kind::Name if self.is_server(at) => self.check_call(at),
             Kind::Name if text == "KEYS" && numbered(&self.code[at..]).is_none() => {
                 self.complain(line, "`KEYS` without a number; write `KEYS[n]` with the number of the key");
             }

@@ -140,7 +140,7 @@ mod tests {
     use super::*;
 
     fn code(lines: usize) -> String {
-        (0..lines).map(|at| format!("const A{at}: u8 = 0;\n")).collect()
+        "const _: u8 = 0;\n".repeat(lines)
     }
 
     #[test]

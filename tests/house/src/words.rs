@@ -10,63 +10,63 @@ use syn::{
 
 use crate::Sources;
 
-/// The left columns of the table of words, in snake case.
-const REPLACED: &[&str] = &[
-    "bid",
-    "claim",
-    "ask",
-    "head",
-    "errand",
-    "leftover",
-    "waiting",
-    "queue",
-    "place",
-    "seen",
-    "left",
-    "woken",
-    "waits",
-    "next",
-    "core",
-    "lists",
-    "desk",
-    "ring",
-    "settle",
-    "line",
-    "waiter",
-    "offer",
-    "connect",
-    "given",
-    "stays_out",
-    "asked",
-    "open",
-    "after",
-    "rest",
-    "see_off",
-    "silence",
-    "held",
-    "unsettled",
-    "bequest",
-    "bequeath",
-    "inherit",
-    "follow",
-    "saw",
-    "plan",
-    "worth_a_try",
-    "stand_in_line",
-    "is_in_line",
-    "release_to",
-    "listen",
-    "keep",
-    "forget",
-    "inside",
-    "turns",
-    "run",
-    "link",
-    "watched",
-    "watch",
-    "ballot",
-    "cast",
-    "pass_on",
+/// Each word that was replaced, in snake case, and a name that the core has instead.
+const REPLACED: &[(&str, &str)] = &[
+    ("bid", "AcquireOp"),
+    ("claim", "AcquireState"),
+    ("ask", "Mode"),
+    ("head", "Contender"),
+    ("errand", "Cleanup"),
+    ("leftover", "PendingRelease"),
+    ("waiting", "WaitQueues"),
+    ("queue", "WaitQueue"),
+    ("place", "QueuePlace"),
+    ("seen", "QueueState"),
+    ("left", "AbandonedAttempt"),
+    ("woken", "WakeReason"),
+    ("waits", "Enqueue"),
+    ("next", "NextWaiter"),
+    ("core", "Shared"),
+    ("lists", "KeeperState"),
+    ("desk", "InFlight"),
+    ("ring", "take_due"),
+    ("settle", "apply_renewal"),
+    ("line", "WaitChannel"),
+    ("waiter", "Registration"),
+    ("offer", "DirectHandOver"),
+    ("connect", "Connector"),
+    ("given", "CallerConnection"),
+    ("stays_out", "grant_embargo"),
+    ("asked", "FanOut"),
+    ("open", "UnfinishedAcquire"),
+    ("after", "WaitFor"),
+    ("rest", "LateAnswers"),
+    ("see_off", "release_until_confirmed"),
+    ("silence", "down_reason"),
+    ("held", "Lease"),
+    ("unsettled", "in_doubt"),
+    ("bequest", "LocalHandOver"),
+    ("bequeath", "hand_over_locally"),
+    ("inherit", "take_local_hand_over"),
+    ("follow", "set_next"),
+    ("saw", "note_holder"),
+    ("plan", "schedule_retry"),
+    ("worth_a_try", "wait_until_worth_asking"),
+    ("stand_in_line", "acquire_or_enqueue"),
+    ("is_in_line", "is_queued"),
+    ("release_to", "release_and_hand_over"),
+    ("listen", "register_waiter"),
+    ("keep", "track"),
+    ("forget", "untrack"),
+    ("inside", "BodyCount"),
+    ("turns", "PollChecks"),
+    ("run", "clean_up"),
+    ("link", "Frame"),
+    ("watched", "TrackedKeys"),
+    ("watch", "wait_for_change"),
+    ("ballot", "Tally"),
+    ("cast", "record"),
+    ("pass_on", "release_unwanted"),
 ];
 
 /// What may keep its name, and why.
@@ -92,14 +92,16 @@ pub fn check(sources: &Sources) -> Result<Vec<String>, String> {
         parsed.push((file, syntax));
     }
     let mut own_traits = Traits::default();
-    parsed.iter().for_each(|(_, syntax)| own_traits.visit_file(syntax));
+    for (_, syntax) in &parsed {
+        own_traits.visit_file(syntax);
+    }
     let mut complaints = Vec::new();
     for (file, syntax) in &parsed {
         let mut definitions = Definitions { own_traits: &own_traits.0, within: None, found: Vec::new() };
         definitions.visit_file(syntax);
-        for (name, line) in definitions.found {
+        for (name, line, instead) in definitions.found {
             complaints.push(format!(
-                "{file}:{line}: `{name}` has a name that was replaced; take the word from the table in house.md"
+                "{file}:{line}: `{name}` has a name that was replaced, as by `{instead}`; say what it is or does"
             ));
         }
     }
@@ -120,7 +122,7 @@ struct Definitions<'a> {
     own_traits: &'a BTreeSet<String>,
     /// The type or trait whose methods are visited.
     within: Option<String>,
-    found: Vec<(String, usize)>,
+    found: Vec<(String, usize, &'static str)>,
 }
 
 impl Definitions<'_> {
@@ -129,9 +131,11 @@ impl Definitions<'_> {
             Some(within) => format!("{within}::{ident}"),
             None => format!("{kind} {ident}"),
         };
-        let is_replaced = REPLACED.contains(&&*snake_case(&ident.to_string()));
-        if is_replaced && !ALLOWED.iter().any(|(allowed, _)| *allowed == name) {
-            self.found.push((name, ident.span().start().line));
+        let word = snake_case(&ident.to_string());
+        if let Some((_, instead)) = REPLACED.iter().find(|(replaced, _)| *replaced == word)
+            && !ALLOWED.iter().any(|(allowed, _)| *allowed == name)
+        {
+            self.found.push((name, ident.span().start().line, *instead));
         }
     }
 
@@ -244,7 +248,10 @@ mod tests {
             assert_eq!(found(source), [name], "{source}");
         }
         let said = check(&planted(&[("store/mod.rs", "\nfn ask() {}")])).unwrap();
-        assert!(said[0].starts_with("store/mod.rs:2: `fn ask` has a name that was replaced"), "{said:?}");
+        assert!(
+            said[0].starts_with("store/mod.rs:2: `fn ask` has a name that was replaced, as by `Mode`"),
+            "{said:?}"
+        );
     }
 
     #[test]

@@ -17,7 +17,7 @@ use distlock::{
     Acquired, Enqueue, FencingToken, Hint, HintFuture, Holder, Key, NextWaiter, OwnerToken, Store,
     StoreError, StoreErrorKind, StoreFuture,
 };
-use tokio::time::Instant;
+use tokio::{sync::Notify, time::Instant};
 
 use crate::server::{Ask, Fence, Server, Waiter};
 
@@ -154,7 +154,7 @@ impl Store for QueueStore {
 
     fn wait_for_change(&self, key: &Key) -> HintFuture {
         // Subscribed to before the first poll, so that a release in between is not missed.
-        let freed = self.server().freed(key, Instant::now()).map(|freed| freed.notified_owned());
+        let freed = self.server().freed(key, Instant::now()).map(Notify::notified_owned);
         Box::pin(async move {
             match freed {
                 Some(freed) => freed.await,
