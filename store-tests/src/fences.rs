@@ -9,7 +9,8 @@ use crate::{
 
 const IF_ASKED: &str = "The fencing token, if the acquire asked for one.";
 const RISES: &str = "A number that rises with every grant of a key";
-const TWICE: &str = "An owner that holds the key already is granted it again with the same fencing token: the acquire was sent twice.";
+const TWICE: &str = "An owner that holds the key already is granted it again with the same fencing token: \
+                     the acquire was sent twice.";
 const BELOW: u64 = 1 << 53;
 
 pub(crate) async fn check(store: &dyn Store) {

@@ -10,7 +10,8 @@ use crate::{
 };
 
 const ACQUIRE: &str = "Takes the key for `ttl` if it is free, or answers what is left of the holder's lease.";
-const TWICE: &str = "An owner that holds the key already is granted it again with the same fencing token: the acquire was sent twice.";
+const TWICE: &str = "An owner that holds the key already is granted it again with the same fencing token: \
+                     the acquire was sent twice.";
 const RENEW: &str = "Lets the owner's lease last `ttl` from now.";
 const NOT_THE_OWNER: &str = "Answers false, and changes nothing, if the owner does not hold the key.";
 const NEVER_CREATES: &str = "It never creates the key.";

@@ -1,8 +1,8 @@
 //! The contract of [`Store`] as tests, for stores of your own.
 //!
-//! distlock keeps its locks wherever a [`Store`] keeps leases. Each function of this crate checks one part of what a
-//! store promises. A check that fails panics with the sentence of the trait's documentation that the store breaks,
-//! and with what was seen instead.
+//! distlock keeps its locks wherever a [`Store`] keeps leases. Each function of this crate checks one part of
+//! what a store promises. A check that fails panics with the sentence of the trait's documentation that the
+//! store breaks, and with what was seen instead.
 //!
 //! | function | for |
 //! | --- | --- |
@@ -23,17 +23,18 @@
 //! ```
 //!
 //! # Time
-//! The checks sleep for about two seconds in all, to see leases lapse, and every operation has five seconds to end. A
-//! store that lives in this process and goes by tokio's clock can be tested on
-//! [paused time](https://docs.rs/tokio/latest/tokio/time/fn.pause.html). A store that talks to a server needs real
-//! time.
+//! The checks sleep for about two seconds in all, to see leases lapse, and every operation has five seconds
+//! to end. A store that lives in this process and goes by tokio's clock can be tested on
+//! [paused time](https://docs.rs/tokio/latest/tokio/time/fn.pause.html). A store that talks to a server needs
+//! real time.
 //!
 //! # Keys
-//! The keys of a run are in the namespace `lock` and begin with `store-tests-` and random letters. Runs on one server
-//! do not meet. A run that succeeds releases every key. A store may keep a fencing counter for longer.
+//! The keys of a run are in the namespace `lock` and begin with `store-tests-` and random letters. Runs on
+//! one server do not meet. A run that succeeds releases every key. A store may keep a fencing counter for
+//! longer.
 //!
 //! # A store to start from
-//! The repository's `tests/crates/third-party-store` implements the whole trait in one file and passes every check.
+//! The repository's `tests/crates/third-party-store` implements the whole trait and passes every check.
 #![forbid(unsafe_code)]
 
 use distlock_core::Store;
@@ -46,8 +47,8 @@ mod owner;
 mod queues;
 mod waiter;
 
-/// Checks what every store promises: it grants, refuses, renews and releases leases, lets them lapse, keeps keys
-/// apart, and draws [fencing](fencing) tokens.
+/// Checks what every store promises: it grants, refuses, renews and releases leases, lets them lapse, keeps
+/// keys apart, and draws [`fencing`] tokens.
 ///
 /// # Panics
 /// If the store breaks its contract, or an operation fails or takes longer than five seconds.
@@ -68,8 +69,8 @@ pub async fn contract(store: &dyn Store) {
     fencing(store).await;
 }
 
-/// Checks that an acquire that asks for a fencing token gets one, that the same acquire gets the same token again, and
-/// that the tokens of a key rise from grant to grant.
+/// Checks that an acquire that asks for a fencing token gets one, that the same acquire gets the same token
+/// again, and that the tokens of a key rise from grant to grant.
 ///
 /// # Panics
 /// If the store breaks its contract, or an operation fails or takes longer than five seconds.
@@ -89,8 +90,8 @@ pub async fn fencing(store: &dyn Store) {
     fences::check(store).await;
 }
 
-/// Checks what a store promises as the node of a quorum that grants fenced locks: it draws the token that is proposed
-/// to it, unless its own clock or counter forbids it, and raises its counter for the holder only.
+/// Checks what a store promises as the node of a quorum that grants fenced locks: it draws the token that is
+/// proposed to it, unless its own clock or counter forbids it, and raises its counter for the holder only.
 ///
 /// The store's clock and the clock of this host must agree within 50 ms.
 ///
@@ -112,14 +113,14 @@ pub async fn quorum_node(store: &dyn Store) {
     nodes::check(store).await;
 }
 
-/// Checks what a store with wait queues promises: the waiter of a key that has waited longest is handed the key by a
-/// release, is told by a hint, and no other waiter is.
+/// Checks what a store with wait queues promises: the waiter of a key that has waited longest is handed the
+/// key by a release, is told by a hint, and no other waiter is.
 ///
-/// `one` and `two` are two handles on one store, as two processes would have them. Two stores that were opened on the
-/// same server are such handles, and so are two clones of a store in memory.
+/// `one` and `two` are two handles on one store, as two processes would have them. Two stores that were
+/// opened on the same server are such handles, and so are two clones of a store in memory.
 ///
-/// A hand-over may last less than the ttl that the waiter asked for, until the waiter renews it. A store keeps it short
-/// so that a waiter that hangs does not hold up the others.
+/// A hand-over may last less than the ttl that the waiter asked for, until the waiter renews it. A store
+/// keeps it short so that a waiter that hangs does not hold up the others.
 ///
 /// # Panics
 /// If the store breaks its contract, or an operation fails or takes longer than five seconds.

@@ -25,7 +25,8 @@ pub(crate) async fn check(store: &dyn Store) {
     no_clock_pulls_the_tokens_away(store, &keys).await;
 }
 
-/// A proposal that is a little ahead of every clock that a store may go by, and above every token drawn so far.
+/// A proposal that is a little ahead of every clock that a store may go by, and above every token drawn so
+/// far.
 async fn near(store: &dyn Store, keys: &Keys) -> u64 {
     let owner = Owner::new(store, &keys.key("clock"));
     let drawn = owner.take_fenced().await;

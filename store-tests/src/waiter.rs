@@ -91,7 +91,8 @@ impl<'a> Waiter<'a> {
                 self.check_lease(&lease);
                 return lease;
             }
-            // A hint may be spurious. The pause keeps a store that gives many of them from being asked in a loop.
+            // A hint may be spurious. The pause keeps a store that gives many of them from being asked in a
+            // loop.
             sleep(Duration::from_millis(5)).await;
         }
         self.claim(false, HANDS_OVER, format!("no hint of a hand-over within {PATIENCE:?}"));

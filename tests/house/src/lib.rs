@@ -1,13 +1,14 @@
 //! Checks of how distlock is written: what its compiler does not check.
 //!
-//! - [`map`] reads the map of the core's rooms, and [`arrows`] checks that each room uses only the rooms below it.
+//! - [`map`] reads the map of the core's rooms, and [`arrows`] checks that each room uses only the rooms
+//!   below it.
 //! - [`circles`] checks that the files of a room do not use each other in a circle.
 //! - [`words`] checks that no item is defined with a word that has been replaced.
 //! - [`sizes`] checks the length of files and the width of comments.
 //! - [`scripts`] checks the Lua scripts, by the tokens of [`lua`].
 //!
-//! Each check takes sources and answers complaints: sentences with file, line, and what to do. `tests/house.rs` runs the
-//! checks over the repository. The unit tests here run them over planted mistakes.
+//! Each check takes sources and answers complaints: sentences with file, line, and what to do.
+//! `tests/house.rs` runs the checks over the repository. The unit tests here run them over planted mistakes.
 #![forbid(unsafe_code)]
 
 pub mod arrows;

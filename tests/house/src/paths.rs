@@ -13,7 +13,8 @@ pub struct WrittenPath {
     pub line: usize,
 }
 
-/// Finds the paths of the tokens, also inside of groups. Paths that begin with `::`, and those of visibilities, are left out.
+/// Finds the paths of the tokens, also inside of groups. Paths that begin with `::`, and those of
+/// visibilities, are left out.
 #[must_use]
 pub fn paths(tokens: TokenStream) -> Vec<WrittenPath> {
     let mut found = Vec::new();

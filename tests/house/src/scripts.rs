@@ -1,7 +1,8 @@
 //! Lua scripts: every key that a command uses is declared, and the header says what goes in and out.
 //!
-//! A server in cluster mode sends a script to the node of the keys that it declares, and a server that restricts its
-//! users by key patterns checks the declared keys. A key that a script makes up by itself escapes both.
+//! A server in cluster mode sends a script to the node of the keys that it declares, and a server that
+//! restricts its users by key patterns checks the declared keys. A key that a script makes up by itself
+//! escapes both.
 
 use crate::lua::{Kind, Token, tokens};
 

@@ -80,8 +80,8 @@ const ALLOWED: &[(&str, &str)] = &[
     ("mod offer", "the file of direct hand-overs, by its plan"),
 ];
 
-/// Finds definitions with replaced words: functions, structs, enums, traits, modules and variants. The methods of traits
-/// from other crates have the names that they have.
+/// Finds definitions with replaced words: functions, structs, enums, traits, modules and variants. The
+/// methods of traits from other crates have the names that they have.
 ///
 /// # Errors
 /// A file does not parse.

@@ -1,10 +1,11 @@
 //! A store of one's own: everything that distlock can do, on a lock server that distlock does not know.
 //!
-//! The "server" is a struct behind a mutex, so that the example is about the [`Store`] trait and not about a protocol.
-//! [`server`] has what a server does: leases, wait queues and fencing tokens, with the time as an argument. This file
-//! has what a client does: it turns each operation into one request, and waits for news.
+//! The "server" is a struct behind a mutex, so that the example is about the [`Store`] trait and not about a
+//! protocol. `server` has what a server does: leases, wait queues and fencing tokens, with the time as an
+//! argument. This file has what a client does: it turns each operation into one request, and waits for news.
 //!
-//! The tests run the published contract over it: [`distlock_store_tests`](https://docs.rs/distlock-store-tests).
+//! The tests run the published contract over it:
+//! [`distlock_store_tests`](https://docs.rs/distlock-store-tests).
 #![forbid(unsafe_code)]
 
 use std::{
@@ -42,9 +43,10 @@ impl QueueStore {
 
     /// One request and its answer.
     ///
-    /// The future owns the client, so that it can be finished by another task, and does nothing before its first poll.
-    /// A client of a real server sends the request here. It maps each failure to the [`StoreErrorKind`] that tells
-    /// whether the request may have been executed, and never to "busy" or "not the owner".
+    /// The future owns the client, so that it can be finished by another task, and does nothing before its
+    /// first poll. A client of a real server sends the request here. It maps each failure to the
+    /// [`StoreErrorKind`] that tells whether the request may have been executed, and never to "busy" or "not
+    /// the owner".
     fn request<T: Send + 'static>(
         &self,
         operation: impl FnOnce(&mut Server, Instant) -> T + Send + 'static,

@@ -9,7 +9,8 @@ use std::{
 use distlock::{Acquired, FencingToken, HandOver, Key, Moment, OwnerToken};
 use tokio::{sync::Notify, time::Instant};
 
-/// How long a lease lasts that is handed over, until its owner renews it: a waiter that hangs holds nobody up for longer.
+/// How long a lease that is handed over lasts until its owner renews it. A waiter that hangs holds the others
+/// up for no longer.
 const HANDED_OVER: Duration = Duration::from_secs(2);
 /// How long a waiter stays in a wait queue without asking again.
 const ENTRY: Duration = Duration::from_secs(3);
@@ -111,8 +112,9 @@ impl Server {
         fence
     }
 
-    /// A fencing token above all that were drawn before, and at the clock, in microseconds since 1970: so the tokens rise
-    /// even if the clock steps back or the counter is lost. A proposal counts within 100 ms of the clock.
+    /// A fencing token above all that were drawn before, and at the clock, in microseconds since 1970: so the
+    /// tokens rise even if the clock steps back or the counter is lost. A proposal counts within 100 ms of
+    /// the clock.
     fn draw(&mut self, proposal: Option<FencingToken>) -> FencingToken {
         const REACH: u64 = 100_000;
         let clock = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros());
@@ -234,7 +236,8 @@ impl Server {
         self.mailboxes.entry(owner).or_default();
     }
 
-    /// Rings when there is news for the owner, or when the owner should ask; `None` for an owner without a mailbox.
+    /// Rings when there is news for the owner, or when the owner should ask; `None` for an owner without a
+    /// mailbox.
     pub(crate) fn bell(&self, owner: OwnerToken) -> Option<Arc<Notify>> {
         self.mailboxes.get(&owner).map(|mailbox| Arc::clone(&mailbox.bell))
     }
