@@ -1,0 +1,253 @@
+//! What a lock server keeps and does. Each method is one atomic request.
+
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use distlock::{Acquired, FencingToken, HandOver, Key, Moment, OwnerToken};
+use tokio::{sync::Notify, time::Instant};
+
+/// How long a lease that is handed over lasts until its owner renews it. A waiter that hangs holds the others
+/// up for no longer.
+const HANDED_OVER: Duration = Duration::from_secs(2);
+/// How long a waiter stays in a wait queue without asking again.
+const ENTRY: Duration = Duration::from_secs(3);
+
+#[derive(Default)]
+pub(crate) struct Server {
+    leases: HashMap<Key, Lease>,
+    /// The waiters of each key, the longest waiting first.
+    queues: HashMap<Key, Vec<Waiter>>,
+    /// Where waiters wait for news.
+    mailboxes: HashMap<OwnerToken, Mailbox>,
+    /// One counter serves all keys: what rises over all of them rises for each.
+    last_fence: u64,
+}
+
+struct Lease {
+    owner: OwnerToken,
+    ends: Instant,
+    fence: Option<FencingToken>,
+    /// Told when the lease is released.
+    freed: Arc<Notify>,
+}
+
+#[derive(Default)]
+struct Mailbox {
+    news: Option<HandOver>,
+    bell: Arc<Notify>,
+}
+
+/// A lease that is asked for.
+#[derive(Clone, Copy)]
+pub(crate) struct Ask {
+    pub(crate) owner: OwnerToken,
+    pub(crate) ttl: Duration,
+    pub(crate) fence: Fence,
+}
+
+#[derive(Clone, Copy)]
+pub(crate) enum Fence {
+    None,
+    Draw,
+    Proposed(FencingToken),
+}
+
+/// An entry of a wait queue.
+#[derive(Clone, Copy)]
+pub(crate) struct Waiter {
+    ask: Ask,
+    since: Instant,
+    /// Set anew by each question of the waiter.
+    lapses: Instant,
+}
+
+impl Waiter {
+    pub(crate) fn new(ask: Ask, since: Instant, now: Instant) -> Self {
+        Self { ask, since, lapses: now + ENTRY }
+    }
+}
+
+impl Server {
+    /// The lease, unless it has lapsed.
+    fn lease(&mut self, key: &Key, now: Instant) -> Option<&mut Lease> {
+        self.leases.get_mut(key).filter(|lease| lease.ends > now)
+    }
+
+    fn lease_of(&mut self, key: &Key, owner: OwnerToken, now: Instant) -> Option<&mut Lease> {
+        self.lease(key, now).filter(|lease| lease.owner == owner)
+    }
+
+    pub(crate) fn remaining(&mut self, key: &Key, now: Instant) -> Option<Duration> {
+        self.lease(key, now).map(|lease| lease.ends - now)
+    }
+
+    /// Told when the key's lease is released; `None` if the key is free.
+    pub(crate) fn freed(&mut self, key: &Key, now: Instant) -> Option<Arc<Notify>> {
+        self.lease(key, now).map(|lease| Arc::clone(&lease.freed))
+    }
+
+    pub(crate) fn acquire(&mut self, key: &Key, ask: Ask, now: Instant) -> Acquired {
+        match self.lease(key, now) {
+            Some(lease) if lease.owner == ask.owner => Acquired::granted(lease.fence),
+            Some(lease) => Acquired::busy(Some(lease.ends - now)),
+            None => Acquired::granted(self.grant(key, ask, ask.ttl, now)),
+        }
+    }
+
+    fn grant(&mut self, key: &Key, ask: Ask, lasts: Duration, now: Instant) -> Option<FencingToken> {
+        let fence = match ask.fence {
+            Fence::None => None,
+            Fence::Draw => Some(self.draw(None)),
+            Fence::Proposed(proposal) => Some(self.draw(Some(proposal))),
+        };
+        if self.leases.len() == self.leases.capacity() {
+            // Before the map grows, what has lapsed leaves it.
+            self.leases.retain(|_, lease| lease.ends > now);
+        }
+        let lease = Lease { owner: ask.owner, ends: now + lasts, fence, freed: Arc::default() };
+        self.leases.insert(key.clone(), lease);
+        fence
+    }
+
+    /// A fencing token above all that were drawn before, and at the clock, in microseconds since 1970: so the
+    /// tokens rise even if the clock steps back or the counter is lost. A proposal counts within 100 ms of
+    /// the clock.
+    fn draw(&mut self, proposal: Option<FencingToken>) -> FencingToken {
+        const REACH: u64 = 100_000;
+        let clock = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros());
+        let clock = u64::try_from(clock).unwrap_or(u64::MAX);
+        let wanted = proposal.map_or(clock, |proposal| proposal.value().clamp(clock - REACH, clock + REACH));
+        self.last_fence = wanted.max(self.last_fence + 1);
+        FencingToken::new(self.last_fence)
+    }
+
+    pub(crate) fn renew(&mut self, key: &Key, owner: OwnerToken, ttl: Duration, now: Instant) -> bool {
+        let lease = self.lease_of(key, owner, now);
+        lease.map(|lease| lease.ends = now + ttl).is_some()
+    }
+
+    pub(crate) fn raise_fence(
+        &mut self,
+        key: &Key,
+        owner: OwnerToken,
+        fence: FencingToken,
+        now: Instant,
+    ) -> bool {
+        // The token of the lease is the key's counter for as long as the lease lasts.
+        let lease = self.lease_of(key, owner, now).filter(|lease| lease.fence <= Some(fence));
+        let raised = lease.map(|lease| lease.fence = Some(fence)).is_some();
+        if raised {
+            self.last_fence = self.last_fence.max(fence.value());
+        }
+        raised
+    }
+
+    pub(crate) fn acquire_or_enqueue(&mut self, key: &Key, waiter: Waiter, now: Instant) -> Acquired {
+        if self.lease(key, now).is_none() {
+            // A key that has lapsed goes to the waiter that has waited longest, like one that is released.
+            self.enqueue(key, waiter);
+            self.hand_over(key, now);
+        }
+        let answer = self.acquire(key, waiter.ask, now);
+        if matches!(answer, Acquired::Granted { .. }) {
+            // The lease may be one that was handed over: from this answer on it lasts for the whole ttl.
+            self.renew(key, waiter.ask.owner, waiter.ask.ttl, now);
+            self.mailboxes.remove(&waiter.ask.owner);
+        } else {
+            self.register(waiter.ask.owner);
+            self.enqueue(key, waiter);
+        }
+        answer
+    }
+
+    /// Puts a waiter behind those that have waited as long, or lets its entry last longer.
+    fn enqueue(&mut self, key: &Key, waiter: Waiter) {
+        let queue = self.queues.entry(key.clone()).or_default();
+        if let Some(entry) = queue.iter_mut().find(|entry| entry.ask.owner == waiter.ask.owner) {
+            entry.lapses = waiter.lapses;
+            return;
+        }
+        let at = queue.partition_point(|entry| entry.since <= waiter.since);
+        queue.insert(at, waiter);
+    }
+
+    /// Gives the key, which is free, to the waiter that has waited longest, and tells that waiter.
+    fn hand_over(&mut self, key: &Key, now: Instant) {
+        let Some(queue) = self.queues.get_mut(key) else { return };
+        for entry in queue.extract_if(.., |entry| entry.lapses <= now) {
+            self.mailboxes.remove(&entry.ask.owner);
+        }
+        if queue.is_empty() {
+            self.queues.remove(key);
+            return;
+        }
+        let next = queue.remove(0);
+        if queue.is_empty() {
+            self.queues.remove(key);
+        }
+        // Taken before the lease begins to run: see `HandOver::since`.
+        let since = Moment::now();
+        let lasts = next.ask.ttl.min(HANDED_OVER);
+        let fence = self.grant(key, next.ask, lasts, now);
+        let mailbox = self.mailboxes.entry(next.ask.owner).or_default();
+        mailbox.news = Some(HandOver::new(since, lasts).with_fence(fence));
+        mailbox.bell.notify_one();
+    }
+
+    pub(crate) fn release(
+        &mut self,
+        key: &Key,
+        owner: OwnerToken,
+        named: Option<Waiter>,
+        now: Instant,
+    ) -> bool {
+        self.mailboxes.remove(&owner);
+        if self.lease_of(key, owner, now).is_some() {
+            let lease = self.leases.remove(key);
+            if let Some(named) = named {
+                // It takes its place among the others. Its mailbox was opened when it was registered.
+                self.enqueue(key, named);
+            }
+            self.hand_over(key, now);
+            if let Some(lease) = lease {
+                lease.freed.notify_waiters();
+            }
+            return true;
+        }
+        if let Some(bell) = named.and_then(|named| self.bell(named.ask.owner)) {
+            // It counted on this release, so it has to ask by itself.
+            bell.notify_one();
+        }
+        let Some(queue) = self.queues.get_mut(key) else { return false };
+        let before = queue.len();
+        queue.retain(|entry| entry.ask.owner != owner);
+        queue.len() < before
+    }
+
+    pub(crate) fn is_queued(&self, owner: OwnerToken) -> bool {
+        self.mailboxes.get(&owner).is_some_and(|mailbox| mailbox.news.is_none())
+    }
+
+    /// Opens a mailbox for the owner, if it has none.
+    pub(crate) fn register(&mut self, owner: OwnerToken) {
+        self.mailboxes.entry(owner).or_default();
+    }
+
+    /// Rings when there is news for the owner, or when the owner should ask; `None` for an owner without a
+    /// mailbox.
+    pub(crate) fn bell(&self, owner: OwnerToken) -> Option<Arc<Notify>> {
+        self.mailboxes.get(&owner).map(|mailbox| Arc::clone(&mailbox.bell))
+    }
+
+    /// Empties the owner's mailbox, which is closed by news.
+    pub(crate) fn take_news(&mut self, owner: OwnerToken) -> Option<HandOver> {
+        let news = self.mailboxes.get_mut(&owner)?.news.take();
+        if news.is_some() {
+            self.mailboxes.remove(&owner);
+        }
+        news
+    }
+}
