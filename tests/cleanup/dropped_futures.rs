@@ -15,12 +15,12 @@ use crate::{TTL, manager, poll_once};
 const SOON: Duration = Duration::from_secs(10);
 
 /// Two managers on one store: the calls of `locks` are dropped, and `rival` wants the same key.
-struct Sides {
+struct Managers {
     locks: LockManager,
     rival: LockManager,
 }
 
-impl Sides {
+impl Managers {
     fn in_memory() -> Self {
         let store = MemoryStore::new();
         let manager = || LockManager::builder().store(store.clone()).ttl(TTL).build().unwrap();
@@ -52,8 +52,8 @@ type Operation<'a> = Pin<Box<dyn Future<Output = Option<LockGuard>> + 'a>>;
 
 /// Returns the operation of a name, not yet polled, and the guards that must be held during it. The value of
 /// an operation is the guard that it leaves held.
-async fn operation<'a>(name: &str, sides: &'a Sides) -> (Operation<'a>, Vec<LockGuard>) {
-    let locks = &sides.locks;
+async fn operation<'a>(name: &str, managers: &'a Managers) -> (Operation<'a>, Vec<LockGuard>) {
+    let locks = &managers.locks;
     let nothing = Vec::new();
     // An acquire that the operation before has left on its way may still take the key for a round trip.
     let held = async |locks: &LockManager| locks.lock("k").wait(SOON).acquire().await.unwrap();
@@ -61,7 +61,7 @@ async fn operation<'a>(name: &str, sides: &'a Sides) -> (Operation<'a>, Vec<Lock
         "acquire" => (Box::pin(async { locks.lock("k").acquire().await.ok() }), nothing),
         "fenced" => (Box::pin(async { locks.lock("k").fenced().acquire().await.ok() }), nothing),
         "wait" => {
-            let held = held(&sides.rival).await;
+            let held = held(&managers.rival).await;
             (Box::pin(async { locks.lock("k").wait_forever().acquire().await.ok() }), vec![held])
         }
         "wrapper" => (
@@ -104,7 +104,7 @@ async fn polled(mut future: Pin<&mut impl Future>, polls: usize) -> bool {
         if poll_once(future.as_mut()).await.is_ready() {
             return true;
         }
-        // Gives all that the future waits for time to happen.
+        // Gives the tasks that the future waits for time to run.
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     false
@@ -112,12 +112,12 @@ async fn polled(mut future: Pin<&mut impl Future>, polls: usize) -> bool {
 
 /// Drops each operation after no poll, after one, and so on, until the operation ends or has been polled
 /// often enough. `faults` is called before, during and after each.
-async fn drop_everywhere(sides: &Sides, mut faults: impl AsyncFnMut(&str)) {
+async fn drop_everywhere(managers: &Managers, mut faults: impl AsyncFnMut(&str)) {
     for name in OPERATIONS {
         for polls in 0..12 {
             faults("before").await;
             let ended = {
-                let (mut future, held) = operation(name, sides).await;
+                let (mut future, held) = operation(name, managers).await;
                 faults("during").await;
                 let ended = polled(pin!(future.as_mut()), polls).await;
                 drop(future);
@@ -125,25 +125,25 @@ async fn drop_everywhere(sides: &Sides, mut faults: impl AsyncFnMut(&str)) {
                 ended
             };
             faults("after").await;
-            sides.rival_gets_the_key(name, polls).await;
+            managers.rival_gets_the_key(name, polls).await;
             if ended {
                 break;
             }
         }
     }
-    assert_eq!(sides.locks.failed_releases(), 0);
+    assert_eq!(managers.locks.failed_releases(), 0);
 }
 
 #[tokio::test(start_paused = true)]
 async fn no_dropped_future_leaks_a_key_on_the_memory_store() {
-    drop_everywhere(&Sides::in_memory(), async |_| {}).await;
+    drop_everywhere(&Managers::in_memory(), async |_| {}).await;
 }
 
 #[tokio::test]
 async fn no_dropped_future_leaks_a_key_on_a_server() {
     let server = RedisServer::start();
     let proxy = Proxy::to(server.port()).await;
-    drop_everywhere(&Sides::through(&proxy, &server).await, async |_| {}).await;
+    drop_everywhere(&Managers::through(&proxy, &server).await, async |_| {}).await;
     eventually(SOON, || async { server.command::<Vec<String>>(&["KEYS", "lock:*"]).await.is_empty() }).await;
 }
 
@@ -152,7 +152,7 @@ async fn no_dropped_future_leaks_a_key_while_replies_are_late() {
     let server = RedisServer::start();
     let proxy = Proxy::to(server.port()).await;
     let late = async |when: &str| proxy.let_replies_flow(when != "during");
-    drop_everywhere(&Sides::through(&proxy, &server).await, late).await;
+    drop_everywhere(&Managers::through(&proxy, &server).await, late).await;
 }
 
 #[tokio::test]
@@ -160,7 +160,7 @@ async fn no_dropped_future_leaks_a_key_while_requests_are_late() {
     let server = RedisServer::start();
     let proxy = Proxy::to(server.port()).await;
     let late = async |when: &str| proxy.let_requests_flow(when != "during");
-    drop_everywhere(&Sides::through(&proxy, &server).await, late).await;
+    drop_everywhere(&Managers::through(&proxy, &server).await, late).await;
 }
 
 #[tokio::test]
@@ -173,5 +173,5 @@ async fn no_dropped_future_leaks_a_key_when_the_connection_breaks_before_the_rep
             proxy.cut();
         }
     };
-    drop_everywhere(&Sides::through(&proxy, &server).await, breaks).await;
+    drop_everywhere(&Managers::through(&proxy, &server).await, breaks).await;
 }
