@@ -30,7 +30,7 @@ pub(super) enum Mode {
     /// Once, by a caller that does not wait.
     Once,
     /// By a caller that waits if the key is held.
-    Waiting(Enqueue),
+    OrEnqueue(Enqueue),
 }
 
 /// The result of one acquire.
@@ -96,14 +96,14 @@ impl<'a> AcquireOp<'a> {
         let Options { ttl, fenced, .. } = *self.options;
         let send = || match mode {
             Mode::Once => shared.store.acquire(key, &owner, ttl, fenced),
-            Mode::Waiting(enqueue) => shared.store.acquire_or_enqueue(key, &owner, ttl, fenced, enqueue),
+            Mode::OrEnqueue(enqueue) => shared.store.acquire_or_enqueue(key, &owner, ttl, fenced, enqueue),
         };
         let PendingAcquire { command, sent } = match &mut self.state.pending {
             Some(pending) => pending,
             none => {
                 shared.ensure_running()?;
                 // A waiter may be in the queue from the sending on. The answer says whether it is.
-                self.state.queued |= matches!(mode, Mode::Waiting(_));
+                self.state.queued |= matches!(mode, Mode::OrEnqueue(_));
                 none.insert(PendingAcquire { sent: Moment::now(), command: Resending::new(send()) })
             }
         };

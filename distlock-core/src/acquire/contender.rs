@@ -150,7 +150,7 @@ impl<'a> Contender<'a> {
         let place = &self.call.place;
         place.schedule_retry(Instant::now());
         let enqueue = Enqueue::new(self.waiting_since).contended(place.is_contended());
-        let outcome = self.acquire.attempt(Mode::Waiting(enqueue)).await?;
+        let outcome = self.acquire.attempt(Mode::OrEnqueue(enqueue)).await?;
         let now = Instant::now();
         match outcome {
             Outcome::Granted(lease) => {

@@ -3,7 +3,7 @@
 use std::{fmt, time::Duration};
 
 use super::{
-    LockManager,
+    handle::LockManager,
     url::{KNOWN, Probe, Settings, config, store_of},
 };
 use crate::{

@@ -2,7 +2,7 @@
 
 use std::sync::{PoisonError, RwLock};
 
-use super::LockManager;
+use super::handle::LockManager;
 use crate::error::LockError;
 
 static DEFAULT: RwLock<Option<LockManager>> = RwLock::new(None);

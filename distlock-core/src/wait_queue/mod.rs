@@ -80,7 +80,7 @@ impl WaitQueues {
 
     /// Takes the waiter that the release about to be sent should hand the key to.
     pub(crate) fn take_next(&self, key: &Key) -> Option<NextWaiter> {
-        let queue = self.queue(key)?;
+        let queue = self.find(key)?;
         let mut state = queue.state();
         (state.held_here, state.local_hand_overs) = (false, 0);
         state.next.take()
@@ -96,7 +96,7 @@ impl WaitQueues {
         ttl: Duration,
         make: impl FnOnce() -> Option<LocalHandOver>,
     ) -> bool {
-        let Some(queue) = self.queue(key) else { return false };
+        let Some(queue) = self.find(key) else { return false };
         let mut state = queue.state();
         if state.accepts_local_hand_over != Some(ttl) || state.local_hand_overs == LOCAL_HAND_OVERS_IN_A_ROW {
             return false;
@@ -110,7 +110,7 @@ impl WaitQueues {
 
     /// Wakes the key's contender: this process has just released the key.
     pub(crate) fn notify_released(&self, key: &Key) {
-        if let Some(queue) = self.queue(key) {
+        if let Some(queue) = self.find(key) {
             queue.released.notify_one();
         }
     }
@@ -123,7 +123,7 @@ impl WaitQueues {
         QueuePlace { queues: self, key, queue }
     }
 
-    fn queue(&self, key: &Key) -> Option<Arc<WaitQueue>> {
+    fn find(&self, key: &Key) -> Option<Arc<WaitQueue>> {
         let queues = self.queues();
         if queues.is_empty() { None } else { queues.get(key).cloned() }
     }

@@ -1,0 +1,128 @@
+//! The handle: what every lock of a program goes through.
+
+use std::{
+    fmt,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use futures_util::stream::{self, StreamExt};
+use tokio::time::timeout_at;
+
+use crate::{
+    clock::Moment,
+    error::{LockError, StoreError},
+    keeper::{Keeper, Keepers},
+    key::Key,
+    lease::Lease,
+    shared::Shared,
+    store::Store,
+};
+
+/// Makes locks on one store. A clone is the same manager; a program needs one.
+///
+/// A manager works on every tokio runtime, multi-thread or current-thread, even on another one than it was made on. Each
+/// runtime that uses it gets a connection and a keeper task of its own, on first use. They end when the last clone is
+/// dropped and no guard is left.
+///
+/// # Examples
+/// ```
+/// # async fn example() -> Result<(), distlock_core::LockError> {
+/// let manager = distlock_core::LockManager::in_memory();
+/// let guard = manager.lock("order:42").acquire().await?;
+/// assert!(manager.lock("order:42").try_acquire().await?.is_none());
+/// guard.release().await?;
+/// # Ok(()) }
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(example()).unwrap();
+/// ```
+#[derive(Clone)]
+pub struct LockManager {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    shared: Arc<Shared>,
+    keepers: Arc<Keepers>,
+    namespace: String,
+    ttl: Duration,
+}
+
+/// How many releases of a shutdown are in flight at a time: enough to fill a connection's pipeline.
+const RELEASES_AT_ONCE: usize = 512;
+
+impl LockManager {
+    /// A manager over a store, with settings that were checked before.
+    pub(super) fn over(store: Box<dyn Store>, namespace: String, ttl: Duration) -> Self {
+        let shared = Arc::new(Shared::new(store));
+        Self { inner: Arc::new(Inner { shared, keepers: Arc::default(), namespace, ttl }) }
+    }
+
+    /// How many leases this manager could not release, so that their ttl has ended or will end them. Each was logged.
+    pub fn failed_releases(&self) -> u64 {
+        self.shared().failed_releases()
+    }
+
+    /// Releases everything that this manager and its clones hold, and refuses every call from now on.
+    ///
+    /// Running bodies are told that their lease is lost, and are dropped at their next await. Each key is released when
+    /// its body has ended, or left to its ttl if the body does not end before its lease does. Guards stay usable, and say
+    /// that they are lost. Every later call ends with [`LockError::Store`] of kind
+    /// [`ShutDown`](crate::StoreErrorKind::ShutDown). The call returns when the store has confirmed the releases, or
+    /// their ttl is over.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, later calls are refused all the same. A lease that was not released yet ends when its
+    /// guard is dropped, or with its ttl.
+    ///
+    /// # Examples
+    /// ```
+    /// # async fn example() -> Result<(), distlock_core::LockError> {
+    /// let manager = distlock_core::LockManager::in_memory();
+    /// let guard = manager.lock("order:42").acquire().await?;
+    /// manager.shutdown().await;
+    /// assert!(!guard.is_held());
+    /// # Ok(()) }
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(example()).unwrap();
+    /// ```
+    pub async fn shutdown(&self) {
+        let shared = self.shared();
+        shared.shut_down();
+        let keepers = self.inner.keepers.all();
+        let leases: Vec<_> = keepers.iter().flat_map(Keeper::give_up_all).collect();
+        let release = |lease: Arc<Lease>| async move {
+            if timeout_at(lease.deadline(), lease.wait_until_empty()).await.is_ok() {
+                shared.release_until_confirmed(lease.pending_release(Moment::now())).await;
+                lease.released.store(true, Ordering::Release);
+            }
+        };
+        stream::iter(leases).for_each_concurrent(RELEASES_AT_ONCE, release).await;
+        if let Ok(keeper) = self.keeper() {
+            keeper.wait_until_idle().await;
+        }
+    }
+
+    pub(crate) fn ttl(&self) -> Duration {
+        self.inner.ttl
+    }
+
+    pub(crate) fn key(&self, name: &str) -> Result<Key, LockError> {
+        Key::new(&self.inner.namespace, name)
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.inner.shared
+    }
+
+    pub(crate) fn keeper(&self) -> Result<Keeper, StoreError> {
+        Keeper::of_this_runtime(&self.inner.shared, &self.inner.keepers)
+    }
+}
+
+impl fmt::Debug for LockManager {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LockManager")
+            .field("namespace", &self.inner.namespace)
+            .field("ttl", &self.inner.ttl)
+            .finish_non_exhaustive()
+    }
+}
