@@ -56,7 +56,9 @@ async fn contract(store: &dyn Store) {
 
     // Granted to the first, refused to the second, with what is left of the lease.
     assert_eq!(one.acquire("a", TTL).await, GRANTED);
-    let Acquired::Busy { remaining: Some(left), .. } = two.acquire("a", TTL).await else { panic!("it is held") };
+    let Acquired::Busy { remaining: Some(left), .. } = two.acquire("a", TTL).await else {
+        panic!("it is held")
+    };
     assert!(left > TTL / 2 && left <= TTL, "{left:?}");
     assert!(remaining(store, "a").await <= TTL);
 

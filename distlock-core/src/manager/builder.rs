@@ -5,7 +5,10 @@ use std::sync::Arc;
 use std::{fmt, time::Duration};
 
 #[cfg(feature = "redis")]
-use crate::store::{QuorumStore, RedisStore};
+use crate::store::{
+    QuorumStore, RedisStore,
+    redis::{Role, Settings},
+};
 use crate::{
     error::LockError,
     limits::{DEFAULT_CONNECT_TIMEOUT, DEFAULT_NAMESPACE, DEFAULT_RESPONSE_TIMEOUT, DEFAULT_TTL, check_ttl},
@@ -154,6 +157,13 @@ struct Timeouts {
     connect: Duration,
 }
 
+#[cfg(feature = "redis")]
+impl Timeouts {
+    fn settings(self, role: Role) -> Settings {
+        Settings { response_timeout: self.response, connect_timeout: self.connect, role }
+    }
+}
+
 /// The store that a URL names. Messages name its scheme only: the rest may hold a password.
 fn open(
     url: &str,
@@ -174,7 +184,7 @@ fn open(
         )),
         #[cfg(feature = "redis")]
         "redis" | "rediss" => {
-            let store = Arc::new(RedisStore::open_with(url, timeouts.response, timeouts.connect, None)?);
+            let store = Arc::new(RedisStore::with_settings(url, timeouts.settings(Role::Single))?);
             let probe = Arc::clone(&store);
             Ok((Box::new(store), Some(Box::pin(async move { probe.ping().await }))))
         }
@@ -204,7 +214,7 @@ fn quorum(rest: &str, timeouts: Timeouts, restart_delay: Duration) -> Result<Quo
     let mut nodes: Vec<(String, Box<dyn Store>)> = Vec::new();
     for host in hosts.split(',') {
         let url = format!("redis://{credentials}{at}{host}/{database}");
-        let node = RedisStore::open_with(&url, timeouts.response, timeouts.connect, Some(restart_delay))?;
+        let node = RedisStore::with_settings(&url, timeouts.settings(Role::QuorumNode { restart_delay }))?;
         let name = node.address();
         if nodes.iter().any(|(other, _)| *other == name) {
             return Err(config(format!("the node `{name}` is named twice: it would count as two")));

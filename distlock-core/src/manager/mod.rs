@@ -122,7 +122,7 @@ impl LockManager {
     where
         C: redis::aio::ConnectionLike + Clone + Send + Sync + 'static,
     {
-        let store = crate::store::redis::RedisStore::new(crate::store::redis::CallerConnection(connection));
+        let store = crate::store::redis::RedisStore::from_connection(connection);
         Self::assemble(Box::new(store), crate::DEFAULT_NAMESPACE.to_owned(), crate::DEFAULT_TTL)
     }
 

@@ -1,4 +1,4 @@
-//! A Lua script that is sent by its hash, and by its text where the server has forgotten it.
+//! A Lua script that is sent by its hash, and by its text if the server does not have it.
 
 use std::sync::LazyLock;
 
@@ -7,9 +7,9 @@ use redis::{Cmd, ErrorKind, FromRedisValue, RedisResult, ServerErrorKind, ToRedi
 /// How a script is sent first.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum First {
-    /// By its hash; the server is likely to know it.
+    /// By its hash: the server is likely to have it.
     ByHash,
-    /// By its text, which makes the server know it, in one round trip whatever it knows.
+    /// By its text, which the server then keeps: one round trip, whatever the server has.
     ByText,
 }
 
@@ -28,12 +28,12 @@ impl Script {
         Self { code, hash: LazyLock::new(hash) }
     }
 
-    /// Runs it. EVAL puts the script back into the server's cache, so that SCRIPT FLUSH, a restart or a failover costs one more
-    /// round trip, and SCRIPT LOAD needs no permission of its own.
-    pub(super) async fn run<T: FromRedisValue>(
+    /// Sends it. EVAL puts the script into the server's cache, so that SCRIPT FLUSH, a restart or a failover costs one
+    /// more round trip, and SCRIPT LOAD needs no permission.
+    pub(super) async fn invoke<T: FromRedisValue>(
         &self,
         connection: &mut impl ConnectionLike,
-        how: First,
+        first: First,
         keys: &[&str],
         args: impl ToRedisArgs,
     ) -> RedisResult<T> {
@@ -42,7 +42,7 @@ impl Script {
             command.arg(name).arg(script).arg(keys.len()).arg(keys).arg(&args);
             command
         };
-        if how == First::ByText {
+        if first == First::ByText {
             return command("EVAL", self.code).query_async(connection).await;
         }
         match command("EVALSHA", &self.hash).query_async(connection).await {

@@ -1,0 +1,69 @@
+//! A release that names a waiter of this process.
+
+use std::sync::Arc;
+
+use super::{
+    channel::{WaitChannel, WaitConnection},
+    registry::{Delivery, DirectOutcome},
+};
+use crate::{key::Key, store::NextWaiter};
+
+/// A release that may hand the key to a waiter of this process, which then hears of it without a message.
+///
+/// The release goes over the waiter's own connection: whatever the server tells the waiter later, it did later. If this
+/// is dropped before [`end`](Self::end), the waiter asks.
+pub(in super::super) struct DirectHandOver {
+    channel: Arc<WaitChannel>,
+    connection: WaitConnection,
+    key: Key,
+    next: NextWaiter,
+    ended: bool,
+}
+
+impl DirectHandOver {
+    /// Names the waiter, if it is registered at this channel and the channel is connected.
+    pub(super) fn begin(channel: &Arc<WaitChannel>, key: &Key, next: &NextWaiter) -> Option<Self> {
+        let connection = channel.connection_if_made()?;
+        if !channel.registry().begin_direct(&next.owner) {
+            return None;
+        }
+        let (channel, key, next) = (Arc::clone(channel), key.clone(), next.clone());
+        Some(Self { channel, connection, key, next, ended: false })
+    }
+
+    pub(super) fn channel(&self) -> &WaitChannel {
+        &self.channel
+    }
+
+    /// The waiter's connection, which the release goes over.
+    pub(super) fn connection(&mut self) -> &mut WaitConnection {
+        &mut self.connection
+    }
+
+    pub(super) fn next(&self) -> &NextWaiter {
+        &self.next
+    }
+
+    /// The waiter's entry in the key's wait queue.
+    pub(super) fn entry(&self) -> String {
+        let mut text = [0; 36];
+        self.channel.entry(self.next.owner.encode(&mut text), self.next.ttl, self.next.fenced)
+    }
+
+    /// Tells the waiter what has become of it, unless it was told before.
+    pub(super) fn end(&mut self, outcome: DirectOutcome) {
+        if std::mem::replace(&mut self.ended, true) {
+            return;
+        }
+        let owner = self.next.owner;
+        if self.channel.registry().end_direct(&owner, outcome) == Delivery::Unwanted {
+            self.channel.release_unwanted(self.key.clone(), owner);
+        }
+    }
+}
+
+impl Drop for DirectHandOver {
+    fn drop(&mut self) {
+        self.end(DirectOutcome::Unknown);
+    }
+}
