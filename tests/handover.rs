@@ -14,7 +14,7 @@ use tokio::{sync::oneshot, task::JoinHandle};
 mod common;
 
 const SOON: Duration = Duration::from_secs(5);
-const LINE: &str = "distlock-line:{lock:k}";
+const LINE: &str = "lock:k\u{1f}qBKK@";
 
 async fn manager(url: String) -> LockManager {
     LockManager::connect(url).await.unwrap()
@@ -29,7 +29,7 @@ async fn stands(server: &RedisServer, locks: &LockManager, number: usize) -> Joi
 }
 
 async fn in_line(server: &RedisServer) -> usize {
-    server.command::<Option<String>>(&["GET", LINE]).await.map_or(0, |line| line.lines().count())
+    server.command::<Option<String>>(&["GET", LINE]).await.map_or(0, |line| line.lines().count() - 1)
 }
 
 async fn gets<T>(waiter: impl Future<Output = Result<T, tokio::task::JoinError>>) -> T {

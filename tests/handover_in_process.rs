@@ -24,7 +24,7 @@ mod common;
 const SOON: Duration = Duration::from_secs(5);
 /// Between arrivals whose order counts.
 const LATER: Duration = Duration::from_millis(100);
-const LINE: &str = "distlock-line:{lock:k}";
+const LINE: &str = "lock:k\u{1f}qBKK@";
 
 async fn manager(server: &RedisServer) -> LockManager {
     LockManager::connect(server.url()).await.unwrap()
@@ -35,7 +35,7 @@ async fn scripts(server: &RedisServer) -> u64 {
 }
 
 async fn in_line(server: &RedisServer) -> usize {
-    server.command::<Option<String>>(&["GET", LINE]).await.map_or(0, |line| line.lines().count())
+    server.command::<Option<String>>(&["GET", LINE]).await.map_or(0, |line| line.lines().count() - 1)
 }
 
 async fn gets(waiter: JoinHandle<Result<LockGuard, LockError>>) -> LockGuard {

@@ -370,7 +370,7 @@ async fn fencing_tokens_rise_over_nodes_that_differ() {
     let differ = async |step: usize, servers: &mut [RedisServer; 3]| match step {
         // One node is far ahead: the others have to be raised.
         1 | 2 | 5 => {
-            let counter = "distlock-fence:{lock:k}";
+            let counter = "lock:k\u{1f}fAFME";
             servers[step % 3].command::<i64>(&["INCRBY", counter, "5000000000"]).await;
         }
         4 => servers[0].command::<()>(&["SCRIPT", "FLUSH"]).await,
@@ -392,7 +392,7 @@ async fn fencing_tokens_rise_over_nodes_that_forget() {
         // As two days after the last grant.
         6 => {
             for server in servers {
-                server.command::<u8>(&["PEXPIRE", "distlock-fence:{lock:k}", "0"]).await;
+                server.command::<u8>(&["PEXPIRE", "lock:k\u{1f}fAFME", "0"]).await;
             }
         }
         5 => servers[1].restart(),

@@ -11,6 +11,7 @@ use crate::store::{
 };
 use crate::{
     error::LockError,
+    key::Key,
     limits::{DEFAULT_CONNECT_TIMEOUT, DEFAULT_NAMESPACE, DEFAULT_RESPONSE_TIMEOUT, DEFAULT_TTL, check_ttl},
     manager::LockManager,
     store::{MemoryStore, Store},
@@ -114,6 +115,7 @@ impl LockManagerBuilder {
 
     fn assemble(self) -> Result<(LockManager, Option<Probe>), LockError> {
         check_ttl(self.ttl).map_err(|reason| config(format!("ttl {:?}: {reason}", self.ttl)))?;
+        Key::check_namespace(&self.namespace).map_err(config)?;
         let (store, probe) = match self.store {
             Some(StoreChoice::Store(store)) => (store, None),
             Some(StoreChoice::Url(url)) => {

@@ -1,11 +1,15 @@
 //! The commands of a lease, as functions over a connection, and what their answers mean.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use redis::{Cmd, RedisResult, Value, aio::ConnectionLike};
 
 use super::{
-    errors::{classify, nonsense},
+    errors::{classify, is_forbidden, nonsense},
+    keys::RedisKey,
     script::{First, Script},
 };
 use crate::{
@@ -19,17 +23,19 @@ const RENEW_LUA: &str = concat!(include_str!("lua/renew.lua"), include_str!("lua
 /// The release of a key without waiters ends before Lua has defined a function.
 const RELEASE_LUA: &str = concat!(
     include_str!("lua/release.lua"),
+    include_str!("lua/draw.lua"),
     include_str!("lua/hand_over.lua"),
     include_str!("lua/release_queued.lua"),
     include_str!("lua/not_the_owners.lua")
 );
-const RELEASE_FROM_NODE_LUA: &str =
-    concat!(include_str!("lua/release_from_node.lua"), include_str!("lua/not_the_owners.lua"));
-const ACQUIRE_FENCED_LUA: &str = include_str!("lua/acquire_fenced.lua");
+const RELEASE_LOCK_LUA: &str =
+    concat!(include_str!("lua/release_lock.lua"), include_str!("lua/not_the_owners.lua"));
+const ACQUIRE_FENCED_LUA: &str =
+    concat!(include_str!("lua/draw.lua"), include_str!("lua/acquire_fenced.lua"));
 const RAISE_FENCE_LUA: &str = include_str!("lua/raise_fence.lua");
 static RENEW: Script = Script::new(RENEW_LUA, || Script::sha1(RENEW_LUA));
 pub(super) static RELEASE: Script = Script::new(RELEASE_LUA, || Script::sha1(RELEASE_LUA));
-static RELEASE_FROM_NODE: Script = Script::new(RELEASE_FROM_NODE_LUA, || Script::sha1(RELEASE_FROM_NODE_LUA));
+static RELEASE_LOCK: Script = Script::new(RELEASE_LOCK_LUA, || Script::sha1(RELEASE_LOCK_LUA));
 static ACQUIRE_FENCED: Script = Script::new(ACQUIRE_FENCED_LUA, || Script::sha1(ACQUIRE_FENCED_LUA));
 static RAISE_FENCE: Script = Script::new(RAISE_FENCE_LUA, || Script::sha1(RAISE_FENCE_LUA));
 
@@ -47,7 +53,7 @@ pub(super) async fn acquire(
     if fenced {
         return acquire_fenced(connection, key, owner, ttl, None).await;
     }
-    if set(connection, key, owner, ttl).await? {
+    if set_if_free(connection, key, owner, ttl).await? {
         return Ok(Acquired::Granted { fence: None });
     }
     let mut text = [0; 36];
@@ -61,7 +67,7 @@ pub(super) async fn acquire(
 }
 
 /// Takes the key by `SET NX`. Answers whether it was free.
-pub(super) async fn set(
+pub(super) async fn set_if_free(
     connection: &mut (impl ConnectionLike + Send),
     key: &Key,
     owner: &OwnerToken,
@@ -69,7 +75,7 @@ pub(super) async fn set(
 ) -> Result<bool, StoreError> {
     let mut text = [0; 36];
     let mut set = Cmd::with_capacity(6, 64 + key.as_str().len());
-    set.arg("SET").arg(key.as_str()).arg(owner.encode(&mut text)).arg("NX").arg("PX").arg(millis(ttl));
+    set.arg("SET").arg(RedisKey::lock(key)).arg(owner.encode(&mut text)).arg("NX").arg("PX").arg(millis(ttl));
     match set.query_async(connection).await.map_err(classify)? {
         Value::Okay => Ok(true),
         Value::Nil => Ok(false),
@@ -88,7 +94,7 @@ pub(super) async fn acquire_fenced(
     let mut text = [0; 36];
     let proposal = proposal.map(|fence| fence.value().to_string()).unwrap_or_default();
     let args = (owner.encode(&mut text), millis(ttl), millis(FENCE_TTL.max(ttl)), proposal);
-    let keys = [key.as_str(), &fence_key(key)];
+    let keys = [RedisKey::lock(key), RedisKey::fencing_counter(key)];
     match ACQUIRE_FENCED.invoke(connection, First::ByHash, &keys, args).await.map_err(classify)? {
         (1, fence) => granted(fence, true),
         (0, Some(pttl)) => Ok(Acquired::Busy { remaining: remaining(pttl) }),
@@ -105,7 +111,7 @@ pub(super) async fn raise_fence(
 ) -> Result<bool, StoreError> {
     let mut text = [0; 36];
     let args = (owner.encode(&mut text), fence.value(), millis(FENCE_TTL));
-    let keys = [key.as_str(), &fence_key(key)];
+    let keys = [RedisKey::lock(key), RedisKey::fencing_counter(key)];
     owned(RAISE_FENCE.invoke(connection, First::ByHash, &keys, args).await)
 }
 
@@ -118,30 +124,115 @@ pub(super) async fn renew(
 ) -> Result<bool, StoreError> {
     let mut text = [0; 36];
     let args = (owner.encode(&mut text), millis(ttl));
-    owned(RENEW.invoke(connection, First::ByHash, &[key.as_str()], args).await)
+    owned(RENEW.invoke(connection, First::ByHash, &[RedisKey::lock(key)], args).await)
 }
 
-/// Ends the owner's lease, and hands the key to the first in its wait queue.
+/// Ends the owner's lease, and hands the key to the first waiter in its wait queue.
 pub(super) async fn release(
     connection: &mut impl ConnectionLike,
     key: &Key,
     owner: &OwnerToken,
-    how: First,
+    form: &ReleaseForm,
 ) -> Result<bool, StoreError> {
     let mut text = [0; 36];
-    let args = (owner.encode(&mut text), key.line());
-    owned(RELEASE.invoke(connection, how, &[key.as_str()], args).await)
+    let owner = owner.encode(&mut text);
+    let mut named = form.keys();
+    loop {
+        let script = if named == Keys::Lock { &RELEASE_LOCK } else { &RELEASE };
+        let answer = script.invoke(connection, form.first(), named.of(&RedisKey::all(key)), owner).await;
+        named = match answer {
+            Ok(NEEDS_COUNTER) if named == Keys::WithQueue => {
+                form.fencing_is_used();
+                Keys::WithCounter
+            }
+            Err(error) if named != Keys::Lock && is_forbidden(&error) => Keys::Lock,
+            answer => {
+                let released = owned(answer);
+                if released.is_ok() {
+                    form.worked(named);
+                }
+                return released;
+            }
+        };
+    }
 }
 
-/// Ends the owner's lease on a quorum's node, where keys have no wait queues.
-pub(super) async fn release_from_node(
-    connection: &mut impl ConnectionLike,
-    key: &Key,
-    owner: &OwnerToken,
-    how: First,
-) -> Result<bool, StoreError> {
-    let mut text = [0; 36];
-    owned(RELEASE_FROM_NODE.invoke(connection, how, &[key.as_str()], owner.encode(&mut text)).await)
+/// What a store has learned about its server that decides how its releases are sent.
+#[derive(Default)]
+pub(super) struct ReleaseForm {
+    /// The server is likely to have the script. Set by the first release that works, never cleared.
+    has_script: AtomicBool,
+    /// Fenced locks are in use here. Set by a fenced acquire of this store, or by a release that met a waiter that
+    /// wants a token; never cleared.
+    draws_tokens: AtomicBool,
+    /// Releases name no key but the lock's. Set for a quorum's node, and when the server's access rules turn out not to
+    /// cover the companions' names; never cleared.
+    lock_only: AtomicBool,
+}
+
+/// The keys that a release names.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Keys {
+    Lock,
+    WithQueue,
+    /// The release may have to draw a fencing token for a waiter.
+    WithCounter,
+}
+
+/// A release's answer when a waiter wants a fencing token and the counter was not named. Nothing has been changed.
+pub(super) const NEEDS_COUNTER: i64 = -1;
+
+impl Keys {
+    pub(super) fn of<'a, 'k>(self, all: &'a [RedisKey<'k>; 3]) -> &'a [RedisKey<'k>] {
+        match self {
+            Self::Lock => &all[..1],
+            Self::WithQueue => &all[..2],
+            Self::WithCounter => all,
+        }
+    }
+}
+
+impl ReleaseForm {
+    /// The form of a store whose keys have no wait queues.
+    pub(super) fn lock_only() -> Self {
+        Self { lock_only: AtomicBool::new(true), ..Self::default() }
+    }
+
+    pub(super) fn keys(&self) -> Keys {
+        if self.lock_only.load(Ordering::Relaxed) {
+            Keys::Lock
+        } else if self.draws_tokens.load(Ordering::Relaxed) {
+            Keys::WithCounter
+        } else {
+            Keys::WithQueue
+        }
+    }
+
+    /// How a release is sent, so that it takes one round trip. With a second one, a command that is sent after the
+    /// release could arrive before it.
+    pub(super) fn first(&self) -> First {
+        if self.has_script.load(Ordering::Relaxed) { First::ByHash } else { First::ByText }
+    }
+
+    /// Called when fenced locks turn out to be in use.
+    pub(super) fn fencing_is_used(&self) {
+        set(&self.draws_tokens);
+    }
+
+    /// Called when a release that named these keys was answered.
+    pub(super) fn worked(&self, named: Keys) {
+        set(&self.has_script);
+        if named == Keys::Lock {
+            set(&self.lock_only);
+        }
+    }
+}
+
+/// Sets a flag that all cores read, without writing to it each time.
+fn set(flag: &AtomicBool) {
+    if !flag.load(Ordering::Relaxed) {
+        flag.store(true, Ordering::Relaxed);
+    }
 }
 
 /// Reads the lock's value, and the holder; `None` if the key is free.
@@ -150,7 +241,8 @@ pub(super) async fn look(
     key: &Key,
 ) -> Result<Option<(Vec<u8>, Holder)>, StoreError> {
     let mut both = redis::Pipeline::with_capacity(2);
-    both.cmd("GET").arg(key.as_str()).cmd("PTTL").arg(key.as_str());
+    let lock = RedisKey::lock(key);
+    both.cmd("GET").arg(lock).cmd("PTTL").arg(lock);
     let (value, pttl): (Option<Vec<u8>>, i64) = both.query_async(connection).await.map_err(classify)?;
     Ok(value.filter(|_| pttl != PTTL_NO_KEY).map(|value| (value, Holder::new(remaining(pttl)))))
 }
@@ -193,9 +285,4 @@ pub(super) fn micros(duration: Duration) -> u64 {
 
 pub(super) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// Where the key's fencing counter lives: beside its line.
-fn fence_key(key: &Key) -> String {
-    key.line().replacen("distlock-line:", "distlock-fence:", 1)
 }

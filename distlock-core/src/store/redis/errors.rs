@@ -26,6 +26,11 @@ pub(super) fn nonsense(detail: &str) -> StoreError {
     StoreError::new(StoreErrorKind::Nonsense, format!("the answer cannot be understood: {detail}"))
 }
 
+/// Whether the server's access rules forbid the command, or one of the keys that it names.
+pub(super) fn is_forbidden(error: &RedisError) -> bool {
+    error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm)
+}
+
 /// Whether a connection is of no use after an error over it.
 pub(super) fn breaks_connection(error: &StoreError) -> bool {
     matches!(error.kind(), StoreErrorKind::Disconnected | StoreErrorKind::TimedOut | StoreErrorKind::ReadOnly)

@@ -1,17 +1,10 @@
 //! Leases on one Redis server.
 //!
-//! From the bottom up: [`errors`] says what a failure means, [`script`] sends a Lua script, [`restart`] knows when a
+//! From the bottom up: [`keys`] has the names, [`errors`] says what a failure means, [`script`] sends a Lua script, [`restart`] knows when a
 //! restarted server may grant again, [`commands`] are the commands of a lease over a connection, [`connect`] gives
 //! connections, and [`wait`] has the wait queues.
 
-use std::{
-    future::pending,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{future::pending, sync::Arc, time::Duration};
 
 use redis::AsyncConnectionConfig;
 
@@ -26,13 +19,15 @@ use crate::{
 mod commands;
 mod connect;
 mod errors;
+mod keys;
 mod restart;
 mod script;
 mod wait;
 
+use commands::{Keys, ReleaseForm};
 use connect::{Connector, callers_own::CallerConnection, single::PerRuntimeConnection};
-use script::First;
-use wait::WaitRoom;
+pub use keys::names_on_server;
+use wait::{DirectHandOver, WaitRoom};
 
 /// Keeps leases on one Redis or Valkey server, over one connection per tokio runtime that uses it.
 ///
@@ -46,9 +41,7 @@ struct Inner<C> {
     connector: C,
     /// `None` over a connection of the caller's, which cannot be subscribed: waiters poll.
     wait_room: Option<WaitRoom>,
-    role: Role,
-    /// The server is likely to know the release's script. Set by the first release, never cleared.
-    has_released: AtomicBool,
+    release_form: Arc<ReleaseForm>,
 }
 
 /// How a store reaches and uses its server.
@@ -126,13 +119,15 @@ impl RedisStore {
             .set_response_timeout(Some(response_timeout))
             .set_connection_timeout(Some(connect_timeout))
             .set_pipeline_buffer_size(COMMANDS_AT_ONCE);
-        let wait_room = WaitRoom::new(&client, connection.clone(), connect_timeout).map_err(bad_url)?;
-        let restart_delay = match role {
-            Role::Single => Duration::ZERO,
-            Role::QuorumNode { restart_delay } => restart_delay,
+        let (restart_delay, release_form) = match role {
+            Role::Single => (Duration::ZERO, ReleaseForm::default()),
+            Role::QuorumNode { restart_delay } => (restart_delay, ReleaseForm::lock_only()),
         };
+        let release_form = Arc::new(release_form);
+        let form = Arc::clone(&release_form);
+        let wait_room = WaitRoom::new(&client, connection.clone(), connect_timeout, form).map_err(bad_url)?;
         let connector = PerRuntimeConnection::new(client, connection, connect_timeout, restart_delay);
-        Ok(Self::assemble(connector, Some(wait_room), role))
+        Ok(Self::assemble(connector, Some(wait_room), release_form))
     }
 
     /// Host and port, for messages.
@@ -156,13 +151,13 @@ where
 {
     /// The store over a connection that the caller made.
     pub(crate) fn from_connection(connection: C) -> Self {
-        Self::assemble(CallerConnection(connection), None, Role::Single)
+        Self::assemble(CallerConnection(connection), None, Arc::default())
     }
 }
 
 impl<C: Connector> RedisStore<C> {
-    fn assemble(connector: C, wait_room: Option<WaitRoom>, role: Role) -> Self {
-        Self { inner: Arc::new(Inner { connector, wait_room, role, has_released: AtomicBool::new(false) }) }
+    fn assemble(connector: C, wait_room: Option<WaitRoom>, release_form: Arc<ReleaseForm>) -> Self {
+        Self { inner: Arc::new(Inner { connector, wait_room, release_form }) }
     }
 
     /// Runs a command over the current runtime's connection.
@@ -195,10 +190,20 @@ impl<C: Connector> RedisStore<C> {
 }
 
 impl<C: Connector> Inner<C> {
-    /// How a release is sent, so that it takes one round trip. With a second one, a command that is sent after the
-    /// release could arrive before it.
-    fn how_to_release(&self) -> First {
-        if self.has_released.load(Ordering::Relaxed) { First::ByHash } else { First::ByText }
+    /// Called for each acquire, before it is sent.
+    fn note_fencing(&self, fenced: bool) {
+        if fenced {
+            self.release_form.fencing_is_used();
+        }
+    }
+
+    /// Begins a release that hands the key to a waiter of this process, where that is possible.
+    fn hand_over_to(&self, next: &NextWaiter) -> Option<DirectHandOver> {
+        if self.release_form.keys() == Keys::Lock {
+            None
+        } else {
+            self.wait_room.as_ref()?.hand_over_to(next)
+        }
     }
 
     /// Called when the owner's release is sent.
@@ -209,10 +214,7 @@ impl<C: Connector> Inner<C> {
     }
 
     /// Called when the owner's release has ended.
-    fn release_ended(&self, owner: &OwnerToken, released: &Result<bool, StoreError>) {
-        if released.is_ok() && self.how_to_release() == First::ByText {
-            self.has_released.store(true, Ordering::Relaxed);
-        }
+    fn release_ended(&self, owner: &OwnerToken) {
         if let Some(wait_room) = &self.wait_room {
             wait_room.release_ended(owner);
         }
@@ -221,6 +223,7 @@ impl<C: Connector> Inner<C> {
 
 impl<C: Connector> Store for RedisStore<C> {
     fn acquire(&self, key: &Key, owner: &OwnerToken, ttl: Duration, fenced: bool) -> StoreFuture<Acquired> {
+        self.inner.note_fencing(fenced);
         let (key, owner) = (key.clone(), *owner);
         self.with_connection(Purpose::Grant, move |mut connection| async move {
             commands::acquire(&mut connection, &key, &owner, ttl, fenced).await
@@ -259,27 +262,20 @@ impl<C: Connector> Store for RedisStore<C> {
         let (inner, key, owner) = (Arc::clone(&self.inner), key.clone(), *owner);
         Box::pin(async move {
             let (mut connection, origin) = inner.connector.connection().await?;
-            let how = inner.how_to_release();
-            let released = match inner.role {
-                Role::Single => commands::release(&mut connection, &key, &owner, how).await,
-                Role::QuorumNode { .. } => {
-                    commands::release_from_node(&mut connection, &key, &owner, how).await
-                }
-            };
-            inner.release_ended(&owner, &released);
+            let released = commands::release(&mut connection, &key, &owner, &inner.release_form).await;
+            inner.release_ended(&owner);
             released.inspect_err(|error| inner.connector.failed(&origin, error))
         })
     }
 
     fn release_and_hand_over(&self, key: &Key, owner: &OwnerToken, next: NextWaiter) -> StoreFuture<bool> {
-        let hand_over = self.inner.wait_room.as_ref().and_then(|room| room.hand_over_to(key, &next));
-        let Some(mut hand_over) = hand_over else { return self.release(key, owner) };
+        let Some(mut hand_over) = self.inner.hand_over_to(&next) else { return self.release(key, owner) };
         self.inner.release_sent(owner);
         let (inner, key, owner) = (Arc::clone(&self.inner), key.clone(), *owner);
         Box::pin(async move {
-            let how = inner.how_to_release();
-            let released = wait::commands::release_and_hand_over(&key, &owner, &mut hand_over, how).await;
-            inner.release_ended(&owner, &released);
+            let form = &inner.release_form;
+            let released = wait::commands::release_and_hand_over(&key, &owner, &mut hand_over, form).await;
+            inner.release_ended(&owner);
             released
         })
     }
@@ -300,13 +296,14 @@ impl<C: Connector> Store for RedisStore<C> {
         fenced: bool,
         enqueue: Enqueue,
     ) -> StoreFuture<Acquired> {
+        self.inner.note_fencing(fenced);
         let (inner, key, owner) = (Arc::clone(&self.inner), key.clone(), *owner);
         Box::pin(async move {
             let connector = &inner.connector;
             // A free key costs what it costs on a store without wait queues.
             if !enqueue.contended && !fenced {
                 let (mut connection, origin) = connector.connection().await?;
-                let granted = commands::set(&mut connection, &key, &owner, ttl).await;
+                let granted = commands::set_if_free(&mut connection, &key, &owner, ttl).await;
                 if granted.inspect_err(|error| connector.failed(&origin, error))? {
                     return Ok(Acquired::Granted { fence: None });
                 }

@@ -4,6 +4,8 @@ use std::sync::LazyLock;
 
 use redis::{Cmd, ErrorKind, FromRedisValue, RedisResult, ServerErrorKind, ToRedisArgs, aio::ConnectionLike};
 
+use super::keys::RedisKey;
+
 /// How a script is sent first.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum First {
@@ -34,7 +36,7 @@ impl Script {
         &self,
         connection: &mut impl ConnectionLike,
         first: First,
-        keys: &[&str],
+        keys: &[RedisKey<'_>],
         args: impl ToRedisArgs,
     ) -> RedisResult<T> {
         let command = |name, script: &str| {

@@ -27,7 +27,12 @@ use tokio::sync::OnceCell;
 use uuid::Uuid;
 
 use super::{
-    super::{commands::release, connect::once::made, errors::breaks_connection, script::First},
+    super::{
+        commands::{ReleaseForm, release},
+        connect::once::made,
+        errors::breaks_connection,
+        keys::{self, RedisKey},
+    },
     registry::{Delivery, Registry},
     wire::{self, Message},
 };
@@ -44,6 +49,7 @@ pub(super) struct WaitChannel {
     /// Filled by [`connection`](Self::connection), replaced by an empty cell when the connection breaks.
     connection: Mutex<Arc<OnceCell<WaitConnection>>>,
     registry: Registry,
+    form: Arc<ReleaseForm>,
 }
 
 /// A subscribed connection.
@@ -60,10 +66,17 @@ pub(super) struct WaitConnection {
 struct LatestAnswer(Arc<Mutex<Option<Moment>>>);
 
 impl WaitChannel {
-    pub(super) fn new(client: Client, config: AsyncConnectionConfig, patience: Duration) -> Arc<Self> {
-        let name = format!("distlock-line:{}", Uuid::new_v4());
+    /// A channel named after the namespace of the keys that it is used for.
+    pub(super) fn new(
+        namespace: &str,
+        client: Client,
+        config: AsyncConnectionConfig,
+        patience: Duration,
+        form: Arc<ReleaseForm>,
+    ) -> Arc<Self> {
+        let name = keys::channel(namespace, Uuid::new_v4());
         let (connection, registry) = (Mutex::default(), Registry::default());
-        Arc::new(Self { client, config, patience, name, connection, registry })
+        Arc::new(Self { client, config, patience, name, connection, registry, form })
     }
 
     pub(super) fn registry(&self) -> &Registry {
@@ -105,8 +118,8 @@ impl WaitChannel {
             && let Some(message) = Message::parse(&push.data)
         {
             let lease = latest.get().map(|since| message.lease(since));
-            if channel.registry.deliver(&message.owner, lease) == Delivery::Unwanted {
-                channel.release_unwanted(message.key, message.owner);
+            if let Delivery::Unwanted(key) = channel.registry.deliver(&message.owner, lease) {
+                channel.release_unwanted(key, message.owner);
             }
         }
         Ok(())
@@ -115,7 +128,8 @@ impl WaitChannel {
     /// Releases a key that was handed over to an owner whose release was sent before.
     pub(super) fn release_unwanted(&self, key: Key, owner: OwnerToken) {
         if let Some(WaitConnection { mut commands, .. }) = self.connection_if_made() {
-            tokio::spawn(async move { release(&mut commands, &key, &owner, First::ByHash).await });
+            let form = Arc::clone(&self.form);
+            tokio::spawn(async move { release(&mut commands, &key, &owner, &form).await });
         }
     }
 
@@ -158,7 +172,7 @@ impl WaitChannel {
         let Ok(mut connection) = self.connection().await else { return pending().await };
         let changes = self.registry.tracked().subscribe(&key);
         let mut exists = redis::cmd("EXISTS");
-        match exists.arg(key.as_str()).query_async(&mut connection.commands).await {
+        match exists.arg(RedisKey::lock(&key)).query_async(&mut connection.commands).await {
             Ok(true) if connection.tracks => changes.changed().await,
             Ok(_) | Err(_) => pending().await,
         }

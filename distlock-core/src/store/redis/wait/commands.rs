@@ -7,8 +7,11 @@ use tokio::time::Instant;
 
 use super::{
     super::{
-        commands::{RELEASE, granted, micros, millis, owned, remaining},
-        errors::{classify, nonsense},
+        commands::{
+            Keys, NEEDS_COUNTER, RELEASE, ReleaseForm, granted, micros, millis, owned, release, remaining,
+        },
+        errors::{classify, is_forbidden, nonsense},
+        keys::RedisKey,
         script::{First, Script},
     },
     channel::WaitChannel,
@@ -24,10 +27,22 @@ use crate::{
     token::{FencingToken, OwnerToken},
 };
 
-const ACQUIRE_OR_ENQUEUE_LUA: &str =
-    concat!(include_str!("../lua/hand_over.lua"), include_str!("../lua/acquire_or_enqueue.lua"));
+const ACQUIRE_OR_ENQUEUE_LUA: &str = concat!(
+    include_str!("../lua/draw.lua"),
+    include_str!("../lua/hand_over.lua"),
+    include_str!("../lua/acquire_or_enqueue.lua")
+);
 static ACQUIRE_OR_ENQUEUE: Script =
     Script::new(ACQUIRE_OR_ENQUEUE_LUA, || Script::sha1(ACQUIRE_OR_ENQUEUE_LUA));
+
+/// The answer to an acquire that may enqueue.
+pub(super) enum Answer {
+    Granted(Acquired),
+    /// The owner is in the wait queue.
+    Queued(Acquired),
+    /// The key is held, and its queue has a format of another version of this library: the owner is not in it.
+    UnknownQueue(Acquired),
+}
 
 /// Takes the key, or puts the owner into the key's wait queue.
 pub(super) async fn acquire_or_enqueue(
@@ -37,17 +52,17 @@ pub(super) async fn acquire_or_enqueue(
     ttl: Duration,
     fenced: bool,
     since: Instant,
-) -> Result<Acquired, StoreError> {
+) -> Result<Answer, StoreError> {
     let mut connection = channel.connection().await?;
     let mut text = [0; 36];
     let text = owner.encode(&mut text);
     let waited = micros(since.elapsed());
-    let args = (text, millis(ttl), key.line(), channel.entry(text, ttl, fenced), waited, u8::from(fenced));
+    let args = (text, millis(ttl), channel.entry(text, ttl, fenced), waited, u8::from(fenced));
     // Before the server can have anything to tell.
     channel.registry().register(key, owner);
     let sent = Moment::now();
     let answer = ACQUIRE_OR_ENQUEUE
-        .invoke(&mut connection.commands, First::ByHash, &[key.as_str()], args)
+        .invoke(&mut connection.commands, First::ByHash, &RedisKey::all(key), args)
         .await
         .map_err(classify);
     let answer = answer.inspect_err(|error| channel.failed(&connection, error))?;
@@ -55,50 +70,74 @@ pub(super) async fn acquire_or_enqueue(
     match answer {
         (1, fence) => {
             channel.registry().granted(owner);
-            granted(fence, fenced)
+            granted(fence, fenced).map(Answer::Granted)
         }
-        (0, Some(pttl)) => Ok(Acquired::Busy { remaining: remaining(pttl) }),
+        (0, Some(pttl)) => Ok(Answer::Queued(Acquired::Busy { remaining: remaining(pttl) })),
+        (2, Some(pttl)) => {
+            channel.registry().unregister(owner);
+            Ok(Answer::UnknownQueue(Acquired::Busy { remaining: remaining(pttl) }))
+        }
         _ => Err(nonsense("an acquire that enqueues answers a pair of numbers")),
     }
 }
+
+/// A release's answer when the key is free, or another waiter's, and the named waiter is not in the wait queue.
+const NAMED_WAITER_MUST_ASK: i64 = -2;
 
 /// Releases the key, and hands it over to the named waiter if that waiter has waited longest.
 pub(in super::super) async fn release_and_hand_over(
     key: &Key,
     owner: &OwnerToken,
     hand_over: &mut DirectHandOver,
-    how: First,
+    form: &ReleaseForm,
 ) -> Result<bool, StoreError> {
     let mut text = [0; 36];
+    let text = owner.encode(&mut text);
     let waited = micros(hand_over.next().waiting_since.elapsed());
-    let args = (owner.encode(&mut text), key.line(), hand_over.entry(), waited);
-    let since = Moment::now();
-    let commands = &mut hand_over.connection().commands;
-    let answer = RELEASE.invoke(commands, how, &[key.as_str()], args).await;
-    if answer.is_ok() {
-        hand_over.connection().answered(since);
-    }
-    let Ok(Value::Array(answer)) = answer else {
-        let released = owned(answer.and_then(|answer| Ok(redis::from_redis_value(answer)?)));
-        if let Err(error) = &released {
-            let connection = hand_over.connection().clone();
-            hand_over.channel().failed(&connection, error);
+    let args = (text, hand_over.entry(), waited);
+    let mut named = if hand_over.next().fenced { Keys::WithCounter } else { form.keys() };
+    let (since, answer) = loop {
+        let since = Moment::now();
+        let commands = &mut hand_over.connection().commands;
+        let answer = RELEASE.invoke(commands, form.first(), named.of(&RedisKey::all(key)), &args).await;
+        if answer.is_ok() {
+            hand_over.connection().answered(since);
         }
-        hand_over.end(if matches!(released, Ok(true)) {
-            DirectOutcome::Queued
-        } else {
-            DirectOutcome::Unknown
-        });
-        return released;
+        match answer {
+            Ok(Value::Int(NEEDS_COUNTER)) if named == Keys::WithQueue => {
+                form.fencing_is_used();
+                named = Keys::WithCounter;
+            }
+            Err(error) if is_forbidden(&error) => {
+                hand_over.end(DirectOutcome::Unknown);
+                return release(&mut hand_over.connection().commands, key, owner, form).await;
+            }
+            answer => break (since, answer),
+        }
     };
-    let [Value::Int(2), fence] = &*answer else {
-        return Err(nonsense("a release answers a pair of numbers"));
+    let (outcome, released) = match answer {
+        Ok(Value::Array(pair)) => {
+            let fence = match &*pair {
+                [Value::Int(2), Value::Int(fence)] => u64::try_from(*fence).ok().map(FencingToken::new),
+                [Value::Int(2), Value::Nil] => None,
+                _ => return Err(nonsense("a release answers a pair of numbers")),
+            };
+            let lasts = handed_over_ttl(hand_over.next().ttl);
+            (DirectOutcome::HandedOver(HandOver { fence, since, lasts }), Ok(true))
+        }
+        Ok(Value::Int(NAMED_WAITER_MUST_ASK)) => (DirectOutcome::Unknown, Ok(true)),
+        answer => {
+            let released = owned(answer.and_then(|answer| Ok(redis::from_redis_value(answer)?)));
+            if let Err(error) = &released {
+                hand_over.failed(error);
+            }
+            let queued = matches!(released, Ok(true));
+            (if queued { DirectOutcome::Queued } else { DirectOutcome::Unknown }, released)
+        }
     };
-    let fence = match fence {
-        Value::Int(fence) => u64::try_from(*fence).ok().map(FencingToken::new),
-        _ => None,
-    };
-    let lasts = handed_over_ttl(hand_over.next().ttl);
-    hand_over.end(DirectOutcome::HandedOver(HandOver { fence, since, lasts }));
-    Ok(true)
+    if released.is_ok() {
+        form.worked(named);
+    }
+    hand_over.end(outcome);
+    released
 }

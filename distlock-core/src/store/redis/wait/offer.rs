@@ -6,7 +6,7 @@ use super::{
     channel::{WaitChannel, WaitConnection},
     registry::{Delivery, DirectOutcome},
 };
-use crate::{key::Key, store::NextWaiter};
+use crate::{error::StoreError, store::NextWaiter};
 
 /// A release that may hand the key to a waiter of this process, which then hears of it without a message.
 ///
@@ -15,24 +15,18 @@ use crate::{key::Key, store::NextWaiter};
 pub(in super::super) struct DirectHandOver {
     channel: Arc<WaitChannel>,
     connection: WaitConnection,
-    key: Key,
     next: NextWaiter,
     ended: bool,
 }
 
 impl DirectHandOver {
     /// Names the waiter, if it is registered at this channel and the channel is connected.
-    pub(super) fn begin(channel: &Arc<WaitChannel>, key: &Key, next: &NextWaiter) -> Option<Self> {
+    pub(super) fn begin(channel: &Arc<WaitChannel>, next: &NextWaiter) -> Option<Self> {
         let connection = channel.connection_if_made()?;
         if !channel.registry().begin_direct(&next.owner) {
             return None;
         }
-        let (channel, key, next) = (Arc::clone(channel), key.clone(), next.clone());
-        Some(Self { channel, connection, key, next, ended: false })
-    }
-
-    pub(super) fn channel(&self) -> &WaitChannel {
-        &self.channel
+        Some(Self { channel: Arc::clone(channel), connection, next: next.clone(), ended: false })
     }
 
     /// The waiter's connection, which the release goes over.
@@ -50,14 +44,19 @@ impl DirectHandOver {
         self.channel.entry(self.next.owner.encode(&mut text), self.next.ttl, self.next.fenced)
     }
 
+    /// Called when the release failed.
+    pub(super) fn failed(&self, error: &StoreError) {
+        self.channel.failed(&self.connection, error);
+    }
+
     /// Tells the waiter what has become of it, unless it was told before.
     pub(super) fn end(&mut self, outcome: DirectOutcome) {
         if std::mem::replace(&mut self.ended, true) {
             return;
         }
         let owner = self.next.owner;
-        if self.channel.registry().end_direct(&owner, outcome) == Delivery::Unwanted {
-            self.channel.release_unwanted(self.key.clone(), owner);
+        if let Delivery::Unwanted(key) = self.channel.registry().end_direct(&owner, outcome) {
+            self.channel.release_unwanted(key, owner);
         }
     }
 }

@@ -36,6 +36,7 @@ pub(super) struct Registry {
 }
 
 struct Registration {
+    key: Key,
     state: State,
     /// Wakes the waiter's [`hint`](Registry::hint): it has a lease, or has to ask.
     wake: Arc<Notify>,
@@ -53,8 +54,9 @@ enum State {
     Registered { handed_over: Option<HandOver> },
     /// It holds the key. Set by [`granted`](Registry::granted).
     Granted,
-    /// Its release was sent. Set by [`release_sent`](Registry::release_sent). A hand-over is released again.
-    Released,
+    /// Its release was sent, or it is not in the wait queue: a hand-over is released again. Set by
+    /// [`release_sent`](Registry::release_sent) and [`unregister`](Registry::unregister).
+    Withdrawn,
 }
 
 /// What has become of a release that names a waiter.
@@ -67,12 +69,12 @@ pub(super) enum DirectOutcome {
     HandedOver(HandOver),
 }
 
-/// Whether a hand-over has found its waiter.
-#[derive(PartialEq)]
+/// What has become of a hand-over that was told to the registry.
+#[must_use]
 pub(super) enum Delivery {
     Done,
-    /// The waiter's release was sent before: the key has to be released again.
-    Unwanted,
+    /// The waiter was withdrawn before: the key has to be released again.
+    Unwanted(Key),
 }
 
 impl Registry {
@@ -85,6 +87,7 @@ impl Registry {
     pub(super) fn register(&self, key: &Key, owner: &OwnerToken) {
         let mut registrations = self.lock();
         let registration = registrations.entry(*owner).or_insert_with(|| Registration {
+            key: key.clone(),
             state: State::Registered { handed_over: None },
             wake: Arc::default(),
             changes: self.tracked.subscribe(key),
@@ -110,13 +113,13 @@ impl Registry {
     /// Called when the owner's release is sent.
     pub(super) fn release_sent(&self, owner: &OwnerToken) {
         if let Some(registration) = self.lock().get_mut(owner) {
-            registration.state = State::Released;
+            registration.state = State::Withdrawn;
         }
     }
 
-    /// Called when the owner's release has ended.
-    pub(super) fn release_ended(&self, owner: &OwnerToken) {
-        self.end(owner, State::Released);
+    /// Called when the owner's release has ended, or when the owner turned out not to be in the wait queue.
+    pub(super) fn unregister(&self, owner: &OwnerToken) {
+        self.end(owner, State::Withdrawn);
     }
 
     fn end(&self, owner: &OwnerToken, state: State) {
@@ -132,7 +135,7 @@ impl Registry {
     /// Takes a hand-over that the server told of. Without a `lease` the waiter has to ask.
     pub(super) fn deliver(&self, owner: &OwnerToken, lease: Option<HandOver>) -> Delivery {
         match self.lock().get_mut(owner) {
-            Some(Registration { state: State::Released, .. }) => Delivery::Unwanted,
+            Some(Registration { state: State::Withdrawn, key, .. }) => Delivery::Unwanted(key.clone()),
             Some(Registration { state: State::Registered { handed_over }, wake, .. }) => {
                 *handed_over = lease;
                 wake.notify_one();
@@ -154,21 +157,25 @@ impl Registry {
         let mut registrations = self.lock();
         let Some(registration) = registrations.get_mut(owner) else { return Delivery::Done };
         registration.direct -= 1;
-        let unwanted =
-            matches!(registration.state, State::Released) && !matches!(outcome, DirectOutcome::Unknown);
+        // The waiter's own release may have reached the server before this one.
+        let delivery = match (&registration.state, &outcome) {
+            (State::Withdrawn, DirectOutcome::Queued | DirectOutcome::HandedOver(_)) => {
+                Delivery::Unwanted(registration.key.clone())
+            }
+            _ => Delivery::Done,
+        };
         match (&mut registration.state, outcome) {
             (State::Registered { .. }, DirectOutcome::Unknown) => registration.wake.notify_one(),
             (State::Registered { handed_over }, DirectOutcome::HandedOver(lease)) => {
                 *handed_over = Some(lease);
                 registration.wake.notify_one();
             }
-            (State::Granted | State::Released, _) if registration.direct == 0 => {
+            (State::Granted | State::Withdrawn, _) if registration.direct == 0 => {
                 registrations.remove(owner);
             }
             _ => {}
         }
-        // The waiter's own release may have reached the server before this one.
-        if unwanted { Delivery::Unwanted } else { Delivery::Done }
+        delivery
     }
 
     /// Makes every waiter ask: its connection broke, and a message may be lost.
@@ -207,7 +214,7 @@ impl Registry {
             }
             match &mut registration.state {
                 State::Registered { handed_over } => handed_over.take(),
-                State::Granted | State::Released => None,
+                State::Granted | State::Withdrawn => None,
             }
         });
         let Some(handed_over) = handed_over else { return Hint::MayBeFree };

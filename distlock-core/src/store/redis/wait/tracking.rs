@@ -9,6 +9,7 @@ use std::{
 use redis::Value;
 use tokio::sync::watch;
 
+use super::super::keys::RedisKey;
 use crate::key::Key;
 
 /// The keys that are tracked over one connection at a time.
@@ -33,7 +34,7 @@ pub(super) struct KeyChanges {
 
 impl TrackedKeys {
     pub(super) fn subscribe(self: &Arc<Self>, key: &Key) -> KeyChanges {
-        let key = key.as_str().as_bytes().to_owned();
+        let key = RedisKey::lock(key).to_vec();
         let mut keys = self.keys();
         let tracked = keys.entry(key.clone()).or_default();
         tracked.subscribers += 1;

@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use redis::Value;
 
-use crate::clock::Moment;
 use crate::{
-    key::Key,
+    clock::Moment,
     store::HandOver,
     token::{FencingToken, OwnerToken},
 };
@@ -32,19 +31,17 @@ pub(super) struct Message {
     pub(super) owner: OwnerToken,
     pub(super) fence: Option<FencingToken>,
     pub(super) lasts: Duration,
-    pub(super) key: Key,
 }
 
 impl Message {
     /// Reads the data of a push message; `None` if it is not a hand-over.
     pub(super) fn parse(data: &[Value]) -> Option<Self> {
         let [_channel, Value::BulkString(text)] = data else { return None };
-        let mut words = std::str::from_utf8(text).ok()?.splitn(4, ' ');
+        let mut words = std::str::from_utf8(text).ok()?.split(' ');
         Some(Self {
             owner: OwnerToken::parse(words.next()?)?,
             lasts: Duration::from_millis(words.next()?.parse().ok()?),
             fence: words.next()?.parse().ok().map(FencingToken::new),
-            key: Key::stored("", words.next()?),
         })
     }
 
