@@ -13,8 +13,8 @@ use crate::{
 
 /// A key that passed its checks, together with the namespace it lives in.
 ///
-/// The store sees [`as_str`](Self::as_str), `lock:order:42`. People see [`name`](Self::name), `order:42`. Two keys are
-/// equal if the store sees the same text. A clone is one reference count.
+/// The store sees [`as_str`](Self::as_str), `lock:order:42`. People see [`name`](Self::name), `order:42`. Two
+/// keys are equal if the store sees the same text. A clone is one reference count.
 #[derive(Clone)]
 pub struct Key {
     /// The namespace, a colon unless the namespace is empty, and the name.
@@ -46,8 +46,8 @@ impl Key {
 
     /// Checks a namespace before keys are put into it.
     ///
-    /// An empty namespace is fine. A brace without its partner would take a part of each key for a Redis Cluster hash
-    /// tag, or hide the key's own tag, as an empty pair of braces does.
+    /// An empty namespace is fine. A brace without its partner would take a part of each key for a Redis
+    /// Cluster hash tag, or hide the key's own tag, as an empty pair of braces does.
     ///
     /// # Errors
     /// A sentence that says what to write instead.
@@ -59,8 +59,8 @@ impl Key {
                 '{' => open + 1,
                 '}' if previous == Some('{') => {
                     return Err(format!(
-                        "the namespace `{namespace}` has empty braces, which hide the hash tags of its keys; write it \
-                         without them, or with a name between them, such as `{{shop}}`"
+                        "the namespace `{namespace}` has empty braces, which hide the hash tags of its keys; \
+                         write it without them, or with a name between them, such as `{{shop}}`"
                     ));
                 }
                 '}' => match open.checked_sub(1) {
@@ -93,8 +93,8 @@ impl Key {
 
 fn unbalanced(namespace: &str) -> String {
     format!(
-        "the namespace `{namespace}` has a brace without its partner, which Redis Cluster would pair with a brace of a \
-         key; write it without braces, or with a whole hash tag such as `{{shop}}`"
+        "the namespace `{namespace}` has a brace without its partner, which Redis Cluster would pair with a \
+         brace of a key; write it without braces, or with a whole hash tag such as `{{shop}}`"
     )
 }
 

@@ -39,7 +39,8 @@ static RELEASE_LOCK: Script = Script::new(RELEASE_LOCK_LUA, || Script::sha1(RELE
 static ACQUIRE_FENCED: Script = Script::new(ACQUIRE_FENCED_LUA, || Script::sha1(ACQUIRE_FENCED_LUA));
 static RAISE_FENCE: Script = Script::new(RAISE_FENCE_LUA, || Script::sha1(RAISE_FENCE_LUA));
 
-/// How long a key's fencing counter outlives its last grant. After that the server's clock keeps tokens rising.
+/// How long a key's fencing counter outlives its last grant. After that the server's clock keeps tokens
+/// rising.
 const FENCE_TTL: Duration = Duration::from_secs(2 * 24 * 60 * 60);
 
 /// Takes the key if it is free. A key that is held costs a second round trip, which reads the holder.
@@ -138,14 +139,14 @@ pub(super) async fn release(
     let owner = owner.encode(&mut text);
     let mut named = form.keys();
     loop {
-        let script = if named == Keys::Lock { &RELEASE_LOCK } else { &RELEASE };
+        let script = if named == NamedKeys::Lock { &RELEASE_LOCK } else { &RELEASE };
         let answer = script.invoke(connection, form.first(), named.of(&RedisKey::all(key)), owner).await;
         named = match answer {
-            Ok(NEEDS_COUNTER) if named == Keys::WithQueue => {
+            Ok(NEEDS_COUNTER) if named == NamedKeys::WithQueue => {
                 form.fencing_is_used();
-                Keys::WithCounter
+                NamedKeys::WithCounter
             }
-            Err(error) if named != Keys::Lock && is_forbidden(&error) => Keys::Lock,
+            Err(error) if named != NamedKeys::Lock && is_forbidden(&error) => NamedKeys::Lock,
             answer => {
                 let released = owned(answer);
                 if released.is_ok() {
@@ -162,27 +163,28 @@ pub(super) async fn release(
 pub(super) struct ReleaseForm {
     /// The server is likely to have the script. Set by the first release that works, never cleared.
     has_script: AtomicBool,
-    /// Fenced locks are in use here. Set by a fenced acquire of this store, or by a release that met a waiter that
-    /// wants a token; never cleared.
+    /// Fenced locks are in use here. Set by a fenced acquire of this store, or by a release that met a waiter
+    /// that wants a token; never cleared.
     draws_tokens: AtomicBool,
-    /// Releases name no key but the lock's. Set for a quorum's node, and when the server's access rules turn out not to
-    /// cover the companions' names; never cleared.
+    /// Releases name no key but the lock's. Set for a quorum's node, and when the server's access rules turn
+    /// out not to cover the companions' names; never cleared.
     lock_only: AtomicBool,
 }
 
 /// The keys that a release names.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Keys {
+pub(super) enum NamedKeys {
     Lock,
     WithQueue,
     /// The release may have to draw a fencing token for a waiter.
     WithCounter,
 }
 
-/// A release's answer when a waiter wants a fencing token and the counter was not named. Nothing has been changed.
+/// A release's answer when a waiter wants a fencing token and the counter was not named. Nothing has been
+/// changed.
 pub(super) const NEEDS_COUNTER: i64 = -1;
 
-impl Keys {
+impl NamedKeys {
     pub(super) fn of<'a, 'k>(self, all: &'a [RedisKey<'k>; 3]) -> &'a [RedisKey<'k>] {
         match self {
             Self::Lock => &all[..1],
@@ -198,18 +200,18 @@ impl ReleaseForm {
         Self { lock_only: AtomicBool::new(true), ..Self::default() }
     }
 
-    pub(super) fn keys(&self) -> Keys {
+    pub(super) fn keys(&self) -> NamedKeys {
         if self.lock_only.load(Ordering::Relaxed) {
-            Keys::Lock
+            NamedKeys::Lock
         } else if self.draws_tokens.load(Ordering::Relaxed) {
-            Keys::WithCounter
+            NamedKeys::WithCounter
         } else {
-            Keys::WithQueue
+            NamedKeys::WithQueue
         }
     }
 
-    /// How a release is sent, so that it takes one round trip. With a second one, a command that is sent after the
-    /// release could arrive before it.
+    /// How a release is sent, so that it takes one round trip. With a second one, a command that is sent
+    /// after the release could arrive before it.
     pub(super) fn first(&self) -> First {
         if self.has_script.load(Ordering::Relaxed) { First::ByHash } else { First::ByText }
     }
@@ -220,9 +222,9 @@ impl ReleaseForm {
     }
 
     /// Called when a release that named these keys was answered.
-    pub(super) fn worked(&self, named: Keys) {
+    pub(super) fn worked(&self, named: NamedKeys) {
         set(&self.has_script);
-        if named == Keys::Lock {
+        if named == NamedKeys::Lock {
             set(&self.lock_only);
         }
     }

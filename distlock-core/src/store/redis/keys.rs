@@ -1,13 +1,14 @@
 //! The names of a lock on the server, in one place.
 //!
-//! The lock's Redis key R is `namespace:key` with every U+001F (unit separator) doubled. Its companions are R, one
-//! U+001F, a letter for the companion's kind and, unless R has an effective hash tag, four letters of `@`..`O`.
+//! The lock's Redis key R is `namespace:key` with every U+001F (unit separator) doubled. Its companions are
+//! R, one U+001F, a letter for the companion's kind and, unless R has an effective hash tag, four letters of
+//! `@`..`O`.
 //!
-//! - No two names are equal. A separator run in R has an even length, and the run in front of a companion's letter has
-//!   an odd one: so no companion is a lock's key, and a companion gives away both R and its kind.
-//! - A companion is in R's hash slot, so that one script may use both on a cluster. If R has an effective hash tag, the
-//!   companion has the same one because it begins with R. Otherwise it has none either, because it adds no brace, and
-//!   the four letters bring the whole name into R's slot.
+//! - No two names are equal. A separator run in R has an even length, and the run in front of a companion's
+//!   letter has an odd one: so no companion is a lock's key, and a companion gives away both R and its kind.
+//! - A companion is in R's hash slot, so that one script may use both on a cluster. If R has an effective
+//!   hash tag, the companion has the same one because it begins with R. Otherwise it has none either, because
+//!   it adds no brace, and the four letters bring the whole name into R's slot.
 //! - A companion matches every ACL pattern that ends in `*` and matches R.
 
 use std::io::Write;
@@ -87,8 +88,8 @@ impl ToRedisArgs for RedisKey<'_> {
 
 /// The pub/sub channel of one runtime, on which the server tells its waiters of hand-overs.
 ///
-/// It matches an ACL pattern such as `&lock:*`. A line feed in the namespace, which would end an entry of a wait queue
-/// too early, becomes a space: `id` alone keeps channels apart.
+/// It matches an ACL pattern such as `&lock:*`. A line feed in the namespace, which would end an entry of a
+/// wait queue too early, becomes a space: `id` alone keeps channels apart.
 pub(super) fn channel(namespace: &str, id: impl std::fmt::Display) -> String {
     let colon = if namespace.is_empty() { "" } else { ":" };
     format!("{}{colon}{SEPARATOR}{id}", namespace.replace('\n', " "))
@@ -106,17 +107,18 @@ fn each_piece(text: &str, mut give: impl FnMut(&[u8])) {
     give(rest.as_bytes());
 }
 
-/// Whether Redis Cluster takes the hash slot from a part of the key: from what stands between the first `{` and the
-/// first `}` after it, unless that is nothing.
+/// Whether Redis Cluster takes the hash slot from a part of the key: from what stands between the first `{`
+/// and the first `}` after it, unless that is nothing.
 fn has_effective_tag(text: &str) -> bool {
     text.split_once('{').is_some_and(|(_, after)| after.find('}').is_some_and(|at| at > 0))
 }
 
 /// The four letters that end a companion of a key with this checksum, so that both are in one hash slot.
 ///
-/// A slot is the lower 14 bits of a checksum. A CRC is linear: if some bits of a message change, then the checksum
-/// changes by the XOR of what each bit changes alone. A letter of `@`..`O` is `0x40` with four free bits, and
-/// [`CORRECTIONS`] says which of the 16 free bits make up for each of the 14 bits in which the slots differ.
+/// A slot is the lower 14 bits of a checksum. A CRC is linear: if some bits of a message change, then the
+/// checksum changes by the XOR of what each bit changes alone. A letter of `@`..`O` is `0x40` with four free
+/// bits, and [`CORRECTIONS`] says which of the 16 free bits make up for each of the 14 bits in which the
+/// slots differ.
 const fn letters(crc: u16, kind: u8) -> [u8; 4] {
     let mut difference = slot(crc ^ checksum(crc, &[SEPARATOR as u8, kind, b'@', b'@', b'@', b'@']));
     let mut free = 0;
@@ -140,8 +142,8 @@ const fn spread(free: u16, base: u8) -> [u8; 4] {
 
 /// For each bit of a hash slot, the free bits of the four letters that change this bit and no other.
 ///
-/// Gauss-Jordan elimination of what each free bit changes. It finds a pivot for every bit of the slot, or this would
-/// not compile: so there are letters for every key.
+/// Gauss-Jordan elimination of what each free bit changes. It finds a pivot for every bit of the slot, or
+/// this would not compile: so there are letters for every key.
 const CORRECTIONS: [u16; 14] = {
     let (mut changes, mut free) = ([0; 16], [0; 16]);
     let mut at = 0;

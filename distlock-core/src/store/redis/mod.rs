@@ -1,18 +1,18 @@
 //! Leases on one Redis server.
 //!
-//! From the bottom up: [`keys`] has the names, [`errors`] says what a failure means, [`script`] sends a Lua script, [`restart`] knows when a
-//! restarted server may grant again, [`commands`] are the commands of a lease over a connection, [`connect`] gives
-//! connections, and [`wait`] has the wait queues.
+//! From the bottom up:
+//! - [`keys`] has the names of a lock's keys, [`errors`] says what a failure means, [`settings`] how a server
+//!   is used.
+//! - [`script`] sends a Lua script, [`restart`] knows when a restarted server may grant leases again.
+//! - [`commands`] are the commands of a lease over a connection, [`connect`] gives the connections.
+//! - [`wait`] has the wait queues.
 
 use std::{future::pending, sync::Arc, time::Duration};
-
-use redis::AsyncConnectionConfig;
 
 use super::{Acquired, Enqueue, HintFuture, Holder, NextWaiter, Store, StoreFuture};
 use crate::{
     error::{LockError, StoreError, StoreErrorKind},
     key::Key,
-    limits::{DEFAULT_CONNECT_TIMEOUT, DEFAULT_RESPONSE_TIMEOUT},
     token::{FencingToken, OwnerToken},
 };
 
@@ -22,16 +22,19 @@ mod errors;
 mod keys;
 mod restart;
 mod script;
+mod settings;
 mod wait;
 
-use commands::{Keys, ReleaseForm};
+use commands::{NamedKeys, ReleaseForm};
 use connect::{Connector, callers_own::CallerConnection, single::PerRuntimeConnection};
 pub use keys::names_on_server;
+pub(crate) use settings::{Role, Settings};
 use wait::{DirectHandOver, WaitRoom};
 
 /// Keeps leases on one Redis or Valkey server, over one connection per tokio runtime that uses it.
 ///
-/// An acquire is `SET key owner NX PX ttl`. Renewal and release are Lua scripts that compare the owner token first.
+/// An acquire is `SET key owner NX PX ttl`. Renewal and release are Lua scripts that compare the owner token
+/// first.
 pub struct RedisStore<C = PerRuntimeConnection> {
     inner: Arc<Inner<C>>,
 }
@@ -44,32 +47,6 @@ struct Inner<C> {
     release_form: Arc<ReleaseForm>,
 }
 
-/// How a store reaches and uses its server.
-#[derive(Clone, Copy)]
-pub(crate) struct Settings {
-    /// The longest that an answer is waited for.
-    pub(crate) response_timeout: Duration,
-    /// The longest that making a connection may take.
-    pub(crate) connect_timeout: Duration,
-    pub(crate) role: Role,
-}
-
-/// What a store's server is used as.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Role {
-    /// The one server of its locks.
-    Single,
-    /// A node of a quorum. Its keys have no wait queues, and it grants nothing for the delay after its start.
-    QuorumNode { restart_delay: Duration },
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        let (response_timeout, connect_timeout) = (DEFAULT_RESPONSE_TIMEOUT, DEFAULT_CONNECT_TIMEOUT);
-        Self { response_timeout, connect_timeout, role: Role::Single }
-    }
-}
-
 /// What a connection is wanted for.
 #[derive(Clone, Copy, PartialEq)]
 enum Purpose {
@@ -78,12 +55,9 @@ enum Purpose {
     Other,
 }
 
-/// Commands that may wait to be written to a connection. With redis-rs's 50, tasks queue for room where many lock at
-/// once, and each is woken once more.
-const COMMANDS_AT_ONCE: usize = 1024;
-
 impl RedisStore {
-    /// The store at a `redis://` or `rediss://` URL, with the default timeouts. Nothing is sent: the first use connects.
+    /// The store at a `redis://` or `rediss://` URL, with the default timeouts. Nothing is sent: the first
+    /// use connects.
     ///
     /// # Errors
     /// [`LockError::Config`] for a URL that is not understood.
@@ -91,20 +65,13 @@ impl RedisStore {
         Self::with_settings(url, Settings::default())
     }
 
-    /// The store at a `redis://` or `rediss://` URL. Nothing is sent: the first use connects.
+    /// The store at a `redis://` or `rediss://` URL, with these settings. Nothing is sent: the first use
+    /// connects.
     ///
     /// # Errors
     /// [`LockError::Config`] for a URL that is not understood, and for a timeout of zero.
     pub(crate) fn with_settings(url: &str, settings: Settings) -> Result<Self, LockError> {
-        let Settings { response_timeout, connect_timeout, role } = settings;
-        for (name, timeout) in [("response_timeout", response_timeout), ("connect_timeout", connect_timeout)]
-        {
-            if timeout.is_zero() {
-                return Err(config(format!(
-                    "{name} is zero, so that nothing could ever be answered; give it a duration above zero"
-                )));
-            }
-        }
+        settings.check().map_err(config)?;
         #[cfg(feature = "tls")]
         connect::single::ensure_crypto_provider();
         // The message repeats nothing of the URL, which may hold a password.
@@ -115,18 +82,15 @@ impl RedisStore {
             ))
         };
         let client = redis::Client::open(url).map_err(bad_url)?;
-        let connection = AsyncConnectionConfig::new()
-            .set_response_timeout(Some(response_timeout))
-            .set_connection_timeout(Some(connect_timeout))
-            .set_pipeline_buffer_size(COMMANDS_AT_ONCE);
-        let (restart_delay, release_form) = match role {
+        let (restart_delay, release_form) = match settings.role {
             Role::Single => (Duration::ZERO, ReleaseForm::default()),
             Role::QuorumNode { restart_delay } => (restart_delay, ReleaseForm::lock_only()),
         };
+        let (connection, patience) = (settings.connection(), settings.connect_timeout);
         let release_form = Arc::new(release_form);
         let form = Arc::clone(&release_form);
-        let wait_room = WaitRoom::new(&client, connection.clone(), connect_timeout, form).map_err(bad_url)?;
-        let connector = PerRuntimeConnection::new(client, connection, connect_timeout, restart_delay);
+        let wait_room = WaitRoom::new(&client, connection.clone(), patience, form).map_err(bad_url)?;
+        let connector = PerRuntimeConnection::new(client, connection, patience, restart_delay);
         Ok(Self::assemble(connector, Some(wait_room), release_form))
     }
 
@@ -162,8 +126,8 @@ impl<C: Connector> RedisStore<C> {
 
     /// Runs a command over the current runtime's connection.
     ///
-    /// The future owns all that it uses: see [`StoreFuture`]. The connection is looked up at the first poll, because it
-    /// belongs to the runtime that polls.
+    /// The future owns all that it uses: see [`StoreFuture`]. The connection is looked up at the first poll,
+    /// because it belongs to the runtime that polls.
     fn with_connection<T, F>(
         &self,
         purpose: Purpose,
@@ -199,7 +163,7 @@ impl<C: Connector> Inner<C> {
 
     /// Begins a release that hands the key to a waiter of this process, where that is possible.
     fn hand_over_to(&self, next: &NextWaiter) -> Option<DirectHandOver> {
-        if self.release_form.keys() == Keys::Lock {
+        if self.release_form.keys() == NamedKeys::Lock {
             None
         } else {
             self.wait_room.as_ref()?.hand_over_to(next)

@@ -14,8 +14,9 @@ pub(super) struct LastStart(Mutex<Option<(String, Instant)>>);
 impl LastStart {
     /// When the server that answered this to `INFO server` grants leases again: `delay` after its start.
     ///
-    /// A server that was known under another run id was started since then, whatever its clock says. For a server that
-    /// was not known, `uptime_in_seconds` decides: the difference of two readings of its clock, each cut to a second.
+    /// A server that was known under another run id was started since then, whatever its clock says. For a
+    /// server that was not known, `uptime_in_seconds` decides: the difference of two readings of its clock,
+    /// each cut to a second.
     pub(super) fn grants_from(&self, info: &str, delay: Duration, now: Instant) -> Instant {
         let field = |name| info.lines().find_map(|text| text.trim().strip_prefix(name)?.strip_prefix(':'));
         let run_id = field("run_id").unwrap_or_default();

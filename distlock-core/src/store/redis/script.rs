@@ -30,8 +30,8 @@ impl Script {
         Self { code, hash: LazyLock::new(hash) }
     }
 
-    /// Sends it. EVAL puts the script into the server's cache, so that SCRIPT FLUSH, a restart or a failover costs one
-    /// more round trip, and SCRIPT LOAD needs no permission.
+    /// Sends it. EVAL puts the script into the server's cache, so that SCRIPT FLUSH, a restart or a failover
+    /// costs one more round trip, and SCRIPT LOAD needs no permission.
     pub(super) async fn invoke<T: FromRedisValue>(
         &self,
         connection: &mut impl ConnectionLike,
@@ -52,6 +52,30 @@ impl Script {
                 command("EVAL", self.code).query_async(connection).await
             }
             answer => answer,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::Path};
+
+    /// On a cluster a server must see a script's keys before it runs it, and access rules must name its
+    /// commands.
+    #[test]
+    fn scripts_name_every_key_and_command_literally() {
+        let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/store/redis/lua");
+        for script in fs::read_dir(scripts).unwrap() {
+            let path = script.unwrap().path();
+            for code in fs::read_to_string(&path).unwrap().lines().filter(|code| !code.starts_with("--")) {
+                let follows = |word: &str, starts: &[&str]| {
+                    code.match_indices(word)
+                        .all(|(at, _)| starts.iter().any(|start| code[at + word.len()..].starts_with(start)))
+                };
+                assert!(follows("KEYS[", &["1]", "2]", "3]"]), "{}: {code}", path.display());
+                assert!(follows("KEYS", &["["]), "{}: {code}", path.display());
+                assert!(follows("redis.", &["call('", "pcall('"]), "{}: {code}", path.display());
+            }
         }
     }
 }

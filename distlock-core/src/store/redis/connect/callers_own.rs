@@ -7,7 +7,8 @@ use redis::aio::ConnectionLike;
 use super::Connector;
 use crate::error::StoreError;
 
-/// A connection that the caller made: its timeouts, its reconnecting, and the runtime that drives it are the caller's.
+/// A connection that the caller made: its timeouts, its reconnecting, and the runtime that drives it are the
+/// caller's.
 pub(crate) struct CallerConnection<C>(pub(crate) C);
 
 impl<C: ConnectionLike + Clone + Send + Sync + 'static> Connector for CallerConnection<C> {

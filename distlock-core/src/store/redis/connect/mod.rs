@@ -1,7 +1,7 @@
 //! Where connections come from.
 //!
-//! A store asks a [`Connector`] four questions and knows nothing else of how its server is reached. Wait queues need a
-//! connection of their own: see the room `wait`.
+//! A store asks a [`Connector`] four questions and knows nothing else of how its server is reached. Wait
+//! queues need a connection of their own: see the room `wait`.
 
 use std::time::Duration;
 
@@ -30,10 +30,11 @@ pub trait Connector: Send + Sync + 'static {
     fn connection(&self)
     -> impl Future<Output = Result<(Self::Connection, Self::Origin), StoreError>> + Send;
 
-    /// How long the server must still not grant a lease over this connection, because it was started a short time ago
-    /// and may have lost its data.
+    /// How long the server must still not grant a lease over this connection, because it was started a short
+    /// time ago and may have lost its data.
     fn grant_embargo(&self, origin: &Self::Origin) -> Option<Duration>;
 
-    /// Called for each failure over a connection, which may have to be given up although neither side has closed it.
+    /// Called for each failure over a connection, which may have to be given up although neither side has
+    /// closed it.
     fn failed(&self, origin: &Self::Origin, error: &StoreError);
 }

@@ -10,8 +10,8 @@ use crate::error::{StoreError, StoreErrorKind};
 
 /// What a cell holds. The first caller makes it, and the others wait for that.
 ///
-/// Each caller waits for `patience` at the most. Without that limit a queue of callers, each trying in vain after the
-/// one before, would hold up the last one for the sum of all their attempts.
+/// Each caller waits for `patience` at the most. Without that limit a queue of callers, each trying in vain
+/// after the one before, would hold up the last one for the sum of all their attempts.
 pub(in super::super) async fn made<T: Clone, F: Future<Output = Result<T, RedisError>>>(
     cell: &OnceCell<T>,
     patience: Duration,

@@ -14,8 +14,9 @@ use crate::{error::StoreError, runtime::PerRuntime};
 
 /// One multiplexed connection per tokio runtime, made on first use and made again after it breaks.
 ///
-/// A connection's driver is a task, which stands still when the runtime that it was spawned on is not driven, and dies
-/// with that runtime. If runtimes shared a connection, each `#[tokio::test]` could break the locks of the others.
+/// A connection's driver is a task, which stands still when the runtime that it was spawned on is not driven,
+/// and dies with that runtime. If runtimes shared a connection, each `#[tokio::test]` could break the locks
+/// of the others.
 pub struct PerRuntimeConnection {
     client: Client,
     config: AsyncConnectionConfig,
@@ -80,10 +81,12 @@ impl Connector for PerRuntimeConnection {
         Some(remaining).filter(|remaining| !remaining.is_zero())
     }
 
-    /// Gives the connection up if the error means that it is of no use, so that the next command makes a new one.
+    /// Gives the connection up if the error means that it is of no use, so that the next command makes a new
+    /// one.
     ///
-    /// That includes a connection over which no answer comes any more (a firewall may have dropped it without a word)
-    /// and one whose server was demoted to a replica. If many commands fail with one connection, the first replaces it.
+    /// That includes a connection over which no answer comes any more (a firewall may have dropped it without
+    /// a word) and one whose server was demoted to a replica. If many commands fail with one connection, the
+    /// first replaces it.
     fn failed(&self, origin: &Self::Origin, error: &StoreError) {
         if breaks_connection(error) {
             self.connections.replace_if(|cell| Arc::ptr_eq(cell, origin), Arc::default);
@@ -91,8 +94,8 @@ impl Connector for PerRuntimeConnection {
     }
 }
 
-/// Gives rustls its cryptography (ring) unless the program has chosen one. Without any, rustls panics at the first
-/// `rediss://` connection.
+/// Gives rustls its cryptography (ring) unless the program has chosen one. Without any, rustls panics at the
+/// first `rediss://` connection.
 #[cfg(feature = "tls")]
 pub(in super::super) fn ensure_crypto_provider() {
     if rustls::crypto::CryptoProvider::get_default().is_none() {

@@ -1,7 +1,9 @@
 -- Takes the lock if it is free, and draws a fencing token.
 -- KEYS: lock, fencing counter.
 -- ARGV: owner token, ttl in ms, ms that the counter lasts, the number that a quorum proposes or ''.
--- Answers {1, token}: the owner holds the lock; token is false if the counter is gone. {0, PTTL}: another owner holds it.
+-- Answers {1, token}: the owner holds the lock; token is false if the counter is gone.
+--         {0, PTTL}: another owner holds it.
+--
 -- Both keys are read before one is written: a script that fails half-way is not rolled back.
 local holder = redis.call('GET', KEYS[1])
 local stored = redis.call('GET', KEYS[2])

@@ -1,12 +1,17 @@
 -- Takes the lock if it is free and no waiter came before the owner. Otherwise the owner joins the wait queue.
--- KEYS: lock, wait queue, fencing counter. All three always: the owner, or a waiter that came before, may want a fencing token.
--- ARGV: owner token, ttl in ms, the owner's entry from the owner token on, us for which the owner has waited, 1 to draw a token else 0.
+-- KEYS: lock, wait queue, fencing counter.
+-- ARGV: owner token, ttl in ms, the owner's entry from the owner token on, us for which the owner has waited,
+--       1 to draw a fencing token, else 0.
 -- Answers {1, token}: the owner holds the lock; token is false if none was asked for, or the counter is gone.
 --         {0, PTTL}: another owner holds it, and this one is in the queue.
---         {2, PTTL}: another owner holds it, and the queue has a format of another version, which the owner cannot join.
--- Sent again by the same owner it changes nothing more, and keeps the queue from lapsing.
+--         {2, PTTL}: another owner holds it, and the queue has the format of another version of the library,
+--                    so that the owner is not in it.
+--
+-- The counter is always named: the owner, or a waiter that came before it, may want a fencing token. Sent
+-- again by the same owner it changes nothing more, and keeps the queue from lapsing.
 local owner, fenced = ARGV[1], ARGV[5] == '1'
--- All that may be of another type is read before anything is written: a script that fails half-way is not rolled back.
+-- All that may be of another type is read before anything is written: a script that fails half-way is not
+-- rolled back.
 local holder = redis.call('GET', KEYS[1])
 local stored = fenced and redis.call('GET', KEYS[3])
 local value = redis.pcall('GET', KEYS[2])

@@ -6,9 +6,9 @@ local function micros()
   return time[1] * 1000000 + time[2]
 end
 
--- A token above the `stored` counter, which keeps tokens rising when the clock steps back, and at the clock, which keeps them rising
--- when the counter is lost. A quorum's `proposal` replaces the clock within 100 ms of it, so that all nodes draw one number and no
--- client's clock pulls a node's tokens further away from its own.
+-- A token above the `stored` counter, which keeps tokens rising when the clock steps back, and at the clock,
+-- which keeps them rising when the counter is lost. A quorum's `proposal` replaces the clock within 100 ms of
+-- it: all nodes draw one number, and no client's clock pulls a node's tokens further away from its own.
 local function draw(stored, proposal)
   local wanted = micros()
   if proposal then

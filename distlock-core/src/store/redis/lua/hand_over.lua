@@ -1,16 +1,24 @@
--- Snippet: the wait queue KEYS[2] of the lock KEYS[1], and how its first waiter is handed the lock. KEYS[3] is the fencing counter.
+-- Snippet: the wait queue KEYS[2] of the lock KEYS[1], and how its first waiter is handed the lock.
+-- KEYS[3] is the fencing counter.
 --
 -- How it works, and why nothing is lost
--- A queue is a string, so that one MGET reads it with the lock: a line with the format's version, then a line for each entry, in the
--- order of service. An entry has five words, all but the last of a fixed length:
---   time of arrival (us by this server's clock) | owner token | ms of a handed-over lease | 1 for a fencing token, else 0 | channel
+--
+-- A queue is a string, so that one MGET reads it with the lock: the format's version, a line feed, then a
+-- text line for each entry, in the order of service. An entry has five words, all but the last of a fixed
+-- length:
+--   time of arrival in us by this server's clock, owner token, ms of a handed-over lease,
+--   1 for a fencing token else 0, channel
 -- A hand-over sets the lock to the entry's owner and publishes it to the entry's channel.
--- - A channel that nobody hears belongs to a process that is gone: the next entry gets the lock.
--- - The lease is short. A waiter that hears of it renews it at once; one that hangs holds the others up for that long only.
--- - A waiter also asks by itself. It then finds that it holds the lock, or its entry, or neither, and is enqueued again.
--- - When memory is full, SET is refused. Then nobody is told, the lock is freed, and the waiters ask by themselves.
--- - An entry of a process that is gone lapses with its queue, some time after the last waiter of the queue has asked.
--- - A value of another version belongs to a later release of the library: it is neither rewritten nor deleted.
+-- - A channel without a subscriber belongs to a process that is gone: the next entry gets the lock.
+-- - The lease is short. A waiter that hears of it renews it at once. A waiter that hangs holds the others up
+--   for that long only.
+-- - A waiter also asks by itself. It then finds that it holds the lock, or its entry, or neither, and is
+--   enqueued again.
+-- - When memory is full, SET is refused. Then no waiter is told, the lock is freed, and the waiters ask by
+--   themselves.
+-- - An entry of a process that is gone lapses with its queue, some time after the last waiter has asked.
+-- - A value of another version belongs to a later release of the library: it is neither rewritten nor
+--   deleted.
 
 local VERSION = '1\n'
 -- How long a fencing counter outlives its last grant, in ms. After that the clock keeps tokens rising.
@@ -37,7 +45,8 @@ local function write(entries)
   end
 end
 
--- The entries with one more, behind all that arrived before it, which mostly is at the end. `entry` begins with the owner token.
+-- The entries with one more, behind all that arrived before it, which mostly is at the end. `entry` begins
+-- with the owner token.
 local function with(entries, entry, waited)
   if string.find(entries, string.sub(entry, 1, 36), 1, true) then
     return entries
@@ -87,8 +96,9 @@ local function draw_for_waiter()
   return fence
 end
 
--- Hands the lock to the first of the entries whose process hears of it. `named` is the owner token of a waiter that hears of it by the
--- script's answer. Gives back the new owner, or nil; the entries that are left; and the named waiter's fencing token.
+-- Hands the lock to the first of the entries whose process hears of it. `named` is the owner token of a
+-- waiter that hears of it by the script's answer. Gives back the new owner, or nil; the entries that are
+-- left; and the named waiter's fencing token.
 local function hand_over(entries, named)
   while entries ~= '' do
     local stop = string.find(entries, '\n', 1, true)

@@ -2,7 +2,8 @@
 -- KEYS: lock, fencing counter.
 -- ARGV: owner token, the number to raise the counter to, ms that the counter lasts.
 -- Answers 1, or 0 if nothing was changed.
--- Another holder later draws a token above every number that the counter was raised to, so that no two holders have one token.
+--
+-- A later holder draws a token above every number that the counter was raised to: no two have one token.
 local holder = redis.call('GET', KEYS[1])
 local stored = redis.call('GET', KEYS[2])
 if holder ~= ARGV[1] or (tonumber(stored) or 0) > tonumber(ARGV[2]) then

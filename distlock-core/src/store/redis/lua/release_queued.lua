@@ -1,4 +1,5 @@
--- The rest of release.lua, whose header it shares, after the snippets that it uses: there are waiters, or the lock is not the owner's.
+-- The rest of release.lua, whose header it shares, after the snippets that it uses: there are waiters, or the
+-- lock is not the owner's.
 if both[1] == ARGV[1] then
   -- MGET passes over a queue of another type. GET does not, and entries_of knows no version of it.
   local entries, named = entries_of(both[2] or redis.pcall('GET', KEYS[2])), nil

@@ -1,20 +1,23 @@
-//! The wait channel: a connection per runtime, over which its waiters join wait queues and are told of hand-overs.
+//! The wait channel: a connection per runtime, over which its waiters join wait queues and are told of
+//! hand-overs.
 //!
 //! # How it works, and why nothing is lost
-//! A waiter asks by one script, which grants the key or adds an entry to the key's wait queue. The entry names the
-//! channel that its runtime's connection is subscribed to. The script of a release sets the lock to the first entry's
-//! owner and publishes that to the entry's channel; the lease is short, and the waiter renews it at once.
+//! A waiter asks by one script, which grants the key or adds an entry to the key's wait queue. The entry
+//! names the channel that its runtime's connection is subscribed to. The script of a release sets the lock to
+//! the first entry's owner and publishes that to the entry's channel; the lease is short, and the waiter
+//! renews it at once.
 //!
-//! - The connection is subscribed before it is used, and a waiter is registered before its entry is sent: no message
-//!   can find its waiter missing.
-//! - Commands and messages share one connection, and the server works in order. A hand-over that is read after an
-//!   answer happened after that answer's command was sent. The lease is counted from that moment, so a message that
-//!   was under way for long is found to be too old, and the waiter asks.
-//! - If the connection breaks, every waiter asks again over a new one. An entry lapses unless somebody in its queue
-//!   asks, and a message that nobody receives makes the script go on to the next entry.
-//! - A waiter that gives up sends its release, which removes the entry or the lease, whichever it finds. A hand-over
-//!   that is told after that is released again: the release may have reached the server before the hand-over.
-//! - All else that can go wrong costs time only: a waiter asks by itself every 1.2 s at the latest.
+//! - The connection is subscribed before it is used, and a waiter is registered before its entry is sent: no
+//!   message can find its waiter missing.
+//! - Commands and messages share one connection, and the server works in order. A hand-over that is read
+//!   after an answer happened after that answer's command was sent. The lease is counted from that moment, so
+//!   a message that was under way for long is found to be too old, and the waiter asks.
+//! - If the connection breaks, every waiter asks again over a new one. A queue lapses unless one of its
+//!   waiters asks, and a message that no process receives makes the script go on to the next entry.
+//! - A waiter that gives up sends its release, which removes the entry or the lease, whichever it finds. A
+//!   hand-over that is told after that is released again: the release may have reached the server before the
+//!   hand-over.
+//! - All else that can go wrong only costs time: a waiter asks by itself after 1.2 s at the latest.
 
 use std::{
     future::pending,
@@ -166,8 +169,8 @@ impl WaitChannel {
 
     /// Ends when a key that is held has changed; never for a key that is free.
     ///
-    /// The server's client-side caching tells of it, also of a lease that lapsed and of holders that other programs
-    /// set. Nothing is left on the server.
+    /// The server's client-side caching tells of it, also of a lease that lapsed and of holders that other
+    /// programs set. Nothing is left on the server.
     pub(super) async fn key_changed(self: Arc<Self>, key: Key) -> Hint {
         let Ok(mut connection) = self.connection().await else { return pending().await };
         let changes = self.registry.tracked().subscribe(&key);

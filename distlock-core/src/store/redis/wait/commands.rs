@@ -1,4 +1,5 @@
-//! The commands of the wait queues: an acquire that enqueues, and a release that names a waiter of this process.
+//! The commands of the wait queues: an acquire that enqueues, and a release that names a waiter of this
+//! process.
 
 use std::{sync::Arc, time::Duration};
 
@@ -8,7 +9,8 @@ use tokio::time::Instant;
 use super::{
     super::{
         commands::{
-            Keys, NEEDS_COUNTER, RELEASE, ReleaseForm, granted, micros, millis, owned, release, remaining,
+            NEEDS_COUNTER, NamedKeys, RELEASE, ReleaseForm, granted, micros, millis, owned, release,
+            remaining,
         },
         errors::{classify, is_forbidden, nonsense},
         keys::RedisKey,
@@ -36,12 +38,10 @@ static ACQUIRE_OR_ENQUEUE: Script =
     Script::new(ACQUIRE_OR_ENQUEUE_LUA, || Script::sha1(ACQUIRE_OR_ENQUEUE_LUA));
 
 /// The answer to an acquire that may enqueue.
-pub(super) enum Answer {
-    Granted(Acquired),
-    /// The owner is in the wait queue.
-    Queued(Acquired),
-    /// The key is held, and its queue has a format of another version of this library: the owner is not in it.
-    UnknownQueue(Acquired),
+pub(super) struct Answer {
+    pub(super) acquired: Acquired,
+    /// The key's queue has a format of another version of this library, so that the owner is not in it.
+    pub(super) unknown_queue: bool,
 }
 
 /// Takes the key, or puts the owner into the key's wait queue.
@@ -67,21 +67,23 @@ pub(super) async fn acquire_or_enqueue(
         .map_err(classify);
     let answer = answer.inspect_err(|error| channel.failed(&connection, error))?;
     connection.answered(sent);
-    match answer {
+    let (acquired, unknown_queue) = match answer {
         (1, fence) => {
             channel.registry().granted(owner);
-            granted(fence, fenced).map(Answer::Granted)
+            (granted(fence, fenced)?, false)
         }
-        (0, Some(pttl)) => Ok(Answer::Queued(Acquired::Busy { remaining: remaining(pttl) })),
+        (0, Some(pttl)) => (Acquired::Busy { remaining: remaining(pttl) }, false),
         (2, Some(pttl)) => {
             channel.registry().unregister(owner);
-            Ok(Answer::UnknownQueue(Acquired::Busy { remaining: remaining(pttl) }))
+            (Acquired::Busy { remaining: remaining(pttl) }, true)
         }
-        _ => Err(nonsense("an acquire that enqueues answers a pair of numbers")),
-    }
+        _ => return Err(nonsense("an acquire that enqueues answers a pair of numbers")),
+    };
+    Ok(Answer { acquired, unknown_queue })
 }
 
-/// A release's answer when the key is free, or another waiter's, and the named waiter is not in the wait queue.
+/// A release's answer when the key is free, or another waiter's, and the named waiter is not in the wait
+/// queue.
 const NAMED_WAITER_MUST_ASK: i64 = -2;
 
 /// Releases the key, and hands it over to the named waiter if that waiter has waited longest.
@@ -93,9 +95,9 @@ pub(in super::super) async fn release_and_hand_over(
 ) -> Result<bool, StoreError> {
     let mut text = [0; 36];
     let text = owner.encode(&mut text);
-    let waited = micros(hand_over.next().waiting_since.elapsed());
+    let waited = micros(hand_over.named().waiting_since.elapsed());
     let args = (text, hand_over.entry(), waited);
-    let mut named = if hand_over.next().fenced { Keys::WithCounter } else { form.keys() };
+    let mut named = if hand_over.named().fenced { NamedKeys::WithCounter } else { form.keys() };
     let (since, answer) = loop {
         let since = Moment::now();
         let commands = &mut hand_over.connection().commands;
@@ -104,9 +106,9 @@ pub(in super::super) async fn release_and_hand_over(
             hand_over.connection().answered(since);
         }
         match answer {
-            Ok(Value::Int(NEEDS_COUNTER)) if named == Keys::WithQueue => {
+            Ok(Value::Int(NEEDS_COUNTER)) if named == NamedKeys::WithQueue => {
                 form.fencing_is_used();
-                named = Keys::WithCounter;
+                named = NamedKeys::WithCounter;
             }
             Err(error) if is_forbidden(&error) => {
                 hand_over.end(DirectOutcome::Unknown);
@@ -122,7 +124,7 @@ pub(in super::super) async fn release_and_hand_over(
                 [Value::Int(2), Value::Nil] => None,
                 _ => return Err(nonsense("a release answers a pair of numbers")),
             };
-            let lasts = handed_over_ttl(hand_over.next().ttl);
+            let lasts = handed_over_ttl(hand_over.named().ttl);
             (DirectOutcome::HandedOver(HandOver { fence, since, lasts }), Ok(true))
         }
         Ok(Value::Int(NAMED_WAITER_MUST_ASK)) => (DirectOutcome::Unknown, Ok(true)),

@@ -1,9 +1,10 @@
 //! Waiting on the server: the wait queues of its keys, and the connections over which waiters are told.
 //!
-//! A [`WaitRoom`] has one [`WaitChannel`](channel::WaitChannel) per tokio runtime. From the bottom up: `tracking` knows
-//! which keys have changed, `registry` which waiters are registered, `wire` what scripts and processes say to each
-//! other, `channel` has the connection, `offer` is a release that names a waiter of this process, and `commands` sends
-//! the scripts.
+//! A [`WaitRoom`] has one [`WaitChannel`] per tokio runtime. From the bottom up:
+//! - [`tracking`] knows which keys have changed, [`registry`] which waiters are registered.
+//! - [`wire`] has what scripts and waiters say to each other.
+//! - [`channel`] has the connection, and [`offer`] is a release that names a waiter of this process.
+//! - [`commands`] sends the scripts.
 
 use std::{
     future::pending,
@@ -24,8 +25,8 @@ mod registry;
 mod tracking;
 mod wire;
 
+use self::channel::WaitChannel;
 pub(super) use self::offer::DirectHandOver;
-use self::{channel::WaitChannel, commands::Answer};
 use super::commands::ReleaseForm;
 use crate::{
     error::{StoreError, StoreErrorKind},
@@ -65,8 +66,9 @@ impl WaitRoom {
         Ok(Self { client, config, patience, channels, has_no_queues, has_met_unknown_queue, form })
     }
 
-    /// The current runtime's channel, made for the first key that needs it and named after that key's namespace: a
-    /// store belongs to one manager as a rule. `None` if the server has no wait queues, or outside of a runtime.
+    /// The current runtime's channel, made for the first key that needs it and named after that key's
+    /// namespace: a store belongs to one manager as a rule. `None` if the server has no wait queues, or
+    /// outside of a runtime.
     fn channel(&self, key: &Key) -> Option<Arc<WaitChannel>> {
         if self.has_no_queues.load(Ordering::Relaxed) {
             return None;
@@ -98,21 +100,20 @@ impl WaitRoom {
     ) -> Option<Result<Acquired, StoreError>> {
         let channel = self.channel(key)?;
         match commands::acquire_or_enqueue(&channel, key, owner, ttl, fenced, since).await {
-            Err(error) if error.kind() == StoreErrorKind::Refused => {
-                channel.registry().unregister(owner);
-                self.refused(&error);
-                None
-            }
-            Ok(Answer::UnknownQueue(busy)) => {
-                if !self.has_met_unknown_queue.swap(true, Ordering::Relaxed) {
+            Ok(answer) => {
+                if answer.unknown_queue && !self.has_met_unknown_queue.swap(true, Ordering::Relaxed) {
                     tracing::warn!(
                         key = key.name(),
                         "a wait queue was written by another version of distlock: waiters of its key poll"
                     );
                 }
-                Some(Ok(busy))
+                Some(Ok(answer.acquired))
             }
-            Ok(Answer::Granted(answer) | Answer::Queued(answer)) => Some(Ok(answer)),
+            Err(error) if error.kind() == StoreErrorKind::Refused => {
+                channel.registry().unregister(owner);
+                self.refused(&error);
+                None
+            }
             Err(error) => Some(Err(error)),
         }
     }
@@ -150,7 +151,8 @@ impl WaitRoom {
         }
     }
 
-    /// Begins a release that hands the key to a waiter of this process; `None` if the waiter is not registered.
+    /// Begins a release that hands the key to a waiter of this process; `None` if the waiter is not
+    /// registered.
     pub(super) fn hand_over_to(&self, next: &NextWaiter) -> Option<DirectHandOver> {
         self.channels.find_map(|channel| DirectHandOver::begin(channel, next))
     }

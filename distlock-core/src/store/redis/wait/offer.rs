@@ -10,23 +10,23 @@ use crate::{error::StoreError, store::NextWaiter};
 
 /// A release that may hand the key to a waiter of this process, which then hears of it without a message.
 ///
-/// The release goes over the waiter's own connection: whatever the server tells the waiter later, it did later. If this
-/// is dropped before [`end`](Self::end), the waiter asks.
+/// The release goes over the waiter's own connection: whatever the server tells the waiter later, it did
+/// later. If this is dropped before [`end`](Self::end), the waiter asks.
 pub(in super::super) struct DirectHandOver {
     channel: Arc<WaitChannel>,
     connection: WaitConnection,
-    next: NextWaiter,
+    named: NextWaiter,
     ended: bool,
 }
 
 impl DirectHandOver {
     /// Names the waiter, if it is registered at this channel and the channel is connected.
-    pub(super) fn begin(channel: &Arc<WaitChannel>, next: &NextWaiter) -> Option<Self> {
+    pub(super) fn begin(channel: &Arc<WaitChannel>, named: &NextWaiter) -> Option<Self> {
         let connection = channel.connection_if_made()?;
-        if !channel.registry().begin_direct(&next.owner) {
+        if !channel.registry().begin_direct(&named.owner) {
             return None;
         }
-        Some(Self { channel: Arc::clone(channel), connection, next: next.clone(), ended: false })
+        Some(Self { channel: Arc::clone(channel), connection, named: named.clone(), ended: false })
     }
 
     /// The waiter's connection, which the release goes over.
@@ -34,14 +34,15 @@ impl DirectHandOver {
         &mut self.connection
     }
 
-    pub(super) fn next(&self) -> &NextWaiter {
-        &self.next
+    /// The waiter that the release names.
+    pub(super) fn named(&self) -> &NextWaiter {
+        &self.named
     }
 
     /// The waiter's entry in the key's wait queue.
     pub(super) fn entry(&self) -> String {
         let mut text = [0; 36];
-        self.channel.entry(self.next.owner.encode(&mut text), self.next.ttl, self.next.fenced)
+        self.channel.entry(self.named.owner.encode(&mut text), self.named.ttl, self.named.fenced)
     }
 
     /// Called when the release failed.
@@ -54,7 +55,7 @@ impl DirectHandOver {
         if std::mem::replace(&mut self.ended, true) {
             return;
         }
-        let owner = self.next.owner;
+        let owner = self.named.owner;
         if let Delivery::Unwanted(key) = self.channel.registry().end_direct(&owner, outcome) {
             self.channel.release_unwanted(key, owner);
         }

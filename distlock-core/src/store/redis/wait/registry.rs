@@ -1,8 +1,8 @@
 //! The waiters of one runtime that the server, or a release in this process, may hand a key to.
 //!
-//! A waiter is registered before the server can know of it, so that no hand-over finds it missing. It stays registered
-//! until it holds the key or its release has ended; until then a hand-over that nobody wants any more is recognised,
-//! and released again, instead of keeping the others waiting until it lapses.
+//! A waiter is registered before the server can know of it, so that no hand-over finds it missing. It stays
+//! registered until it holds the key or its release has ended. Until then a hand-over that comes too late is
+//! recognised and released again. Otherwise the other waiters would wait until that lease lapses.
 
 use std::{
     collections::HashMap,
@@ -23,7 +23,8 @@ use crate::{
     token::OwnerToken,
 };
 
-/// How long the message of a hand-over may arrive after the message that the key has changed, which it is the cause of.
+/// How long the message of a hand-over may arrive after the message that the key has changed, which it is the
+/// cause of.
 const MESSAGE_DELAY: Duration = Duration::from_millis(5);
 /// The shortest time between two questions that a waiter asks because its key has changed.
 const BETWEEN_CHECKS: Duration = Duration::from_secs(1);
@@ -41,10 +42,11 @@ struct Registration {
     /// Wakes the waiter's [`hint`](Registry::hint): it has a lease, or has to ask.
     wake: Arc<Notify>,
     changes: KeyChanges,
-    /// A change of the key wakes the waiter no earlier than this. Set by each hint that ended because of a change.
+    /// A change of the key wakes the waiter no earlier than this. Set by each hint that ended because of a
+    /// change.
     next_check: Option<Instant>,
-    /// Releases under way that name this waiter: counted up by [`begin_direct`](Registry::begin_direct), down by
-    /// [`end_direct`](Registry::end_direct). The registration stays until they have ended.
+    /// Releases under way that name this waiter: counted up by [`begin_direct`](Registry::begin_direct), down
+    /// by [`end_direct`](Registry::end_direct). The registration stays until they have ended.
     direct: u32,
 }
 
@@ -186,7 +188,8 @@ impl Registry {
         self.tracked.all_invalidated();
     }
 
-    /// Ends when the owner has been handed its key, or its key has changed. Never ends for an unregistered owner.
+    /// Ends when the owner has been handed its key, or its key has changed. Never ends for an unregistered
+    /// owner.
     pub(super) async fn hint(&self, owner: OwnerToken) -> Hint {
         let wakers = |registration: &Registration| {
             (Arc::clone(&registration.wake), registration.changes.changed(), registration.next_check)

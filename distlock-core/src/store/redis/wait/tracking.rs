@@ -69,7 +69,8 @@ impl TrackedKeys {
 impl KeyChanges {
     /// Ends when the key has changed.
     ///
-    /// The server tells of a change only if the key was read over the tracking connection after its last change.
+    /// The server tells of a change only if the key was read over the tracking connection after its last
+    /// change.
     pub(super) fn changed(&self) -> impl Future<Output = ()> + use<> {
         let mut changes = self.changes.clone();
         async move {

@@ -12,8 +12,9 @@ use crate::{
 
 /// How long a handed-over lease lasts, unless its ttl is shorter.
 ///
-/// A waiter that hangs, and so does not renew the lease, holds the others up for this long. It is well above the 1.2 s
-/// after which a waiter asks again, because the validity of a handed-over lease is counted from the last answer.
+/// A waiter that hangs, and so does not renew the lease, holds the others up for this long. It is well above
+/// the 1.2 s after which a waiter asks again, because the validity of a handed-over lease is counted from the
+/// last answer.
 const HANDED_OVER: Duration = Duration::from_secs(2);
 
 /// How long a lease of this ttl lasts when it is handed over.
