@@ -251,9 +251,43 @@ async fn a_holder_without_a_token_hands_over_to_a_waiter_that_wants_one() {
     }
 }
 
-/// A counter that cannot be used keeps nobody from releasing, and from taking the key without a token.
+/// The release names a waiter of its own process, and finds another one before it.
 #[tokio::test]
-async fn a_counter_of_another_type_holds_up_only_who_wants_a_token() {
+async fn a_release_that_names_a_waiter_hands_over_to_an_earlier_one_that_wants_a_token() {
+    let server = RedisServer::start();
+    let (holder, elsewhere) = (manager(&server.url()).await, manager(&server.url()).await);
+    let held = holder.lock("k").acquire().await.unwrap();
+    let first = waits(&elsewhere, true);
+    eventually(SOON, || async { server.has(QUEUE).await }).await;
+    let second = waits(&holder, false);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    held.release().await.unwrap();
+    let guard = gets(first).await;
+    assert!(guard.fencing_token().is_some() && !second.is_finished());
+    guard.release().await.unwrap();
+    gets(second).await.release().await.unwrap();
+    assert_eq!(server.keys().await, ["lock:k\u{1f}fAFME"]);
+}
+
+#[tokio::test]
+async fn a_key_is_released_when_memory_is_full_and_a_waiter_wants_a_token() {
+    let server = RedisServer::start();
+    let (holder, elsewhere) = (manager(&server.url()).await, manager(&server.url()).await);
+    for in_process in [false, true] {
+        let held = holder.lock("k").wait(SOON).acquire().await.unwrap();
+        let waiter = waits(if in_process { &holder } else { &elsewhere }, true);
+        eventually(SOON, || async { server.has(QUEUE).await }).await;
+        server.command::<()>(&["CONFIG", "SET", "maxmemory", "1"]).await;
+        held.release().await.unwrap();
+        assert!(!server.has("lock:k").await);
+        server.command::<()>(&["CONFIG", "SET", "maxmemory", "0"]).await;
+        gets(waiter).await.release().await.unwrap();
+    }
+}
+
+/// A counter that cannot be used prevents neither a release nor an acquire without a token.
+#[tokio::test]
+async fn a_counter_of_another_type_only_fails_fenced_acquires() {
     let server = RedisServer::start();
     let (holder, elsewhere) = (manager(&server.url()).await, manager(&server.url()).await);
     let held = holder.lock("k").acquire().await.unwrap();

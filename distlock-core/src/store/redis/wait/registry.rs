@@ -235,3 +235,87 @@ impl Registration {
         matches!(self.state, State::Registered { .. })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Moment;
+
+    fn registered() -> (Registry, OwnerToken) {
+        let (registry, owner) = (Registry::default(), OwnerToken::random());
+        registry.register(&Key::new("lock", "k").unwrap(), &owner);
+        (registry, owner)
+    }
+
+    fn lease() -> HandOver {
+        HandOver::new(Moment::now(), Duration::from_secs(2))
+    }
+
+    fn is_unwanted(delivery: &Delivery) -> bool {
+        matches!(delivery, Delivery::Unwanted(key) if key.name() == "k")
+    }
+
+    fn is_empty(registry: &Registry) -> bool {
+        registry.lock().is_empty() && registry.tracked.is_empty()
+    }
+
+    #[tokio::test]
+    async fn a_hand_over_ends_the_hint_and_the_registration() {
+        let (registry, owner) = registered();
+        assert!(!is_unwanted(&registry.deliver(&owner, Some(lease()))));
+        assert!(matches!(registry.hint(owner).await, Hint::HandedOver(_)));
+        assert!(is_empty(&registry));
+    }
+
+    #[tokio::test]
+    async fn a_hand_over_of_unknown_age_makes_the_waiter_ask() {
+        let (registry, owner) = registered();
+        assert!(!is_unwanted(&registry.deliver(&owner, None)));
+        assert!(matches!(registry.hint(owner).await, Hint::MayBeFree));
+        assert!(registry.is_registered(&owner));
+    }
+
+    #[test]
+    fn a_hand_over_after_the_release_was_sent_is_unwanted() {
+        let (registry, owner) = registered();
+        registry.release_sent(&owner);
+        assert!(!registry.is_registered(&owner));
+        assert!(is_unwanted(&registry.deliver(&owner, Some(lease()))));
+        registry.unregister(&owner);
+        assert!(is_empty(&registry));
+    }
+
+    #[test]
+    fn a_registration_outlives_the_releases_that_name_it() {
+        for outcome in [DirectOutcome::Queued, DirectOutcome::HandedOver(lease())] {
+            let (registry, owner) = registered();
+            assert!(registry.begin_direct(&owner));
+            registry.release_sent(&owner);
+            registry.unregister(&owner);
+            assert!(!registry.begin_direct(&owner));
+            assert!(is_unwanted(&registry.end_direct(&owner, outcome)));
+            assert!(is_empty(&registry));
+        }
+    }
+
+    #[test]
+    fn a_release_without_outcome_hands_nothing_over() {
+        let (registry, owner) = registered();
+        assert!(registry.begin_direct(&owner));
+        registry.unregister(&owner);
+        assert!(!is_unwanted(&registry.end_direct(&owner, DirectOutcome::Unknown)));
+        assert!(is_empty(&registry));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn changes_of_its_key_wake_a_waiter_once_a_second() {
+        let (registry, owner) = registered();
+        let start = Instant::now();
+        for _ in 0..3 {
+            registry.tracked.all_invalidated();
+            assert!(matches!(registry.hint(owner).await, Hint::MayBeFree));
+            registry.register(&Key::new("lock", "k").unwrap(), &owner);
+        }
+        assert!((2000..2100).contains(&start.elapsed().as_millis()), "{:?}", start.elapsed());
+    }
+}

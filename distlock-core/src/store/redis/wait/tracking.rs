@@ -61,6 +61,11 @@ impl TrackedKeys {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.keys().is_empty()
+    }
+
     fn keys(&self) -> MutexGuard<'_, HashMap<Vec<u8>, TrackedKey>> {
         self.keys.lock().unwrap_or_else(PoisonError::into_inner)
     }
