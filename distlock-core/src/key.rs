@@ -13,23 +13,18 @@ use crate::{
 
 /// A key that passed its checks, together with the namespace it lives in.
 ///
-/// The store sees [`as_str`](Self::as_str), `lock:order:42`; people see [`name`](Self::name), `order:42`. A clone is
-/// one reference count.
-#[derive(Clone, PartialEq, Eq)]
+/// The store sees [`as_str`](Self::as_str), `lock:order:42`. People see [`name`](Self::name), `order:42`. Two
+/// keys are equal if the store sees the same text. A clone is one reference count.
+#[derive(Clone)]
 pub struct Key {
-    /// Where its waiters stand in line: the key with something around it, so that every command has both at hand.
-    line: Arc<str>,
-    /// The key has a hash tag, or else became one in `line`.
-    tagged: bool,
+    /// The namespace, a colon unless the namespace is empty, and the name.
+    text: Arc<str>,
     /// Where the name begins.
     name_at: usize,
 }
 
-/// In front of a key, what its line is called on a store that has one. Outside of every usual namespace.
-const LINE: &str = "distlock-line:";
-
 impl Key {
-    /// Puts `name` into `namespace`, with a colon between unless the namespace is empty.
+    /// Puts `name` into `namespace`, with a colon between them unless the namespace is empty.
     ///
     /// # Errors
     /// [`LockError::InvalidKey`] unless the name has 1 to 4,096 bytes.
@@ -45,50 +40,76 @@ impl Key {
     /// A key that has passed its checks before.
     pub(crate) fn stored(namespace: &str, name: &str) -> Self {
         let colon = if namespace.is_empty() { "" } else { ":" };
-        // In the key's own hash slot, on a cluster; and no two keys have one line, `k` and `{k}` neither.
-        let tagged = has_tag(namespace, name);
-        let (open, close) = if tagged { ("=", "") } else { ("{", "}") };
-        let line: Arc<str> = [LINE, open, namespace, colon, name, close].concat().into();
-        let name_at = line.len() - close.len() - name.len();
-        Self { line, tagged, name_at }
+        let text: Arc<str> = [namespace, colon, name].concat().into();
+        Self { name_at: text.len() - name.len(), text }
+    }
+
+    /// Checks a namespace before keys are put into it.
+    ///
+    /// An empty namespace is fine. A brace without its partner would take a part of each key for a Redis
+    /// Cluster hash tag, or hide the key's own tag, as an empty pair of braces does.
+    ///
+    /// # Errors
+    /// A sentence that says what to write instead.
+    pub(crate) fn check_namespace(namespace: &str) -> Result<(), String> {
+        let mut open = 0_u32;
+        let mut previous = None;
+        for char in namespace.chars() {
+            open = match char {
+                '{' => open + 1,
+                '}' if previous == Some('{') => {
+                    return Err(format!(
+                        "the namespace `{namespace}` has empty braces, which hide the hash tags of its keys; \
+                         write it without them, or with a name between them, such as `{{shop}}`"
+                    ));
+                }
+                '}' => match open.checked_sub(1) {
+                    Some(open) => open,
+                    None => return Err(unbalanced(namespace)),
+                },
+                _ => open,
+            };
+            previous = Some(char);
+        }
+        if open == 0 { Ok(()) } else { Err(unbalanced(namespace)) }
     }
 
     /// What the store calls it: the namespace and the name.
     pub fn as_str(&self) -> &str {
-        &self.line[LINE.len() + 1..self.end()]
+        &self.text
     }
 
     /// What the caller calls it.
     pub fn name(&self) -> &str {
-        &self.line[self.name_at..self.end()]
+        &self.text[self.name_at..]
     }
 
-    /// Where its waiters stand in line on a server.
+    /// The namespace; empty for a key that is not in one.
     #[cfg(feature = "redis")]
-    pub(crate) fn line(&self) -> &str {
-        &self.line
-    }
-
-    fn end(&self) -> usize {
-        self.line.len() - usize::from(!self.tagged)
+    pub(crate) fn namespace(&self) -> &str {
+        &self.text[..self.name_at.saturating_sub(1)]
     }
 }
+
+fn unbalanced(namespace: &str) -> String {
+    format!(
+        "the namespace `{namespace}` has a brace without its partner, which Redis Cluster would pair with a \
+         brace of a key; write it without braces, or with a whole hash tag such as `{{shop}}`"
+    )
+}
+
+impl PartialEq for Key {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for Key {}
 
 impl Hash for Key {
-    /// Equal keys have equal lines.
     fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write(self.line.as_bytes());
+        state.write(self.text.as_bytes());
     }
-}
-
-/// Whether Redis Cluster places a key by what stands in its first braces.
-fn has_tag(namespace: &str, name: &str) -> bool {
-    if !namespace.contains('}') && !name.contains('}') {
-        return false;
-    }
-    let mut chars =
-        namespace.chars().chain([':']).chain(name.chars()).skip_while(|c| *c != '{').skip(1).peekable();
-    chars.peek().is_some_and(|first| *first != '}') && chars.any(|c| c == '}')
 }
 
 impl fmt::Debug for Key {
@@ -111,22 +132,30 @@ mod tests {
         assert_eq!((tagged.as_str(), tagged.name()), ("lock:{shop}:42", "{shop}:42"));
     }
 
-    #[cfg(feature = "redis")]
     #[test]
-    fn a_line_is_in_its_keys_hash_slot() {
-        let line = |name| Key::new("lock", name).unwrap().line().to_owned();
-        assert_eq!(line("k"), "distlock-line:{lock:k}");
-        assert_eq!(line("{shop}:k"), "distlock-line:=lock:{shop}:k");
-        assert_eq!(line("a}b{"), "distlock-line:{lock:a}b{}");
+    fn keys_are_equal_if_the_store_sees_one_text() {
+        let key = |namespace, name| Key::new(namespace, name).unwrap();
+        assert_eq!(key("app", "jobs:x"), key("app:jobs", "x"));
+        assert!(key("app", "x") != key("app", "y"));
     }
 
     #[cfg(feature = "redis")]
     #[test]
-    fn no_two_keys_have_one_line() {
-        let keys = ["k", "{k}", "{{k}}", "={k}", "k}", "{k"];
-        let lines: std::collections::HashSet<_> =
-            keys.iter().map(|name| Key::new("", name).unwrap().line().to_owned()).collect();
-        assert_eq!(lines.len(), keys.len());
+    fn a_key_knows_its_namespace() {
+        for namespace in ["", "lock", "app:jobs", ":"] {
+            assert_eq!(Key::new(namespace, "a:b").unwrap().namespace(), namespace);
+        }
+    }
+
+    #[test]
+    fn a_namespace_has_whole_hash_tags_or_none() {
+        for fine in ["", "lock", "app:jobs", "{shop}", "a{b}c", "{a}{b}", "{{a}}"] {
+            assert_eq!(Key::check_namespace(fine), Ok(()), "{fine}");
+        }
+        for wrong in ["{", "}", "a{b", "a}b", "}{", "{a}}", "{}", "a{}b", "{a}{}"] {
+            let reason = Key::check_namespace(wrong).unwrap_err();
+            assert!(reason.contains("write it without") && reason.contains("`{shop}`"), "{reason}");
+        }
     }
 
     #[test]

@@ -84,4 +84,6 @@ pub use token::{FencingToken, OwnerToken};
 #[doc(hidden)]
 pub mod __private {
     pub use crate::manager::current_manager;
+    #[cfg(feature = "redis")]
+    pub use crate::store::redis::names_on_server;
 }

@@ -5,12 +5,10 @@
 
 mod example;
 mod proxy;
-mod redis_keys;
 mod redis_server;
 mod wait;
 
 pub use example::example;
 pub use proxy::Proxy;
-pub use redis_keys::{fencing_counter_key, wait_queue_key};
 pub use redis_server::{RedisServer, free_port};
 pub use wait::{eventually, in_time};

@@ -178,6 +178,21 @@ impl RedisServer {
         keys
     }
 
+    /// Returns the name of the key with the wait queue of a lock such as `lock:order:42`, if there is one.
+    pub async fn wait_queue_of(&self, lock: &str) -> Option<String> {
+        self.companion_of(lock, 'q').await
+    }
+
+    /// Returns the name of the key with the fencing counter of a lock such as `lock:order:42`, if there is one.
+    pub async fn fencing_counter_of(&self, lock: &str) -> Option<String> {
+        self.companion_of(lock, 'f').await
+    }
+
+    async fn companion_of(&self, lock: &str, kind: char) -> Option<String> {
+        let prefix = format!("{lock}\u{1f}{kind}");
+        self.keys().await.into_iter().find(|key| key.starts_with(&prefix))
+    }
+
     /// Returns how often the server has run these commands, all together.
     pub async fn calls(&self, commands: &[&str]) -> u64 {
         let stats: String = self.command(&["INFO", "commandstats"]).await;

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use distlock::FencingToken;
-use test_support::{RedisServer, fencing_counter_key};
+use test_support::{RedisServer, eventually};
 
+use crate::SOON;
 use crate::{quorum, servers};
 
 /// Acquires in turns with two managers and checks that the tokens rise. `after` is called after each release.
@@ -30,8 +31,11 @@ async fn fencing_tokens_rise_while_the_counters_of_the_nodes_differ() {
     let differ = async |step: usize, servers: &mut [RedisServer; 3]| match step {
         // The counter of one node is far ahead: the other nodes must follow.
         1 | 2 | 5 => {
-            let counter = fencing_counter_key("lock:k");
-            servers[step % 3].command::<i64>(&["INCRBY", &counter, "5000000000"]).await;
+            let server = &servers[step % 3];
+            // A minority may be granted later.
+            eventually(SOON, || async { server.fencing_counter_of("lock:k").await.is_some() }).await;
+            let counter = server.fencing_counter_of("lock:k").await.unwrap();
+            server.command::<i64>(&["INCRBY", &counter, "5000000000"]).await;
         }
         4 => servers[0].command::<()>(&["SCRIPT", "FLUSH"]).await,
         8 => servers[0].stop(),
@@ -52,7 +56,9 @@ async fn fencing_tokens_rise_while_nodes_lose_their_data() {
         // The counters expire, as they do two days after the last grant.
         6 => {
             for server in servers {
-                server.command::<u8>(&["PEXPIRE", &fencing_counter_key("lock:k"), "0"]).await;
+                if let Some(counter) = server.fencing_counter_of("lock:k").await {
+                    server.command::<u8>(&["PEXPIRE", &counter, "0"]).await;
+                }
             }
         }
         5 => servers[1].restart(),

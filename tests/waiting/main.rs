@@ -4,7 +4,7 @@
 use std::{future::Future, time::Duration};
 
 use distlock::{LockGuard, LockManager, LockRequest};
-use test_support::{RedisServer, eventually, in_time, wait_queue_key};
+use test_support::{RedisServer, eventually, in_time};
 use tokio::task::{JoinError, JoinHandle};
 
 mod bounds;
@@ -22,8 +22,10 @@ async fn manager(url: String) -> LockManager {
 
 /// Returns how many waiters of the key `k` are in the server's wait queue.
 async fn queue_length(server: &RedisServer) -> usize {
-    let queue: Option<String> = server.command(&["GET", &wait_queue_key("lock:k")]).await;
-    queue.map_or(0, |queue| queue.lines().count())
+    let Some(queue) = server.wait_queue_of("lock:k").await else { return 0 };
+    let queue: Option<String> = server.command(&["GET", &queue]).await;
+    // The first line is the format's version.
+    queue.map_or(0, |queue| queue.lines().count() - 1)
 }
 
 async fn queue_has(server: &RedisServer, length: usize) {

@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     error::LockError,
+    key::Key,
     limits::{DEFAULT_CONNECT_TIMEOUT, DEFAULT_NAMESPACE, DEFAULT_RESPONSE_TIMEOUT, DEFAULT_TTL, check_ttl},
     store::{MemoryStore, QuorumStore, Store},
 };
@@ -84,8 +85,7 @@ impl LockManager {
     where
         C: redis::aio::ConnectionLike + Clone + Send + Sync + 'static,
     {
-        use crate::store::redis::{CallerConnection, RedisStore};
-        Self::with_defaults(Box::new(RedisStore::new(CallerConnection(connection))))
+        Self::with_defaults(Box::new(crate::store::RedisStore::from_connection(connection)))
     }
 
     fn with_defaults(store: Box<dyn Store>) -> Self {
@@ -136,7 +136,8 @@ impl LockManagerBuilder {
     }
 
     /// Sets the namespace of the keys. The default is `lock`: a lock on `order:42` is then the Redis key
-    /// `lock:order:42`. An empty namespace leaves keys as they are.
+    /// `lock:order:42`. An empty namespace leaves keys as they are. Braces in
+    /// it must be balanced and not empty: they are a Redis Cluster hash tag.
     pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
         self.namespace = namespace.into();
         self
@@ -174,7 +175,8 @@ impl LockManagerBuilder {
     /// Makes the manager without asking the server, which need not be up: the first lock connects.
     ///
     /// # Errors
-    /// [`LockError::Config`] for a missing or unknown URL, and for settings out of range.
+    /// [`LockError::Config`] for a missing or unknown URL, for a namespace with unbalanced or empty braces, and for
+    /// settings out of range.
     pub fn build(self) -> Result<LockManager, LockError> {
         Ok(self.assemble()?.0)
     }
@@ -196,6 +198,7 @@ impl LockManagerBuilder {
 
     fn assemble(self) -> Result<(LockManager, Option<Probe>), LockError> {
         check_ttl(self.ttl).map_err(|reason| config(format!("ttl {:?}: {reason}", self.ttl)))?;
+        Key::check_namespace(&self.namespace).map_err(config)?;
         let settings = Settings {
             response_timeout: self.response_timeout,
             connect_timeout: self.connect_timeout,

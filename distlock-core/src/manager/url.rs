@@ -5,7 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 #[cfg(feature = "redis")]
-use crate::store::{QuorumStore, RedisStore};
+use crate::store::{
+    QuorumStore, RedisStore,
+    redis::{self, Role},
+};
 use crate::{
     error::LockError,
     store::{MemoryStore, Store, StoreFuture},
@@ -27,6 +30,15 @@ pub(super) struct Settings {
     pub(super) restart_delay: Duration,
 }
 
+#[cfg(feature = "redis")]
+impl Settings {
+    /// The settings of a server in this role.
+    fn of(self, role: Role) -> redis::Settings {
+        let Self { response_timeout, connect_timeout, .. } = self;
+        redis::Settings { response_timeout, connect_timeout, role }
+    }
+}
+
 /// The store that a URL names, and how to ask it whether it answers.
 ///
 /// Messages name the URL's scheme only: the rest may hold a password.
@@ -45,8 +57,7 @@ pub(super) fn store_of(url: &str, settings: Settings) -> Result<(Box<dyn Store>,
         )),
         #[cfg(feature = "redis")]
         "redis" | "rediss" => {
-            let Settings { response_timeout, connect_timeout, .. } = settings;
-            let store = Arc::new(RedisStore::open_with(url, response_timeout, connect_timeout, None)?);
+            let store = Arc::new(RedisStore::with_settings(url, settings.of(Role::Single))?);
             let probed = Arc::clone(&store);
             Ok((Box::new(store), Some(Box::pin(async move { probed.ping().await }))))
         }
@@ -70,14 +81,14 @@ pub(super) fn store_of(url: &str, settings: Settings) -> Result<(Box<dyn Store>,
 /// A quorum of the nodes in `[user:password@]host[:port],..[/db]`. Credentials and database are those of all nodes.
 #[cfg(feature = "redis")]
 fn quorum_of(rest: &str, settings: Settings) -> Result<QuorumStore, LockError> {
-    let Settings { response_timeout, connect_timeout, restart_delay } = settings;
+    let Settings { restart_delay, .. } = settings;
     let (credentials, hosts) = rest.rsplit_once('@').unwrap_or(("", rest));
     let at = if credentials.is_empty() { "" } else { "@" };
     let (hosts, database) = hosts.split_once('/').unwrap_or((hosts, ""));
     let mut nodes: Vec<(String, Box<dyn Store>)> = Vec::new();
     for host in hosts.split(',') {
         let url = format!("redis://{credentials}{at}{host}/{database}");
-        let node = RedisStore::open_with(&url, response_timeout, connect_timeout, Some(restart_delay))?;
+        let node = RedisStore::with_settings(&url, settings.of(Role::QuorumNode { restart_delay }))?;
         let name = node.address();
         if nodes.iter().any(|(other, _)| *other == name) {
             return Err(config(format!("the node `{name}` is named twice: it would count as two")));

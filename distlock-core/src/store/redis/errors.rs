@@ -26,6 +26,16 @@ pub(super) fn nonsense(detail: &str) -> StoreError {
     StoreError::new(StoreErrorKind::Nonsense, format!("the answer cannot be understood: {detail}"))
 }
 
+/// Whether the server's access rules forbid the command, or one of the keys that it names.
+pub(super) fn is_forbidden(error: &RedisError) -> bool {
+    error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm)
+}
+
+/// Whether a connection is of no use after an error over it.
+pub(super) fn breaks_connection(error: &StoreError) -> bool {
+    matches!(error.kind(), StoreErrorKind::Disconnected | StoreErrorKind::TimedOut | StoreErrorKind::ReadOnly)
+}
+
 fn from_io(error: RedisError) -> StoreError {
     let refused = error.is_connection_refusal();
     if !refused && error.is_timeout() {
@@ -41,7 +51,7 @@ fn from_io(error: RedisError) -> StoreError {
     StoreError::new(kind, detail).with_source(error)
 }
 
-/// Name resolution has no error kind of its own in std; the text is all there is.
+/// Whether name resolution failed, which has no error kind of its own in std.
 fn is_lookup(error: &RedisError) -> bool {
     error.to_string().contains("failed to lookup address")
 }
@@ -53,19 +63,22 @@ fn from_reply(known: Option<ServerErrorKind>, error: RedisError) -> StoreError {
         return nonsense("an error without text");
     };
     let details = reply.details().unwrap_or_default();
-    // Redis repeats a command's arguments, the owner token among them, when it does not know the command.
+    // For a command that it does not know, Redis repeats the arguments, the owner token among them.
     let details = details.split(", with args beginning").next().unwrap_or_default();
-    // A script's error carries the code of the command in it first (since 7.0) or somewhere in the text (before).
+    // A script's error carries the failed command's code in front (since Redis 7.0) or inside the text
+    // (before).
     let is = |code: &str| reply.code() == code || details.contains(&format!("{code} "));
     let kind = if is("WRONGTYPE") {
-        let detail = "the key holds a value that is no lock, of another Redis type; choose another key or namespace, or delete it";
+        let detail = "the key holds a value of another Redis type, which is not a lock; choose another key \
+                      or namespace, or delete it";
         return StoreError::new(StoreErrorKind::WrongType, detail);
     } else if is("READONLY") {
         let detail =
             "the server is a read-only replica: a failover has demoted it, or the URL names the wrong server";
         return StoreError::new(StoreErrorKind::ReadOnly, detail);
     } else if is("MOVED") {
-        let detail = "the server is a node of a Redis Cluster, and the key belongs to another node; name a server that is no cluster";
+        let detail = "the server is a node of a Redis Cluster, and the key belongs to another node; name a \
+                      server that is not part of a cluster";
         return StoreError::new(StoreErrorKind::Refused, detail);
     } else if is("OOM") || is("MISCONF") || is("NOREPLICAS") || is("BUSY") || is("UNKILLABLE") {
         StoreErrorKind::Unavailable

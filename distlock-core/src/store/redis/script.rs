@@ -1,15 +1,17 @@
-//! A Lua script that is sent by its hash, and by its text where the server has forgotten it.
+//! A Lua script that is sent by its hash, and by its text if the server does not have it.
 
 use std::sync::LazyLock;
 
 use redis::{Cmd, ErrorKind, FromRedisValue, RedisResult, ServerErrorKind, ToRedisArgs, aio::ConnectionLike};
 
+use super::keys::RedisKey;
+
 /// How a script is sent first.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum First {
-    /// By its hash; the server is likely to know it.
+    /// By its hash: the server is likely to have it.
     ByHash,
-    /// By its text, which makes the server know it, in one round trip whatever it knows.
+    /// By its text, which the server then keeps: one round trip, whatever the server has.
     ByText,
 }
 
@@ -28,13 +30,13 @@ impl Script {
         Self { code, hash: LazyLock::new(hash) }
     }
 
-    /// Runs it. EVAL puts the script back into the server's cache, so that SCRIPT FLUSH, a restart or a failover costs one more
-    /// round trip, and SCRIPT LOAD needs no permission of its own.
-    pub(super) async fn run<T: FromRedisValue>(
+    /// Sends it. EVAL puts the script into the server's cache, so that SCRIPT FLUSH, a restart or a failover
+    /// costs one more round trip, and SCRIPT LOAD needs no permission.
+    pub(super) async fn invoke<T: FromRedisValue>(
         &self,
         connection: &mut impl ConnectionLike,
-        how: First,
-        keys: &[&str],
+        first: First,
+        keys: &[RedisKey<'_>],
         args: impl ToRedisArgs,
     ) -> RedisResult<T> {
         let command = |name, script: &str| {
@@ -42,7 +44,7 @@ impl Script {
             command.arg(name).arg(script).arg(keys.len()).arg(keys).arg(&args);
             command
         };
-        if how == First::ByText {
+        if first == First::ByText {
             return command("EVAL", self.code).query_async(connection).await;
         }
         match command("EVALSHA", &self.hash).query_async(connection).await {
@@ -50,6 +52,30 @@ impl Script {
                 command("EVAL", self.code).query_async(connection).await
             }
             answer => answer,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::Path};
+
+    /// On a cluster a server must see a script's keys before it runs it, and access rules must name its
+    /// commands.
+    #[test]
+    fn scripts_name_every_key_and_command_literally() {
+        let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/store/redis/lua");
+        for script in fs::read_dir(scripts).unwrap() {
+            let path = script.unwrap().path();
+            for code in fs::read_to_string(&path).unwrap().lines().filter(|code| !code.starts_with("--")) {
+                let follows = |word: &str, starts: &[&str]| {
+                    code.match_indices(word)
+                        .all(|(at, _)| starts.iter().any(|start| code[at + word.len()..].starts_with(start)))
+                };
+                assert!(follows("KEYS[", &["1]", "2]", "3]"]), "{}: {code}", path.display());
+                assert!(follows("KEYS", &["["]), "{}: {code}", path.display());
+                assert!(follows("redis.", &["call('", "pcall('"]), "{}: {code}", path.display());
+            }
         }
     }
 }

@@ -1,5 +1,9 @@
--- Raises the fencing counter KEYS[2] to ARGV[2], for ARGV[3] ms, while the lock KEYS[1] is the owner ARGV[1]'s. Whoever else holds it draws a
--- higher token than any that was raised to before, so that no two have the same.
+-- Raises the fencing counter, if the owner holds the lock and the counter is not higher.
+-- KEYS: lock, fencing counter.
+-- ARGV: owner token, the number to raise the counter to, ms that the counter lasts.
+-- Answers 1, or 0 if nothing was changed.
+--
+-- A later holder draws a token above every number that the counter was raised to: no two have one token.
 local holder = redis.call('GET', KEYS[1])
 local stored = redis.call('GET', KEYS[2])
 if holder ~= ARGV[1] or (tonumber(stored) or 0) > tonumber(ARGV[2]) then

@@ -1,4 +1,169 @@
-//! Waiting on the server.
+//! Waiting on the server: the wait queues of its keys, and the connections over which waiters are told.
+//!
+//! A [`WaitRoom`] has one [`WaitChannel`] per tokio runtime. From the bottom up:
+//! - [`tracking`] knows which keys have changed, [`registry`] which waiters are registered.
+//! - [`wire`] has what scripts and waiters say to each other.
+//! - [`channel`] has the connection, and [`offer`] is a release that names a waiter of this process.
+//! - [`commands`] sends the scripts.
 
-pub(super) mod channel;
+use std::{
+    future::pending,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use redis::{AsyncConnectionConfig, Client, ProtocolVersion, RedisResult};
+use tokio::time::Instant;
+
+mod channel;
+pub(super) mod commands;
+mod offer;
+mod registry;
 mod tracking;
+mod wire;
+
+use self::channel::WaitChannel;
+pub(super) use self::offer::DirectHandOver;
+use super::commands::ReleaseForm;
+use crate::{
+    error::{StoreError, StoreErrorKind},
+    key::Key,
+    runtime::PerRuntime,
+    store::{Acquired, HintFuture, NextWaiter},
+    token::OwnerToken,
+};
+
+/// The wait channels of one store.
+pub(super) struct WaitRoom {
+    client: Client,
+    config: AsyncConnectionConfig,
+    /// The longest that making a connection may take.
+    patience: Duration,
+    channels: Arc<PerRuntime<Arc<WaitChannel>>>,
+    /// The server refused a command that wait queues need. Set by [`refused`](Self::refused), never cleared.
+    has_no_queues: AtomicBool,
+    /// A queue of another version was met and reported. Set when that happens first, never cleared.
+    has_met_unknown_queue: AtomicBool,
+    form: Arc<ReleaseForm>,
+}
+
+impl WaitRoom {
+    /// Wait channels to the server of `client`, which are connected when they are first used.
+    pub(super) fn new(
+        client: &Client,
+        config: AsyncConnectionConfig,
+        patience: Duration,
+        form: Arc<ReleaseForm>,
+    ) -> RedisResult<Self> {
+        // Only RESP3 has messages beside answers.
+        let info = client.get_connection_info().clone();
+        let resp3 = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
+        let client = Client::open(info.set_redis_settings(resp3))?;
+        let (channels, has_no_queues, has_met_unknown_queue) = Default::default();
+        Ok(Self { client, config, patience, channels, has_no_queues, has_met_unknown_queue, form })
+    }
+
+    /// The current runtime's channel, made for the first key that needs it and named after that key's
+    /// namespace: a store belongs to one manager as a rule. `None` if the server has no wait queues, or
+    /// outside of a runtime.
+    fn channel(&self, key: &Key) -> Option<Arc<WaitChannel>> {
+        if self.has_no_queues.load(Ordering::Relaxed) {
+            return None;
+        }
+        let make = || {
+            let (client, config) = (self.client.clone(), self.config.clone());
+            Ok(WaitChannel::new(key.namespace(), client, config, self.patience, Arc::clone(&self.form)))
+        };
+        self.channels.get_or_make(make).ok()
+    }
+
+    /// The current runtime's channel if it was made, and the server has wait queues.
+    fn channel_if_made(&self) -> Option<Arc<WaitChannel>> {
+        if self.has_no_queues.load(Ordering::Relaxed) {
+            return None;
+        }
+        let no_channel = || Err(StoreError::new(StoreErrorKind::Refused, String::new()));
+        self.channels.get_or_make(no_channel).ok()
+    }
+
+    /// Takes the key, or enqueues the owner; `None` if the server has no wait queues.
+    pub(super) async fn acquire_or_enqueue(
+        &self,
+        key: &Key,
+        owner: &OwnerToken,
+        ttl: Duration,
+        fenced: bool,
+        since: Instant,
+    ) -> Option<Result<Acquired, StoreError>> {
+        let channel = self.channel(key)?;
+        match commands::acquire_or_enqueue(&channel, key, owner, ttl, fenced, since).await {
+            Ok(answer) => {
+                if answer.unknown_queue && !self.has_met_unknown_queue.swap(true, Ordering::Relaxed) {
+                    tracing::warn!(
+                        key = key.name(),
+                        "a wait queue was written by another version of distlock: waiters of its key poll"
+                    );
+                }
+                Some(Ok(answer.acquired))
+            }
+            Err(error) if error.kind() == StoreErrorKind::Refused => {
+                channel.registry().unregister(owner);
+                self.refused(&error);
+                None
+            }
+            Err(error) => Some(Err(error)),
+        }
+    }
+
+    /// Called when the server refused a command of a wait queue. From then on the waiters of this store poll.
+    fn refused(&self, error: &StoreError) {
+        if !self.has_no_queues.swap(true, Ordering::Relaxed) {
+            tracing::warn!(%error, "the server has no wait queues: waiters poll");
+        }
+    }
+
+    /// Registers a waiter that has not asked; false if its channel is not connected.
+    pub(super) fn register(&self, key: &Key, owner: &OwnerToken) -> bool {
+        self.channel(key).is_some_and(|channel| channel.register_if_connected(key, owner))
+    }
+
+    /// Whether the owner is registered at the current runtime's channel.
+    pub(super) fn is_registered(&self, owner: &OwnerToken) -> bool {
+        self.channel_if_made().is_some_and(|channel| channel.registry().is_registered(owner))
+    }
+
+    /// Ends when the owner may have its key; see [`Store::hint`](crate::Store::hint).
+    pub(super) fn hint(&self, owner: OwnerToken) -> HintFuture {
+        match self.channel_if_made() {
+            Some(channel) => Box::pin(async move { channel.registry().hint(owner).await }),
+            None => Box::pin(pending()),
+        }
+    }
+
+    /// Ends when the key has changed; see [`Store::wait_for_change`](crate::Store::wait_for_change).
+    pub(super) fn key_changed(&self, key: &Key) -> HintFuture {
+        match self.channel(key) {
+            Some(channel) => Box::pin(channel.key_changed(key.clone())),
+            None => Box::pin(pending()),
+        }
+    }
+
+    /// Begins a release that hands the key to a waiter of this process; `None` if the waiter is not
+    /// registered.
+    pub(super) fn hand_over_to(&self, next: &NextWaiter) -> Option<DirectHandOver> {
+        self.channels.find_map(|channel| DirectHandOver::begin(channel, next))
+    }
+
+    /// Called when the owner's release is sent. A hand-over that arrives later is released again.
+    pub(super) fn release_sent(&self, owner: &OwnerToken) {
+        self.channels.for_each(|channel| channel.registry().release_sent(owner));
+    }
+
+    /// Called when the owner's release has ended, in whatever way.
+    pub(super) fn release_ended(&self, owner: &OwnerToken) {
+        self.channels.for_each(|channel| channel.registry().unregister(owner));
+    }
+}

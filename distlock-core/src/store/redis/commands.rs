@@ -1,0 +1,290 @@
+//! The commands of a lease, as functions over a connection, and what their answers mean.
+
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
+
+use redis::{Cmd, RedisResult, Value, aio::ConnectionLike};
+
+use super::{
+    errors::{classify, is_forbidden, nonsense},
+    keys::RedisKey,
+    script::{First, Script},
+};
+use crate::{
+    error::{StoreError, StoreErrorKind},
+    key::Key,
+    store::{Acquired, Holder},
+    token::{FencingToken, OwnerToken},
+};
+
+const RENEW_LUA: &str = concat!(include_str!("lua/renew.lua"), include_str!("lua/not_the_owners.lua"));
+/// The release of a key without waiters ends before Lua has defined a function.
+const RELEASE_LUA: &str = concat!(
+    include_str!("lua/release.lua"),
+    include_str!("lua/draw.lua"),
+    include_str!("lua/hand_over.lua"),
+    include_str!("lua/release_queued.lua"),
+    include_str!("lua/not_the_owners.lua")
+);
+const RELEASE_LOCK_LUA: &str =
+    concat!(include_str!("lua/release_lock.lua"), include_str!("lua/not_the_owners.lua"));
+const ACQUIRE_FENCED_LUA: &str =
+    concat!(include_str!("lua/draw.lua"), include_str!("lua/acquire_fenced.lua"));
+const RAISE_FENCE_LUA: &str = include_str!("lua/raise_fence.lua");
+static RENEW: Script = Script::new(RENEW_LUA, || Script::sha1(RENEW_LUA));
+pub(super) static RELEASE: Script = Script::new(RELEASE_LUA, || Script::sha1(RELEASE_LUA));
+static RELEASE_LOCK: Script = Script::new(RELEASE_LOCK_LUA, || Script::sha1(RELEASE_LOCK_LUA));
+static ACQUIRE_FENCED: Script = Script::new(ACQUIRE_FENCED_LUA, || Script::sha1(ACQUIRE_FENCED_LUA));
+static RAISE_FENCE: Script = Script::new(RAISE_FENCE_LUA, || Script::sha1(RAISE_FENCE_LUA));
+
+/// How long a key's fencing counter outlives its last grant. After that the server's clock keeps tokens
+/// rising.
+const FENCE_TTL: Duration = Duration::from_secs(2 * 24 * 60 * 60);
+
+/// Takes the key if it is free. A key that is held costs a second round trip, which reads the holder.
+pub(super) async fn acquire(
+    connection: &mut (impl ConnectionLike + Send),
+    key: &Key,
+    owner: &OwnerToken,
+    ttl: Duration,
+    fenced: bool,
+) -> Result<Acquired, StoreError> {
+    if fenced {
+        return acquire_fenced(connection, key, owner, ttl, None).await;
+    }
+    if set_if_free(connection, key, owner, ttl).await? {
+        return Ok(Acquired::Granted { fence: None });
+    }
+    let mut text = [0; 36];
+    Ok(match look(connection, key).await? {
+        // NX refuses the owner's own token, too: the acquire was sent twice, and the first one was granted.
+        Some((value, _)) if value == owner.encode(&mut text).as_bytes() => Acquired::Granted { fence: None },
+        Some((_, holder)) => Acquired::Busy { remaining: holder.remaining },
+        // The lease ended between the two commands.
+        None => Acquired::Busy { remaining: Some(Duration::ZERO) },
+    })
+}
+
+/// Takes the key by `SET NX`. Answers whether it was free.
+pub(super) async fn set_if_free(
+    connection: &mut (impl ConnectionLike + Send),
+    key: &Key,
+    owner: &OwnerToken,
+    ttl: Duration,
+) -> Result<bool, StoreError> {
+    let mut text = [0; 36];
+    let mut set = Cmd::with_capacity(6, 64 + key.as_str().len());
+    set.arg("SET").arg(RedisKey::lock(key)).arg(owner.encode(&mut text)).arg("NX").arg("PX").arg(millis(ttl));
+    match set.query_async(connection).await.map_err(classify)? {
+        Value::Okay => Ok(true),
+        Value::Nil => Ok(false),
+        _ => Err(nonsense("SET answers OK or nil")),
+    }
+}
+
+/// Takes the key if it is free, and draws a fencing token. A node of a quorum draws at the `proposal`.
+pub(super) async fn acquire_fenced(
+    connection: &mut impl ConnectionLike,
+    key: &Key,
+    owner: &OwnerToken,
+    ttl: Duration,
+    proposal: Option<FencingToken>,
+) -> Result<Acquired, StoreError> {
+    let mut text = [0; 36];
+    let proposal = proposal.map(|fence| fence.value().to_string()).unwrap_or_default();
+    let args = (owner.encode(&mut text), millis(ttl), millis(FENCE_TTL.max(ttl)), proposal);
+    let keys = [RedisKey::lock(key), RedisKey::fencing_counter(key)];
+    match ACQUIRE_FENCED.invoke(connection, First::ByHash, &keys, args).await.map_err(classify)? {
+        (1, fence) => granted(fence, true),
+        (0, Some(pttl)) => Ok(Acquired::Busy { remaining: remaining(pttl) }),
+        _ => Err(nonsense("the fenced acquire answers a pair of numbers")),
+    }
+}
+
+/// Raises the key's fencing counter while the owner holds the key.
+pub(super) async fn raise_fence(
+    connection: &mut impl ConnectionLike,
+    key: &Key,
+    owner: &OwnerToken,
+    fence: FencingToken,
+) -> Result<bool, StoreError> {
+    let mut text = [0; 36];
+    let args = (owner.encode(&mut text), fence.value(), millis(FENCE_TTL));
+    let keys = [RedisKey::lock(key), RedisKey::fencing_counter(key)];
+    owned(RAISE_FENCE.invoke(connection, First::ByHash, &keys, args).await)
+}
+
+/// Lets the owner's lease last `ttl` from now.
+pub(super) async fn renew(
+    connection: &mut impl ConnectionLike,
+    key: &Key,
+    owner: &OwnerToken,
+    ttl: Duration,
+) -> Result<bool, StoreError> {
+    let mut text = [0; 36];
+    let args = (owner.encode(&mut text), millis(ttl));
+    owned(RENEW.invoke(connection, First::ByHash, &[RedisKey::lock(key)], args).await)
+}
+
+/// Ends the owner's lease, and hands the key to the first waiter in its wait queue.
+pub(super) async fn release(
+    connection: &mut impl ConnectionLike,
+    key: &Key,
+    owner: &OwnerToken,
+    form: &ReleaseForm,
+) -> Result<bool, StoreError> {
+    let mut text = [0; 36];
+    let owner = owner.encode(&mut text);
+    let mut named = form.keys();
+    loop {
+        let script = if named == NamedKeys::Lock { &RELEASE_LOCK } else { &RELEASE };
+        let answer = script.invoke(connection, form.first(), named.of(&RedisKey::all(key)), owner).await;
+        named = match answer {
+            Ok(NEEDS_COUNTER) if named == NamedKeys::WithQueue => {
+                form.fencing_is_used();
+                NamedKeys::WithCounter
+            }
+            Err(error) if named != NamedKeys::Lock && is_forbidden(&error) => NamedKeys::Lock,
+            answer => {
+                let released = owned(answer);
+                if released.is_ok() {
+                    form.worked(named);
+                }
+                return released;
+            }
+        };
+    }
+}
+
+/// What a store has learned about its server that decides how its releases are sent.
+#[derive(Default)]
+pub(super) struct ReleaseForm {
+    /// The server is likely to have the script. Set by the first release that works, never cleared.
+    has_script: AtomicBool,
+    /// Fenced locks are in use here. Set by a fenced acquire of this store, or by a release that met a waiter
+    /// that wants a token; never cleared.
+    draws_tokens: AtomicBool,
+    /// Releases name no key but the lock's. Set for a quorum's node, and when the server's access rules turn
+    /// out not to cover the companions' names; never cleared.
+    lock_only: AtomicBool,
+}
+
+/// The keys that a release names.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum NamedKeys {
+    Lock,
+    WithQueue,
+    /// The release may have to draw a fencing token for a waiter.
+    WithCounter,
+}
+
+/// A release's answer when a waiter wants a fencing token and the counter was not named. Nothing has been
+/// changed.
+pub(super) const NEEDS_COUNTER: i64 = -1;
+
+impl NamedKeys {
+    pub(super) fn of<'a, 'k>(self, all: &'a [RedisKey<'k>; 3]) -> &'a [RedisKey<'k>] {
+        match self {
+            Self::Lock => &all[..1],
+            Self::WithQueue => &all[..2],
+            Self::WithCounter => all,
+        }
+    }
+}
+
+impl ReleaseForm {
+    /// The form of a store whose keys have no wait queues.
+    pub(super) fn lock_only() -> Self {
+        Self { lock_only: AtomicBool::new(true), ..Self::default() }
+    }
+
+    pub(super) fn keys(&self) -> NamedKeys {
+        if self.lock_only.load(Ordering::Relaxed) {
+            NamedKeys::Lock
+        } else if self.draws_tokens.load(Ordering::Relaxed) {
+            NamedKeys::WithCounter
+        } else {
+            NamedKeys::WithQueue
+        }
+    }
+
+    /// How a release is sent, so that it takes one round trip. With a second one, a command that is sent
+    /// after the release could arrive before it.
+    pub(super) fn first(&self) -> First {
+        if self.has_script.load(Ordering::Relaxed) { First::ByHash } else { First::ByText }
+    }
+
+    /// Called when fenced locks turn out to be in use.
+    pub(super) fn fencing_is_used(&self) {
+        set(&self.draws_tokens);
+    }
+
+    /// Called when a release that named these keys was answered.
+    pub(super) fn worked(&self, named: NamedKeys) {
+        set(&self.has_script);
+        if named == NamedKeys::Lock {
+            set(&self.lock_only);
+        }
+    }
+}
+
+/// Sets a flag that all cores read, without writing to it each time.
+fn set(flag: &AtomicBool) {
+    if !flag.load(Ordering::Relaxed) {
+        flag.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Reads the lock's value, and the holder; `None` if the key is free.
+pub(super) async fn look(
+    connection: &mut (impl ConnectionLike + Send),
+    key: &Key,
+) -> Result<Option<(Vec<u8>, Holder)>, StoreError> {
+    let mut both = redis::Pipeline::with_capacity(2);
+    let lock = RedisKey::lock(key);
+    both.cmd("GET").arg(lock).cmd("PTTL").arg(lock);
+    let (value, pttl): (Option<Vec<u8>>, i64) = both.query_async(connection).await.map_err(classify)?;
+    Ok(value.filter(|_| pttl != PTTL_NO_KEY).map(|value| (value, Holder::new(remaining(pttl)))))
+}
+
+/// A grant, with the fencing token that the script drew.
+pub(super) fn granted(fence: Option<i64>, fenced: bool) -> Result<Acquired, StoreError> {
+    let fence =
+        fence.and_then(|fence| u64::try_from(fence).ok()).filter(|fence| *fence > 0).map(FencingToken::new);
+    if fenced && fence.is_none() {
+        let detail = "the key's fencing counter is gone while its lock is held";
+        return Err(StoreError::new(StoreErrorKind::Nonsense, detail));
+    }
+    Ok(Acquired::Granted { fence })
+}
+
+const PTTL_NO_KEY: i64 = -2;
+
+/// What is left of a lease, from PTTL's answer, which is -1 for a key without expiry.
+pub(super) fn remaining(pttl: i64) -> Option<Duration> {
+    match pttl {
+        PTTL_NO_KEY => Some(Duration::ZERO),
+        _ => u64::try_from(pttl).ok().map(Duration::from_millis),
+    }
+}
+
+/// Whether the key was the owner's. A key that holds another type is not.
+pub(super) fn owned(answer: RedisResult<i64>) -> Result<bool, StoreError> {
+    match answer.map_err(classify) {
+        Ok(0) => Ok(false),
+        Ok(1) => Ok(true),
+        Ok(_) => Err(nonsense("renewals, releases and raises answer 0 or 1")),
+        Err(error) if error.kind() == StoreErrorKind::WrongType => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+pub(super) fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+pub(super) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

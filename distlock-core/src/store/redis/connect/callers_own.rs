@@ -1,0 +1,30 @@
+//! The connection that the caller gave.
+
+use std::time::Duration;
+
+use redis::aio::ConnectionLike;
+
+use super::Connector;
+use crate::error::StoreError;
+
+/// A connection that the caller made: its timeouts, its reconnecting, and the runtime that drives it are the
+/// caller's.
+pub(crate) struct CallerConnection<C>(pub(crate) C);
+
+impl<C: ConnectionLike + Clone + Send + Sync + 'static> Connector for CallerConnection<C> {
+    type Connection = C;
+    type Origin = ();
+
+    /// A pool or a reconnecting connection may send each command over another socket.
+    const KEEPS_ORDER: bool = false;
+
+    async fn connection(&self) -> Result<(C, ()), StoreError> {
+        Ok((self.0.clone(), ()))
+    }
+
+    fn grant_embargo(&self, (): &()) -> Option<Duration> {
+        None
+    }
+
+    fn failed(&self, (): &(), _error: &StoreError) {}
+}

@@ -1,0 +1,105 @@
+//! One connection per tokio runtime to one server.
+
+use std::{sync::Arc, time::Duration};
+
+use redis::{AsyncConnectionConfig, Client, RedisError, aio::MultiplexedConnection};
+use tokio::{sync::OnceCell, time::Instant};
+
+use super::{
+    super::{errors::breaks_connection, restart::LastStart},
+    Connector,
+    once::made,
+};
+use crate::{error::StoreError, runtime::PerRuntime};
+
+/// One multiplexed connection per tokio runtime, made on first use and made again after it breaks.
+///
+/// A connection's driver is a task, which stands still when the runtime that it was spawned on is not driven,
+/// and dies with that runtime. If runtimes shared a connection, each `#[tokio::test]` could break the locks
+/// of the others.
+pub struct PerRuntimeConnection {
+    client: Client,
+    config: AsyncConnectionConfig,
+    /// The longest that making a connection may take.
+    patience: Duration,
+    connections: Arc<PerRuntime<Arc<OnceCell<Connection>>>>,
+    /// How long the server grants nothing after its start; zero for no time.
+    restart_delay: Duration,
+    last_start: LastStart,
+}
+
+/// A connection that was made.
+#[derive(Clone)]
+pub struct Connection {
+    commands: MultiplexedConnection,
+    /// When the server grants leases again; `None` without a restart delay.
+    grants_from: Option<Instant>,
+}
+
+impl PerRuntimeConnection {
+    pub(in super::super) fn new(
+        client: Client,
+        config: AsyncConnectionConfig,
+        patience: Duration,
+        restart_delay: Duration,
+    ) -> Self {
+        let (connections, last_start) = (Arc::default(), LastStart::default());
+        Self { client, config, patience, connections, restart_delay, last_start }
+    }
+
+    async fn connect(&self) -> Result<Connection, RedisError> {
+        let mut commands = self.client.get_multiplexed_async_connection_with_config(&self.config).await?;
+        let grants_from = if self.restart_delay.is_zero() {
+            None
+        } else {
+            let info: String = redis::cmd("INFO").arg("server").query_async(&mut commands).await?;
+            Some(self.last_start.grants_from(&info, self.restart_delay, Instant::now()))
+        };
+        Ok(Connection { commands, grants_from })
+    }
+
+    /// Host and port, for messages: without user name and password.
+    pub(in super::super) fn address(&self) -> String {
+        self.client.get_connection_info().addr().to_string()
+    }
+}
+
+impl Connector for PerRuntimeConnection {
+    type Connection = MultiplexedConnection;
+    type Origin = Arc<OnceCell<Connection>>;
+
+    const KEEPS_ORDER: bool = true;
+
+    async fn connection(&self) -> Result<(Self::Connection, Self::Origin), StoreError> {
+        let cell = self.connections.get_or_make(|| Ok(Arc::default()))?;
+        let connection = made(&cell, self.patience, || self.connect()).await?;
+        Ok((connection.commands, cell))
+    }
+
+    fn grant_embargo(&self, origin: &Self::Origin) -> Option<Duration> {
+        let remaining = origin.get()?.grants_from?.saturating_duration_since(Instant::now());
+        Some(remaining).filter(|remaining| !remaining.is_zero())
+    }
+
+    /// Gives the connection up if the error means that it is of no use, so that the next command makes a new
+    /// one.
+    ///
+    /// That includes a connection over which no answer comes any more (a firewall may have dropped it without
+    /// a word) and one whose server was demoted to a replica. If many commands fail with one connection, the
+    /// first replaces it.
+    fn failed(&self, origin: &Self::Origin, error: &StoreError) {
+        if breaks_connection(error) {
+            self.connections.replace_if(|cell| Arc::ptr_eq(cell, origin), Arc::default);
+        }
+    }
+}
+
+/// Gives rustls its cryptography (ring) unless the program has chosen one. Without any, rustls panics at the
+/// first `rediss://` connection.
+#[cfg(feature = "tls")]
+pub(in super::super) fn ensure_crypto_provider() {
+    if rustls::crypto::CryptoProvider::get_default().is_none() {
+        // Another thread's choice in between is as good.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+    }
+}

@@ -1,0 +1,145 @@
+//! The commands of the wait queues: an acquire that enqueues, and a release that names a waiter of this
+//! process.
+
+use std::{sync::Arc, time::Duration};
+
+use redis::Value;
+use tokio::time::Instant;
+
+use super::{
+    super::{
+        commands::{
+            NEEDS_COUNTER, NamedKeys, RELEASE, ReleaseForm, granted, micros, millis, owned, release,
+            remaining,
+        },
+        errors::{classify, is_forbidden, nonsense},
+        keys::RedisKey,
+        script::{First, Script},
+    },
+    channel::WaitChannel,
+    offer::DirectHandOver,
+    registry::DirectOutcome,
+    wire::handed_over_ttl,
+};
+use crate::{
+    clock::Moment,
+    error::StoreError,
+    key::Key,
+    store::{Acquired, HandOver},
+    token::{FencingToken, OwnerToken},
+};
+
+const ACQUIRE_OR_ENQUEUE_LUA: &str = concat!(
+    include_str!("../lua/draw.lua"),
+    include_str!("../lua/hand_over.lua"),
+    include_str!("../lua/acquire_or_enqueue.lua")
+);
+static ACQUIRE_OR_ENQUEUE: Script =
+    Script::new(ACQUIRE_OR_ENQUEUE_LUA, || Script::sha1(ACQUIRE_OR_ENQUEUE_LUA));
+
+/// The answer to an acquire that may enqueue.
+pub(super) struct Answer {
+    pub(super) acquired: Acquired,
+    /// The key's queue has a format of another version of this library, so that the owner is not in it.
+    pub(super) unknown_queue: bool,
+}
+
+/// Takes the key, or puts the owner into the key's wait queue.
+pub(super) async fn acquire_or_enqueue(
+    channel: &Arc<WaitChannel>,
+    key: &Key,
+    owner: &OwnerToken,
+    ttl: Duration,
+    fenced: bool,
+    since: Instant,
+) -> Result<Answer, StoreError> {
+    let mut connection = channel.connection().await?;
+    let mut text = [0; 36];
+    let text = owner.encode(&mut text);
+    let waited = micros(since.elapsed());
+    let args = (text, millis(ttl), channel.entry(text, ttl, fenced), waited, u8::from(fenced));
+    // Before the server can have anything to tell.
+    channel.registry().register(key, owner);
+    let sent = Moment::now();
+    let answer = ACQUIRE_OR_ENQUEUE
+        .invoke(&mut connection.commands, First::ByHash, &RedisKey::all(key), args)
+        .await
+        .map_err(classify);
+    let answer = answer.inspect_err(|error| channel.failed(&connection, error))?;
+    connection.answered(sent);
+    let (acquired, unknown_queue) = match answer {
+        (1, fence) => {
+            channel.registry().granted(owner);
+            (granted(fence, fenced)?, false)
+        }
+        (0, Some(pttl)) => (Acquired::Busy { remaining: remaining(pttl) }, false),
+        (2, Some(pttl)) => {
+            channel.registry().unregister(owner);
+            (Acquired::Busy { remaining: remaining(pttl) }, true)
+        }
+        _ => return Err(nonsense("an acquire that enqueues answers a pair of numbers")),
+    };
+    Ok(Answer { acquired, unknown_queue })
+}
+
+/// A release's answer when the key is free, or another waiter's, and the named waiter is not in the wait
+/// queue.
+const NAMED_WAITER_MUST_ASK: i64 = -2;
+
+/// Releases the key, and hands it over to the named waiter if that waiter has waited longest.
+pub(in super::super) async fn release_and_hand_over(
+    key: &Key,
+    owner: &OwnerToken,
+    hand_over: &mut DirectHandOver,
+    form: &ReleaseForm,
+) -> Result<bool, StoreError> {
+    let mut text = [0; 36];
+    let text = owner.encode(&mut text);
+    let waited = micros(hand_over.named().waiting_since.elapsed());
+    let args = (text, hand_over.entry(), waited);
+    let mut named = if hand_over.named().fenced { NamedKeys::WithCounter } else { form.keys() };
+    let (since, answer) = loop {
+        let since = Moment::now();
+        let commands = &mut hand_over.connection().commands;
+        let answer = RELEASE.invoke(commands, form.first(), named.of(&RedisKey::all(key)), &args).await;
+        if answer.is_ok() {
+            hand_over.connection().answered(since);
+        }
+        match answer {
+            Ok(Value::Int(NEEDS_COUNTER)) if named == NamedKeys::WithQueue => {
+                form.fencing_is_used();
+                named = NamedKeys::WithCounter;
+            }
+            Err(error) if is_forbidden(&error) => {
+                hand_over.end(DirectOutcome::Unknown);
+                return release(&mut hand_over.connection().commands, key, owner, form).await;
+            }
+            answer => break (since, answer),
+        }
+    };
+    let (outcome, released) = match answer {
+        Ok(Value::Array(pair)) => {
+            let fence = match &*pair {
+                [Value::Int(2), Value::Int(fence)] => u64::try_from(*fence).ok().map(FencingToken::new),
+                [Value::Int(2), Value::Nil] => None,
+                _ => return Err(nonsense("a release answers a pair of numbers")),
+            };
+            let lasts = handed_over_ttl(hand_over.named().ttl);
+            (DirectOutcome::HandedOver(HandOver { fence, since, lasts }), Ok(true))
+        }
+        Ok(Value::Int(NAMED_WAITER_MUST_ASK)) => (DirectOutcome::Unknown, Ok(true)),
+        answer => {
+            let released = owned(answer.and_then(|answer| Ok(redis::from_redis_value(answer)?)));
+            if let Err(error) = &released {
+                hand_over.failed(error);
+            }
+            let queued = matches!(released, Ok(true));
+            (if queued { DirectOutcome::Queued } else { DirectOutcome::Unknown }, released)
+        }
+    };
+    if released.is_ok() {
+        form.worked(named);
+    }
+    hand_over.end(outcome);
+    released
+}
