@@ -121,7 +121,9 @@ async fn keys_that_read_the_same_are_one_lock() {
 #[tokio::test]
 async fn scripts_name_keys_of_one_slot_only() {
     let server = cluster_server();
-    server.command::<()>(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]).await;
+    let all: Vec<_> = (0..16384).map(|slot| slot.to_string()).collect();
+    let words: Vec<_> = ["CLUSTER", "ADDSLOTS"].into_iter().chain(all.iter().map(String::as_str)).collect();
+    server.command::<()>(&words).await;
     eventually(SOON, || async {
         server.command::<String>(&["CLUSTER", "INFO"]).await.contains("cluster_state:ok")
     })

@@ -39,8 +39,7 @@ static RELEASE_LOCK: Script = Script::new(RELEASE_LOCK_LUA, || Script::sha1(RELE
 static ACQUIRE_FENCED: Script = Script::new(ACQUIRE_FENCED_LUA, || Script::sha1(ACQUIRE_FENCED_LUA));
 static RAISE_FENCE: Script = Script::new(RAISE_FENCE_LUA, || Script::sha1(RAISE_FENCE_LUA));
 
-/// How long a key's fencing counter outlives its last grant. After that the server's clock keeps tokens
-/// rising.
+/// How long a fencing counter outlives the key's last grant. Later the server's clock keeps tokens rising.
 const FENCE_TTL: Duration = Duration::from_secs(2 * 24 * 60 * 60);
 
 /// Takes the key if it is free. A key that is held costs a second round trip, which reads the holder.
@@ -180,8 +179,7 @@ pub(super) enum NamedKeys {
     WithCounter,
 }
 
-/// A release's answer when a waiter wants a fencing token and the counter was not named. Nothing has been
-/// changed.
+/// A release's answer when a waiter wants a fencing token and the counter was not named: nothing was changed.
 pub(super) const NEEDS_COUNTER: i64 = -1;
 
 impl NamedKeys {

@@ -65,8 +65,7 @@ fn from_reply(known: Option<ServerErrorKind>, error: RedisError) -> StoreError {
     let details = reply.details().unwrap_or_default();
     // For a command that it does not know, Redis repeats the arguments, the owner token among them.
     let details = details.split(", with args beginning").next().unwrap_or_default();
-    // A script's error carries the failed command's code in front (since Redis 7.0) or inside the text
-    // (before).
+    // A script's error has the failed command's code in front (since Redis 7.0) or inside its text.
     let is = |code: &str| reply.code() == code || details.contains(&format!("{code} "));
     let kind = if is("WRONGTYPE") {
         let detail = "the key holds a value of another Redis type, which is not a lock; choose another key \

@@ -33,8 +33,7 @@ use wait::{DirectHandOver, WaitRoom};
 
 /// Keeps leases on one Redis or Valkey server, over one connection per tokio runtime that uses it.
 ///
-/// An acquire is `SET key owner NX PX ttl`. Renewal and release are Lua scripts that compare the owner token
-/// first.
+/// An acquire is `SET key owner NX PX ttl`. Renewal and release are scripts that compare the owner token.
 pub struct RedisStore<C = PerRuntimeConnection> {
     inner: Arc<Inner<C>>,
 }
@@ -56,8 +55,7 @@ enum Purpose {
 }
 
 impl RedisStore {
-    /// The store at a `redis://` or `rediss://` URL, with the default timeouts. Nothing is sent: the first
-    /// use connects.
+    /// The store at a `redis://` or `rediss://` URL, with the default timeouts. The first use connects.
     ///
     /// # Errors
     /// [`LockError::Config`] for a URL that is not understood.
@@ -65,8 +63,7 @@ impl RedisStore {
         Self::with_settings(url, Settings::default())
     }
 
-    /// The store at a `redis://` or `rediss://` URL, with these settings. Nothing is sent: the first use
-    /// connects.
+    /// The store at a `redis://` or `rediss://` URL, with these settings. The first use connects.
     ///
     /// # Errors
     /// [`LockError::Config`] for a URL that is not understood, and for a timeout of zero.

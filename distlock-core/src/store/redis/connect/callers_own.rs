@@ -7,8 +7,7 @@ use redis::aio::ConnectionLike;
 use super::Connector;
 use crate::error::StoreError;
 
-/// A connection that the caller made: its timeouts, its reconnecting, and the runtime that drives it are the
-/// caller's.
+/// A connection that the caller made, whose timeouts, reconnecting and runtime are the caller's business.
 pub(crate) struct CallerConnection<C>(pub(crate) C);
 
 impl<C: ConnectionLike + Clone + Send + Sync + 'static> Connector for CallerConnection<C> {

@@ -81,8 +81,7 @@ impl Connector for PerRuntimeConnection {
         Some(remaining).filter(|remaining| !remaining.is_zero())
     }
 
-    /// Gives the connection up if the error means that it is of no use, so that the next command makes a new
-    /// one.
+    /// Gives the connection up if it is of no use after the error: the next command makes a new one.
     ///
     /// That includes a connection over which no answer comes any more (a firewall may have dropped it without
     /// a word) and one whose server was demoted to a replica. If many commands fail with one connection, the

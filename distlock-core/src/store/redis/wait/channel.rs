@@ -1,5 +1,4 @@
-//! The wait channel: a connection per runtime, over which its waiters join wait queues and are told of
-//! hand-overs.
+//! A connection per runtime, over which its waiters join wait queues and are told of hand-overs.
 //!
 //! # How it works, and why nothing is lost
 //! A waiter asks by one script, which grants the key or adds an entry to the key's wait queue. The entry

@@ -1,5 +1,4 @@
-//! The commands of the wait queues: an acquire that enqueues, and a release that names a waiter of this
-//! process.
+//! The commands of the wait queues: an acquire that enqueues, and a release that names a local waiter.
 
 use std::{sync::Arc, time::Duration};
 
@@ -82,8 +81,7 @@ pub(super) async fn acquire_or_enqueue(
     Ok(Answer { acquired, unknown_queue })
 }
 
-/// A release's answer when the key is free, or another waiter's, and the named waiter is not in the wait
-/// queue.
+/// A release's answer when the key was released and the named waiter is not in the wait queue.
 const NAMED_WAITER_MUST_ASK: i64 = -2;
 
 /// Releases the key, and hands it over to the named waiter if that waiter has waited longest.

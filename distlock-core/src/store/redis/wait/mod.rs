@@ -104,7 +104,7 @@ impl WaitRoom {
                 if answer.unknown_queue && !self.has_met_unknown_queue.swap(true, Ordering::Relaxed) {
                     tracing::warn!(
                         key = key.name(),
-                        "a wait queue was written by another version of distlock: waiters of its key poll"
+                        "a wait queue has an unknown format, perhaps of another version of distlock: its waiters poll"
                     );
                 }
                 Some(Ok(answer.acquired))
