@@ -1,4 +1,5 @@
-//! Delays between attempts: doubling up to a longest one, with jitter where many would otherwise march in step.
+//! Delays between attempts: doubling up to a longest one, with jitter where many would otherwise march in
+//! step.
 
 use std::time::Duration;
 

@@ -1,11 +1,11 @@
-//! Distributed locks as leases, on Redis or in memory: the part of [distlock](https://docs.rs/distlock) beneath its
-//! attribute, usable without it.
+//! Distributed locks as leases, on Redis or in memory: the part of [distlock](https://docs.rs/distlock)
+//! beneath its attribute, usable without it.
 //!
 //! # How a lock travels
-//! A [`LockManager`] turns a key and options into a [`LockRequest`]. The request checks both. If it may wait, it joins
-//! this process's queue for the key. The contender of that queue asks the [store](Store) with a fresh owner token. A grant
-//! becomes a lease, which the runtime's keeper renews, and the caller gets a [`LockGuard`]. The guard ends with a release,
-//! with its drop, or when it is told that the lease is lost.
+//! A [`LockManager`] turns a key and options into a [`LockRequest`]. The request checks both. If it may wait,
+//! it joins this process's queue for the key. The contender of that queue asks the [store](Store) with a
+//! fresh owner token. A grant becomes a lease, which the runtime's keeper renews, and the caller gets a
+//! [`LockGuard`]. The guard ends with a release, with its drop, or when it is told that the lease is lost.
 //!
 //! ```
 //! use std::time::Duration;

@@ -13,8 +13,8 @@ use crate::{
 };
 
 impl LockManager {
-    /// Begins a lock on `key`: 1 to 4,096 bytes, checked when the lock is acquired. The store sees the key in the
-    /// manager's namespace.
+    /// Begins a lock on `key`: 1 to 4,096 bytes, checked when the lock is acquired. The store sees the key in
+    /// the manager's namespace.
     pub fn lock(&self, key: impl Into<String>) -> LockRequest {
         LockRequest { manager: self.clone(), key: key.into(), options: Options::new(self.ttl()) }
     }
@@ -33,11 +33,11 @@ pub struct LockRequest {
 }
 
 impl LockRequest {
-    /// Sets how long the lease lasts without renewal, counted from just before it is asked for: 10 ms to 366 days, in
-    /// whole milliseconds.
+    /// Sets how long the lease lasts without renewal, counted from just before it is asked for: 10 ms to 366
+    /// days, in whole milliseconds.
     ///
-    /// The default is the manager's ttl, 30 s. Renewal keeps a longer body locked. The ttl is how long others wait after
-    /// a crash.
+    /// The default is the manager's ttl, 30 s. Renewal keeps a longer body locked. The ttl is how long others
+    /// wait after a crash.
     pub fn ttl(mut self, ttl: Duration) -> Self {
         self.options.ttl = ttl;
         self
@@ -71,10 +71,11 @@ impl LockRequest {
         self
     }
 
-    /// Sets how long the key stays taken at the least, counted from the grant: at most the ttl. The default is zero.
+    /// Sets how long the key stays taken at the least, counted from the grant: at most the ttl. The default
+    /// is zero.
     ///
-    /// If the work was quicker, the release does not free the key but shortens its lease to the rest. This is for jobs
-    /// that several hosts start at about the same time.
+    /// If the work was quicker, the release does not free the key but shortens its lease to the rest. This is
+    /// for jobs that several hosts start at about the same time.
     pub fn at_least(mut self, at_least: Duration) -> Self {
         self.options.at_least = at_least;
         self
@@ -88,16 +89,16 @@ impl LockRequest {
 
     /// Sets whether waiters of other processes that came first are served first. The default is true.
     ///
-    /// With `false`, a release may leave the lease to this waiter if it waits in the releasing process, up to 16 times in
-    /// a row. That is faster, because no message crosses the network, and it is bounded, so that no waiter starves. The
-    /// waiters of one process keep their order.
+    /// With `false`, a release may leave the lease to this waiter if it waits in the releasing process, up to
+    /// 16 times in a row. That is faster, because no message crosses the network, and it is bounded, so that
+    /// no waiter starves. The waiters of one process keep their order.
     pub fn fair(mut self, fair: bool) -> Self {
         self.options.fair = fair;
         self
     }
 
-    /// Sets what happens to a body, in [`run`](Self::run), whose lease is lost. By default it is dropped at its next
-    /// await.
+    /// Sets what happens to a body, in [`run`](Self::run), whose lease is lost. By default it is dropped at
+    /// its next await.
     pub fn on_lost(mut self, on_lost: OnLost) -> Self {
         self.options.on_lost = on_lost;
         self
@@ -111,21 +112,22 @@ impl LockRequest {
 
     /// Acquires the lock, and waits for it as long as [`wait`](Self::wait) allows.
     ///
-    /// Waiters of one process are served in the order of their first polls. On a Redis server that allows wait queues,
-    /// the waiters of all processes are, unless they are not [`fair`](Self::fair). A waiter that gives up leaves its
-    /// place among the processes to the next waiter of its own process.
+    /// Waiters of one process are served in the order of their first polls. On a Redis server that allows
+    /// wait queues, the waiters of all processes are, unless they are not [`fair`](Self::fair). A waiter that
+    /// gives up leaves its place among the processes to the next waiter of its own process.
     ///
     /// # Errors
     /// - [`LockError::Busy`] if the key was held until `wait` ran out.
-    /// - [`LockError::Store`] if the store did not answer: at once without `wait`, else after further attempts until
-    ///   `wait` or one ttl is over.
+    /// - [`LockError::Store`] if the store did not answer: at once without `wait`, else after further
+    ///   attempts until `wait` or one ttl is over.
     /// - [`LockError::Reentrant`], [`InvalidKey`](LockError::InvalidKey),
-    ///   [`InvalidDuration`](LockError::InvalidDuration) and [`Config`](LockError::Config) before anything is sent.
+    ///   [`InvalidDuration`](LockError::InvalidDuration) and [`Config`](LockError::Config) before anything is
+    ///   sent.
     ///
     /// # Cancel safety
-    /// A future that was never polled has done nothing. A future that is dropped later leaves the queue. If the key was
-    /// granted to it, or may yet be, it is released in the background within a round trip of the server's answer; if the
-    /// server never answers, the lease ends with its ttl.
+    /// A future that was never polled has done nothing. A future that is dropped later leaves the queue. If
+    /// the key was granted to it, or may yet be, it is released in the background within a round trip of the
+    /// server's answer; if the server never answers, the lease ends with its ttl.
     ///
     /// # Examples
     /// ```
@@ -154,8 +156,8 @@ impl LockRequest {
         Ok(LockGuard::new(lease, keeper))
     }
 
-    /// Acquires the lock if it is free: one attempt, whatever [`wait`](Self::wait) says. Answers `None` if another owner
-    /// holds it.
+    /// Acquires the lock if it is free: one attempt, whatever [`wait`](Self::wait) says. Answers `None` if
+    /// another owner holds it.
     ///
     /// # Errors
     /// As [`acquire`](Self::acquire), without `Busy`.
@@ -172,11 +174,12 @@ impl LockRequest {
 
     /// Acquires the lock, runs `body` under it, releases it, and returns the body's value.
     ///
-    /// A release that fails is logged and counted ([`LockManager::failed_releases`]). It never replaces the value.
+    /// A release that fails is logged and counted ([`LockManager::failed_releases`]). It never replaces the
+    /// value.
     ///
     /// # Errors
-    /// Those of [`acquire`](Self::acquire), before the body has begun; [`LockError::Lost`] if the lease ended under the
-    /// body.
+    /// Those of [`acquire`](Self::acquire), before the body has begun; [`LockError::Lost`] if the lease ended
+    /// under the body.
     ///
     /// # Cancel safety
     /// As [`acquire`](Self::acquire). Dropping the future also drops the body, before the release.

@@ -98,10 +98,10 @@ pub struct Overlap {
 
 /// Finds all overlaps of bodies, except those that a deletion of the lock explains.
 ///
-/// A process cannot know that the key of its lock was deleted before its next renewal is answered, or the validity of
-/// its lease is over: within `notice` of the deletion. A body that ends within `notice` of a deletion is therefore not counted if its lease had started
-/// before the deletion. The body itself may have begun later: the lease was on its way to it, or was handed
-/// over by another task of its process.
+/// A process cannot know that the key of its lock was deleted before its next renewal is answered, or the
+/// validity of its lease is over: within `notice` of the deletion. A body that ends within `notice` of a
+/// deletion is therefore not counted if its lease had started before the deletion. The body itself may have
+/// begun later: the lease was on its way to it, or was handed over by another task of its process.
 pub fn overlaps(events: &[Event], notice: Nanos) -> Vec<Overlap> {
     let deletions: Vec<(u32, Nanos, Nanos)> = events
         .iter()

@@ -183,7 +183,8 @@ impl RedisServer {
         self.companion_of(lock, 'q').await
     }
 
-    /// Returns the name of the key with the fencing counter of a lock such as `lock:order:42`, if there is one.
+    /// Returns the name of the key with the fencing counter of a lock such as `lock:order:42`, if there is
+    /// one.
     pub async fn fencing_counter_of(&self, lock: &str) -> Option<String> {
         self.companion_of(lock, 'f').await
     }

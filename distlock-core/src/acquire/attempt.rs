@@ -15,8 +15,8 @@ use crate::{
 
 /// One acquire for a call.
 ///
-/// Dropped with an answer outstanding or an outcome unknown, it leaves the rest to the keeper. The keeper polls the same
-/// future on, so that the release can never overtake its own acquire.
+/// Dropped with an answer outstanding or an outcome unknown, it leaves the rest to the keeper. The keeper
+/// polls the same future on, so that the release can never overtake its own acquire.
 pub(super) struct AcquireOp<'a> {
     keeper: &'a Keeper,
     key: &'a Key,
@@ -69,7 +69,8 @@ impl<'a> AcquireOp<'a> {
         self.state.queued
     }
 
-    /// Lets the store tell the owner of a hand-over before it has asked. Answers false if the store would not.
+    /// Lets the store tell the owner of a hand-over before it has asked. Answers false if the store would
+    /// not.
     pub(super) fn register_waiter(&mut self) -> bool {
         self.state.queued = self.keeper.shared().store.register_waiter(self.key, &self.state.owner);
         self.state.queued
@@ -90,7 +91,8 @@ impl<'a> AcquireOp<'a> {
     /// Asks the store, or goes on waiting for the answer to what was asked before.
     ///
     /// # Cancel safety
-    /// Dropped, the future has sent at most one acquire. Its answer is waited for by the next call, or by the keeper.
+    /// Dropped, the future has sent at most one acquire. Its answer is waited for by the next call, or by the
+    /// keeper.
     pub(super) async fn attempt(&mut self, mode: Mode) -> Result<Outcome, StoreError> {
         let (shared, key, owner) = (self.keeper.shared(), self.key, self.state.owner);
         let Options { ttl, fenced, .. } = *self.options;

@@ -18,7 +18,8 @@ use crate::{
 
 /// A call that waits in its process's queue for a key.
 ///
-/// Dropped, it leaves the queue. What a contender has abandoned there, and no waiter is left for, is cleaned up.
+/// Dropped, it leaves the queue. What a contender has abandoned there, and no waiter is left for, is cleaned
+/// up.
 pub(super) struct QueuedCall<'a> {
     pub(super) keeper: &'a Keeper,
     pub(super) key: &'a Key,
@@ -47,16 +48,16 @@ impl Drop for QueuedCall<'_> {
 
 /// The waiter whose turn it is. It asks, or listens, until the key is granted.
 ///
-/// When it gives up, its place in the store's wait queue goes to the next waiter of this process. So a crowd whose
-/// waiters give up one by one costs the store no more than one waiter that stays.
+/// When it gives up, its place in the store's wait queue goes to the next waiter of this process. So a crowd
+/// whose waiters give up one by one costs the store no more than one waiter that stays.
 pub(super) struct Contender<'a> {
     call: &'a QueuedCall<'a>,
     options: &'a Options,
     /// Since when this contender has waited, or the one that it goes on for.
     waiting_since: Instant,
     acquire: AcquireOp<'a>,
-    /// When to ask the store again although it has queued the contender; `None` for now. Set by each refusal, cleared
-    /// when the contender wakes up without a grant.
+    /// When to ask the store again although it has queued the contender; `None` for now. Set by each refusal,
+    /// cleared when the contender wakes up without a grant.
     check_at: Option<Instant>,
     /// The delays between such questions.
     checks: Backoff,
@@ -113,10 +114,12 @@ impl<'a> Contender<'a> {
         if self.acquire.is_pending() { None } else { self.check_at.or_else(|| self.call.place.retry_at()) }
     }
 
-    /// Sleeps until the key is worth another attempt, until `due_at` at the latest, or until it was handed over.
+    /// Sleeps until the key is worth another attempt, until `due_at` at the latest, or until it was handed
+    /// over.
     ///
     /// # Cancel safety
-    /// Dropped, the future leaves a lease that was handed over meanwhile to the contender's drop, which releases it.
+    /// Dropped, the future leaves a lease that was handed over meanwhile to the contender's drop, which
+    /// releases it.
     pub(super) async fn sleep(&mut self, due_at: Instant) -> Result<Option<Arc<Lease>>, StoreError> {
         let QueuedCall { keeper, key, place } = self.call;
         let is_queued = self.acquire.is_queued();

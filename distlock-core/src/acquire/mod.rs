@@ -3,8 +3,9 @@
 //! - [`attempt`] is one acquire, which is seen to its end even if its caller goes away.
 //! - [`contender`] is the waiter of a key that asks the store.
 //!
-//! A call without `wait` asks once. A call with `wait` joins this process's queue for the key. When its turn comes it is
-//! the contender: it asks the store, sleeps until the key is worth another question, and asks again.
+//! A call without `wait` asks once. A call with `wait` joins this process's queue for the key. When its turn
+//! comes it is the contender: it asks the store, sleeps until the key is worth another question, and asks
+//! again.
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -28,7 +29,8 @@ use contender::{Contender, QueuedCall};
 /// Acquires a key as the options say, for a call that began at `started`.
 ///
 /// # Cancel safety
-/// Dropped at any await, it leaves the queue, and the keeper releases the key if it was granted or may yet be.
+/// Dropped at any await, it leaves the queue, and the keeper releases the key if it was granted or may yet
+/// be.
 pub(crate) async fn acquire(
     keeper: &Keeper,
     key: &Key,

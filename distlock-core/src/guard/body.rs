@@ -21,7 +21,8 @@ use crate::{
 pin_project! {
     /// A body that is polled only while its lease is valid.
     ///
-    /// Whatever is generic over the body is compiled for every locked function, so that everything else is in the checks.
+    /// Whatever is generic over the body is compiled for every locked function, so that everything else is in
+    /// the checks.
     pub(super) struct LockedBody<'a, F> {
         #[pin]
         body: F,
@@ -86,8 +87,8 @@ impl<'a> PollChecks<'a> {
         if let Some(cx) = pending
             && self.lease.on_lost == OnLost::Cancel
         {
-            // Only the waker matters. The status is read after it is registered, so that a loss is either seen here or
-            // wakes the task.
+            // Only the waker matters. The status is read after it is registered, so that a loss is either
+            // seen here or wakes the task.
             let _ = self.as_mut().project().lost.poll(cx);
         }
         self.check()

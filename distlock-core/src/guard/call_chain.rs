@@ -1,13 +1,13 @@
-//! Which keys the running call chain holds, so that a nested call for one of them is refused instead of waiting for
-//! itself.
+//! Which keys the running call chain holds, so that a nested call for one of them is refused instead of
+//! waiting for itself.
 
 use std::{cell::Cell, sync::Arc};
 
 use crate::{key::Key, lease::Lease, shared::Shared};
 
 thread_local! {
-    /// The innermost locked body that this thread is polling now. A tokio task-local would be generic over the body, and
-    /// was two thirds of the code that a locked function compiled to.
+    /// The innermost locked body that this thread is polling now. A tokio task-local would be generic over
+    /// the body, and was two thirds of the code that a locked function compiled to.
     static INNERMOST: Cell<Option<Arc<Frame>>> = const { Cell::new(None) };
 }
 

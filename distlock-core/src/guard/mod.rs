@@ -20,16 +20,18 @@ mod release;
 
 use body::LockedBody;
 
-/// A held lock: a lease that its manager's keeper renews every third of its ttl, until it is released, dropped or lost.
+/// A held lock: a lease that its manager's keeper renews every third of its ttl, until it is released,
+/// dropped or lost.
 ///
-/// While [`is_held`](Self::is_held) answers true, no other caller is granted the key, as long as the server keeps its
-/// data and this host's clock runs no more than a hundredth of the ttl and 2 ms slower than the server's. The guard does
-/// **not** keep late writes of a stopped process away from a resource: a lease is not a fence. Where that matters, ask
-/// for a [fencing token](Self::fencing_token) and have the resource check it.
+/// While [`is_held`](Self::is_held) answers true, no other caller is granted the key, as long as the server
+/// keeps its data and this host's clock runs no more than a hundredth of the ttl and 2 ms slower than the
+/// server's. The guard does **not** keep late writes of a stopped process away from a resource: a lease is
+/// not a fence. Where that matters, ask for a [fencing token](Self::fencing_token) and have the resource
+/// check it.
 ///
 /// Dropping the guard releases the lock in the background, without blocking and from any thread. With
-/// [`release`](Self::release) the key is free on the server when the call returns. If the runtime is gone, the ttl ends
-/// the lease.
+/// [`release`](Self::release) the key is free on the server when the call returns. If the runtime is gone,
+/// the ttl ends the lease.
 ///
 /// # Examples
 /// ```
@@ -63,18 +65,20 @@ impl LockGuard {
         self.lease.fence
     }
 
-    /// What is left of the lease if no renewal follows, less the allowance for clock drift; zero if the lease is lost.
+    /// What is left of the lease if no renewal follows, less the allowance for clock drift; zero if the lease
+    /// is lost.
     pub fn remaining(&self) -> Duration {
         self.lease.status(Moment::now()).unwrap_or_default()
     }
 
-    /// Whether the lease is still valid, by this host's monotonic clock and by what the store has answered so far.
+    /// Whether the lease is still valid, by this host's monotonic clock and by what the store has answered so
+    /// far.
     pub fn is_held(&self) -> bool {
         self.lease.status(Moment::now()).is_ok()
     }
 
-    /// Waits until the lease is lost, and answers how. It answers at once if the lease is lost already, and never while
-    /// the lease is renewed.
+    /// Waits until the lease is lost, and answers how. It answers at once if the lease is lost already, and
+    /// never while the lease is renewed.
     ///
     /// # Cancel safety
     /// The future only listens. Dropping it changes nothing.
@@ -90,15 +94,16 @@ impl LockGuard {
 
     /// Renews the lease now, for its whole ttl from now.
     ///
-    /// The keeper renews by itself. This is for a lease with [`renew(false)`](crate::LockRequest::renew), or before a
-    /// step that needs a known time.
+    /// The keeper renews by itself. This is for a lease with [`renew(false)`](crate::LockRequest::renew), or
+    /// before a step that needs a known time.
     ///
     /// # Errors
     /// - [`LockError::Lost`] if the lease has ended.
     /// - [`LockError::Store`] if the store does not confirm. The lease then lasts as long as it did before.
     ///
     /// # Cancel safety
-    /// If the future is dropped, the renewal may or may not happen. The lease stays valid for at least as long as it was.
+    /// If the future is dropped, the renewal may or may not happen. The lease stays valid for at least as
+    /// long as it was.
     pub async fn renew(&self) -> Result<(), LockError> {
         let lease = &self.lease;
         let sent = Moment::now();
@@ -118,12 +123,12 @@ impl LockGuard {
         }
     }
 
-    /// Runs `body` under this lock, once. The body is dropped at its next await when the lease is lost, or runs to its
-    /// end with [`OnLost::Finish`](crate::OnLost::Finish). The lock is not released.
+    /// Runs `body` under this lock, once. The body is dropped at its next await when the lease is lost, or
+    /// runs to its end with [`OnLost::Finish`](crate::OnLost::Finish). The lock is not released.
     ///
     /// # Errors
-    /// [`LockError::Lost`] if the lease ended before the body did, even if the body blocked its thread past the lease and
-    /// then returned. Never with [`OnLost::Finish`](crate::OnLost::Finish).
+    /// [`LockError::Lost`] if the lease ended before the body did, even if the body blocked its thread past
+    /// the lease and then returned. Never with [`OnLost::Finish`](crate::OnLost::Finish).
     ///
     /// # Cancel safety
     /// Dropping the future drops the body. The lock stays with the guard.

@@ -17,17 +17,17 @@ use crate::{
 };
 
 impl LockGuard {
-    /// Releases the lock, and waits until the store has confirmed it. Or hands the lease to a task of this process that
-    /// waits for it without being [fair](crate::LockRequest::fair).
+    /// Releases the lock, and waits until the store has confirmed it. Or hands the lease to a task of this
+    /// process that waits for it without being [fair](crate::LockRequest::fair).
     ///
     /// # Errors
     /// - [`LockError::Lost`] if the lease had ended before, so that another holder may have been in.
-    /// - [`LockError::Store`] if the store did not confirm. The release is then tried again in the background until the
-    ///   ttl is over.
+    /// - [`LockError::Store`] if the store did not confirm. The release is then tried again in the background
+    ///   until the ttl is over.
     ///
     /// # Cancel safety
-    /// If the future is dropped, the release goes on in the background. The key is free when the server has answered it,
-    /// and after the ttl at the latest.
+    /// If the future is dropped, the release goes on in the background. The key is free when the server has
+    /// answered it, and after the ttl at the latest.
     pub async fn release(self) -> Result<(), LockError> {
         self.keeper.untrack(&self.lease);
         if self.hand_over_locally() {
@@ -56,7 +56,8 @@ impl LockGuard {
     /// Releases the lock after its body. Nothing that goes wrong here may replace the body's value.
     #[doc(hidden)]
     pub async fn finish(self) {
-        // A lease that ran out is left to the keeper: no caller is to wait for a server that may well be the reason.
+        // A lease that ran out is left to the keeper: no caller is to wait for a server that may well be the
+        // reason.
         if !matches!(self.lease.status(Moment::now()), Ok(_) | Err(LostReason::MaxHold)) {
             return;
         }

@@ -1,21 +1,21 @@
-//! The keeper: one task per manager and runtime that renews every held lease, and cleans up after every caller that has
-//! gone.
+//! The keeper: one task per manager and runtime that renews every held lease, and cleans up after every
+//! caller that has gone.
 //!
 //! - `state` is what the handles and the task share.
 //! - [`cleanup`] does one clean-up to its end.
 //! - [`task`] is the loop.
 //!
 //! # How it works
-//! The keeper owns what must outlive a caller: acquires whose caller has gone, releases that a `Drop` could not wait for,
-//! releases that failed. A handle only adds to the lists and wakes the task, so that a `Drop` needs no runtime and never
-//! blocks.
+//! The keeper owns what must outlive a caller: acquires whose caller has gone, releases that a `Drop` could
+//! not wait for, releases that failed. A handle only adds to the lists and wakes the task, so that a `Drop`
+//! needs no runtime and never blocks.
 //!
 //! # Why nothing is lost
 //! - The task looks through all lists each time that it wakes, and `wake` keeps a notification until it does.
-//! - A lease is in the schedule as long as a guard has it. A renewal in flight leaves its deadline there. A guard that
-//!   ends takes the alarm out, and a renewal that is answered later does not put it back.
-//! - When its runtime ends, the task is dropped. It then loses all leases and counts all clean-ups that are left. Later
-//!   ones are refused, and go to the keeper of another runtime or are counted.
+//! - A lease is in the schedule as long as a guard has it. A renewal in flight leaves its deadline there. A
+//!   guard that ends takes the alarm out, and a renewal that is answered later does not put it back.
+//! - When its runtime ends, the task is dropped. It then loses all leases and counts all clean-ups that are
+//!   left. Later ones are refused, and go to the keeper of another runtime or are counted.
 
 use std::sync::{Arc, Weak};
 
@@ -58,7 +58,8 @@ impl Keeper {
         keepers.get_or_make(|| {
             let runtime = Handle::current();
             let state = KeeperState::new(Arc::clone(shared), runtime.id());
-            // Made here and not in the task: a runtime that is shutting down drops the task before its first poll.
+            // Made here and not in the task: a runtime that is shutting down drops the task before its first
+            // poll.
             let task = Task(Arc::clone(&state));
             runtime.spawn(task.work());
             Ok(Self(Arc::new(LastHandle { state, keepers: Arc::downgrade(keepers) })))
@@ -91,9 +92,10 @@ impl Keeper {
 
     /// Has a clean-up done in the background.
     ///
-    /// A release goes to the keeper of the current runtime if that is another one. This keeper's runtime may stand still,
-    /// and if the release has been sent, the current runtime has begun to send it. An acquire stays with the runtime that
-    /// it began on. If no keeper can take the clean-up, it is counted and left to the ttl.
+    /// A release goes to the keeper of the current runtime if that is another one. This keeper's runtime may
+    /// stand still, and if the release has been sent, the current runtime has begun to send it. An acquire
+    /// stays with the runtime that it began on. If no keeper can take the clean-up, it is counted and left to
+    /// the ttl.
     pub(crate) fn clean_up(&self, cleanup: Cleanup) {
         let is_acquire = matches!(cleanup, Cleanup::Acquire { .. });
         let here = || {

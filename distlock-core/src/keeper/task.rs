@@ -21,8 +21,8 @@ enum Finished {
     Cleanup,
 }
 
-/// How many renewals are in flight at a time: enough to fill a connection's pipeline, few enough that each is answered
-/// within its time however many leases fall due at once.
+/// How many renewals are in flight at a time: enough to fill a connection's pipeline, few enough that each is
+/// answered within its time however many leases fall due at once.
 const RENEWALS_AT_ONCE: usize = 512;
 
 /// What the task is waiting for.
@@ -62,8 +62,8 @@ impl Task {
                 schedule.wakes_at
             };
             tokio::select! {
-                // Whatever wakes the task, it looks through all lists, so that none can starve and a schedule can be
-                // repeated.
+                // Whatever wakes the task, it looks through all lists, so that none can starve and a schedule
+                // can be repeated.
                 biased;
                 Some(finished) = in_flight.work.next() => {
                     if let Finished::Renewal { lease, sent, answer } = finished {
@@ -154,8 +154,8 @@ fn lose(lease: &Lease, reason: LostReason) {
     tracing::warn!(key = lease.key.name(), %reason, "lock lost");
 }
 
-/// How long to wait after a renewal that failed: short enough for several tries within the last two thirds of the ttl,
-/// long enough for no storm.
+/// How long to wait after a renewal that failed: short enough for several tries within the last two thirds of
+/// the ttl, long enough for no storm.
 fn retry_delay(ttl: Duration) -> Duration {
     (ttl / 30).clamp(Duration::from_millis(2), Duration::from_secs(1))
 }

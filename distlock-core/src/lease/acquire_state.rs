@@ -14,14 +14,14 @@ use crate::{
 
 /// An owner token, and what is known of the acquires that were sent with it.
 ///
-/// It outlives its caller: a waiter that gives up leaves it to the next waiter of the queue, and whatever is left at the
-/// end becomes a [`Cleanup`].
+/// It outlives its caller: a waiter that gives up leaves it to the next waiter of the queue, and whatever is
+/// left at the end becomes a [`Cleanup`].
 pub(crate) struct AcquireState {
     pub(crate) owner: OwnerToken,
     /// The acquire that has been sent and not been answered. Its answer clears it.
     pub(crate) pending: Option<PendingAcquire>,
-    /// An acquire ended without an answer, so that it may have been granted or may yet be. Only a lease that takes this
-    /// state over, with the doubt, clears it.
+    /// An acquire ended without an answer, so that it may have been granted or may yet be. Only a lease that
+    /// takes this state over, with the doubt, clears it.
     pub(crate) in_doubt: bool,
     /// The store has granted the key, and no lease has taken the grant over yet. The lease clears it.
     pub(crate) granted: bool,

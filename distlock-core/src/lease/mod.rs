@@ -55,7 +55,8 @@ pub(crate) struct Lease {
     max_hold: Option<Duration>,
     /// How long the key stays taken at the least, counted from the grant; zero for no such time.
     at_least: Duration,
-    /// Set when nothing is left to release: by a confirmed release, or when a clean-up or another task has taken over.
+    /// Set when nothing is left to release: by a confirmed release, or when a clean-up or another task has
+    /// taken over.
     pub(crate) released: AtomicBool,
     /// How many bodies run under the lease. [`BodyCount`] counts up and down.
     bodies: AtomicUsize,
@@ -234,7 +235,8 @@ impl Lease {
         Doubt::new(self.in_doubt, true)
     }
 
-    /// The lease for another task of this process; `None` if too little of it is left, or if it must end with its holder.
+    /// The lease for another task of this process; `None` if too little of it is left, or if it must end with
+    /// its holder.
     pub(crate) fn local_hand_over(&self, now: Moment) -> Option<LocalHandOver> {
         let left = self.status(now).ok()?;
         if self.in_doubt || self.to_keep(now).is_some() {

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-/// What the local clock may be wrong by over one ttl: the ttl's hundredth and 2 ms, as the Redlock description has it.
+/// What the local clock may be wrong by over one ttl: the ttl's hundredth and 2 ms, as the Redlock
+/// description has it.
 pub(crate) fn drift(ttl: Duration) -> Duration {
     ttl / 100 + Duration::from_millis(2)
 }
 
-/// How long a lease may be believed in, counted from before it was asked for: the server started its clock somewhere between the
-/// question and the answer.
+/// How long a lease may be believed in, counted from before it was asked for: the server started its clock
+/// somewhere between the question and the answer.
 pub(crate) fn validity(ttl: Duration) -> Duration {
     ttl.saturating_sub(drift(ttl))
 }

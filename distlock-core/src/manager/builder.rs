@@ -18,17 +18,17 @@ impl LockManager {
     ///
     /// * `redis://[user:password@]host[:port][/db]`: one Redis server; the port is 6379 unless given.
     /// * `rediss://..`: the same over TLS, with the feature `tls`.
-    /// * `redlock://[user:password@]host[:port],host[:port],..[/db]`: a quorum of independent servers, best three or
-    ///   five; see [`QuorumStore`]. A server that was started less than a ttl ago does not grant yet: see
-    ///   [`restart_delay`](LockManagerBuilder::restart_delay).
+    /// * `redlock://[user:password@]host[:port],host[:port],..[/db]`: a quorum of independent servers, best
+    ///   three or five; see [`QuorumStore`]. A server that was started less than a ttl ago does not grant
+    ///   yet: see [`restart_delay`](LockManagerBuilder::restart_delay).
     /// * `memory://`: this process's memory, which excludes no other process.
     ///
     /// For settings, or for a server that need not be up yet, use [`builder`](Self::builder).
     ///
     /// # Errors
     /// - [`LockError::Config`] for a URL that is not understood.
-    /// - [`LockError::Store`] if the server does not answer within a second for the connection and a second for the
-    ///   answer.
+    /// - [`LockError::Store`] if the server does not answer within a second for the connection and a second
+    ///   for the answer.
     ///
     /// # Cancel safety
     /// Nothing is left behind.
@@ -56,16 +56,16 @@ impl LockManager {
         }
     }
 
-    /// A manager on a fresh in-memory store, for tests, examples and programs of one process. It excludes no other
-    /// process.
+    /// A manager on a fresh in-memory store, for tests, examples and programs of one process. It excludes no
+    /// other process.
     pub fn in_memory() -> Self {
         Self::with_defaults(Box::new(MemoryStore::new()))
     }
 
     /// A manager on a quorum of stores of your own, in place of a `redlock://` URL: see [`QuorumStore`].
     ///
-    /// Messages call the stores `node 1` and so on. For names, and for settings, give a [`QuorumStore`] to the
-    /// [`builder`](Self::builder).
+    /// Messages call the stores `node 1` and so on. For names, and for settings, give a [`QuorumStore`] to
+    /// the [`builder`](Self::builder).
     ///
     /// # Errors
     /// [`LockError::Config`] for no node, or more than 64.
@@ -77,9 +77,9 @@ impl LockManager {
 
     /// A manager over a connection of your own.
     ///
-    /// Its timeouts and its reconnecting are yours, and so is keeping the runtime that drives it alive. Prefer a
-    /// `redis::aio::ConnectionManager` (feature `connection-manager` of redis-rs): a bare multiplexed connection does not
-    /// come back after a break.
+    /// Its timeouts and its reconnecting are yours, and so is keeping the runtime that drives it alive.
+    /// Prefer a `redis::aio::ConnectionManager` (feature `connection-manager` of redis-rs): a bare
+    /// multiplexed connection does not come back after a break.
     #[cfg(feature = "redis")]
     pub fn from_connection<C>(connection: C) -> Self
     where
@@ -143,7 +143,8 @@ impl LockManagerBuilder {
         self
     }
 
-    /// Sets how long a lease lasts without renewal if a request does not say: 10 ms to 366 days. The default is 30 s.
+    /// Sets how long a lease lasts without renewal if a request does not say: 10 ms to 366 days. The default
+    /// is 30 s.
     pub fn ttl(mut self, ttl: Duration) -> Self {
         self.ttl = ttl;
         self
@@ -161,12 +162,12 @@ impl LockManagerBuilder {
         self
     }
 
-    /// Sets for how long after its start a node of a `redlock://` quorum does not grant: a node that came back without
-    /// its data would help a second owner to a majority.
+    /// Sets for how long after its start a node of a `redlock://` quorum does not grant: a node that came
+    /// back without its data would help a second owner to a majority.
     ///
-    /// The default is the manager's [`ttl`](Self::ttl). The delay must not be shorter than the longest ttl that any
-    /// request to these nodes asks for. Zero turns it off, for nodes that keep every lease over a restart (`appendfsync
-    /// always`).
+    /// The default is the manager's [`ttl`](Self::ttl). The delay must not be shorter than the longest ttl
+    /// that any request to these nodes asks for. Zero turns it off, for nodes that keep every lease over a
+    /// restart (`appendfsync always`).
     pub fn restart_delay(mut self, delay: Duration) -> Self {
         self.restart_delay = Some(delay);
         self
@@ -175,8 +176,8 @@ impl LockManagerBuilder {
     /// Makes the manager without asking the server, which need not be up: the first lock connects.
     ///
     /// # Errors
-    /// [`LockError::Config`] for a missing or unknown URL, for a namespace with unbalanced or empty braces, and for
-    /// settings out of range.
+    /// [`LockError::Config`] for a missing or unknown URL, for a namespace with unbalanced or empty braces,
+    /// and for settings out of range.
     pub fn build(self) -> Result<LockManager, LockError> {
         Ok(self.assemble()?.0)
     }

@@ -23,9 +23,11 @@ pub fn set_default(manager: LockManager) {
     *DEFAULT.write().unwrap_or_else(PoisonError::into_inner) = Some(manager);
 }
 
-/// Runs a future with a manager of its own: every call in it that names none uses this one, not the process's default.
+/// Runs a future with a manager of its own: every call in it that names none uses this one, not the process's
+/// default.
 ///
-/// Tests that run side by side each wrap themselves. A task that the future spawns is outside; wrap its future too.
+/// Tests that run side by side each wrap themselves. A task that the future spawns is outside; wrap its
+/// future too.
 ///
 /// # Cancel safety
 /// That of the future.

@@ -21,9 +21,9 @@ use crate::{
 
 /// Makes locks on one store. A clone is the same manager; a program needs one.
 ///
-/// A manager works on every tokio runtime, multi-thread or current-thread, even on another one than it was made on. Each
-/// runtime that uses it gets a connection and a keeper task of its own, on first use. They end when the last clone is
-/// dropped and no guard is left.
+/// A manager works on every tokio runtime, multi-thread or current-thread, even on another one than it was
+/// made on. Each runtime that uses it gets a connection and a keeper task of its own, on first use. They end
+/// when the last clone is dropped and no guard is left.
 ///
 /// # Examples
 /// ```
@@ -57,22 +57,23 @@ impl LockManager {
         Self { inner: Arc::new(Inner { shared, keepers: Arc::default(), namespace, ttl }) }
     }
 
-    /// How many leases this manager could not release, so that their ttl has ended or will end them. Each was logged.
+    /// How many leases this manager could not release, so that their ttl has ended or will end them. Each was
+    /// logged.
     pub fn failed_releases(&self) -> u64 {
         self.shared().failed_releases()
     }
 
     /// Releases everything that this manager and its clones hold, and refuses every call from now on.
     ///
-    /// Running bodies are told that their lease is lost, and are dropped at their next await. Each key is released when
-    /// its body has ended, or left to its ttl if the body does not end before its lease does. Guards stay usable, and say
-    /// that they are lost. Every later call ends with [`LockError::Store`] of kind
-    /// [`ShutDown`](crate::StoreErrorKind::ShutDown). The call returns when the store has confirmed the releases, or
-    /// their ttl is over.
+    /// Running bodies are told that their lease is lost, and are dropped at their next await. Each key is
+    /// released when its body has ended, or left to its ttl if the body does not end before its lease does.
+    /// Guards stay usable, and say that they are lost. Every later call ends with [`LockError::Store`] of
+    /// kind [`ShutDown`](crate::StoreErrorKind::ShutDown). The call returns when the store has confirmed the
+    /// releases, or their ttl is over.
     ///
     /// # Cancel safety
-    /// If the future is dropped, later calls are refused all the same. A lease that was not released yet ends when its
-    /// guard is dropped, or with its ttl.
+    /// If the future is dropped, later calls are refused all the same. A lease that was not released yet ends
+    /// when its guard is dropped, or with its ttl.
     ///
     /// # Examples
     /// ```

@@ -78,7 +78,8 @@ pub(super) fn store_of(url: &str, settings: Settings) -> Result<(Box<dyn Store>,
     }
 }
 
-/// A quorum of the nodes in `[user:password@]host[:port],..[/db]`. Credentials and database are those of all nodes.
+/// A quorum of the nodes in `[user:password@]host[:port],..[/db]`. Credentials and database are those of all
+/// nodes.
 #[cfg(feature = "redis")]
 fn quorum_of(rest: &str, settings: Settings) -> Result<QuorumStore, LockError> {
     let Settings { restart_delay, .. } = settings;

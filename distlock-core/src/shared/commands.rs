@@ -18,7 +18,8 @@ impl Shared {
     /// Releases a key, again and again until the store has confirmed it or the ttl is over.
     pub(crate) async fn release_until_confirmed(&self, mut release: PendingRelease) {
         let mut backoff = Backoff::new(Duration::from_millis(10), Duration::from_secs(1));
-        // Held after a failure: while the store fails, few releases are sent again at a time, however many are owed.
+        // Held after a failure: while the store fails, few releases are sent again at a time, however many
+        // are owed.
         let mut permit = None;
         loop {
             let PendingRelease { key, owner, until, doubt, keep } = &release;

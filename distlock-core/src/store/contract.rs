@@ -11,8 +11,8 @@ use crate::{
 
 /// An operation under way.
 ///
-/// The future owns everything that it needs, so that a background task can finish an acquire whose caller has gone.
-/// Nothing is sent before the first poll.
+/// The future owns everything that it needs, so that a background task can finish an acquire whose caller has
+/// gone. Nothing is sent before the first poll.
 pub type StoreFuture<T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send>>;
 
 /// The answer to an acquire.
@@ -64,27 +64,29 @@ impl Holder {
 
 /// Keeps leases: on Redis, in memory, or wherever you implement it.
 ///
-/// Each operation is atomic. Each may be sent twice, and the second time changes nothing more. An error says by its
-/// [`StoreErrorKind`] whether the outcome is unknown or nothing happened. An error never stands for "busy" or
-/// "not the owner".
+/// Each operation is atomic. Each may be sent twice, and the second time changes nothing more. An error says
+/// by its [`StoreErrorKind`] whether the outcome is unknown or nothing happened. An error never stands for
+/// "busy" or "not the owner".
 ///
 /// The crate `distlock-store-tests` has the tests of this contract. Run them over a store of your own.
 ///
 /// # Waiting
-/// A store may leave the second half of the trait to its defaults. Waiters then poll. A store that keeps a wait queue
-/// for each key implements [`acquire_or_enqueue`](Self::acquire_or_enqueue), [`is_queued`](Self::is_queued),
-/// [`register_waiter`](Self::register_waiter), [`release_and_hand_over`](Self::release_and_hand_over) and
-/// [`hint`](Self::hint). A store that can only tell that a key has changed implements [`hint`](Self::hint).
+/// A store may leave the second half of the trait to its defaults. Waiters then poll. A store that keeps a
+/// wait queue for each key implements [`acquire_or_enqueue`](Self::acquire_or_enqueue),
+/// [`is_queued`](Self::is_queued), [`register_waiter`](Self::register_waiter),
+/// [`release_and_hand_over`](Self::release_and_hand_over) and [`hint`](Self::hint). A store that can only
+/// tell that a key has changed implements [`hint`](Self::hint).
 pub trait Store: Send + Sync + 'static {
     /// Takes the key for `ttl` if it is free, or answers what is left of the holder's lease.
     ///
-    /// An owner that holds the key already is granted it again with the same fencing token: the acquire was sent
-    /// twice. After a refusal the caller takes a fresh owner token before it asks again, unless the owner
-    /// [is queued](Self::is_queued): a quorum may still be releasing what some of its nodes had granted.
+    /// An owner that holds the key already is granted it again with the same fencing token: the acquire was
+    /// sent twice. After a refusal the caller takes a fresh owner token before it asks again, unless the
+    /// owner [is queued](Self::is_queued): a quorum may still be releasing what some of its nodes had
+    /// granted.
     fn acquire(&self, key: &Key, owner: &OwnerToken, ttl: Duration, fenced: bool) -> StoreFuture<Acquired>;
 
-    /// Lets the owner's lease last `ttl` from now. Answers false, and changes nothing, if the owner does not hold the
-    /// key. It never creates the key.
+    /// Lets the owner's lease last `ttl` from now. Answers false, and changes nothing, if the owner does not
+    /// hold the key. It never creates the key.
     fn renew(&self, key: &Key, owner: &OwnerToken, ttl: Duration) -> StoreFuture<bool>;
 
     /// Ends the owner's lease. Answers false, and changes nothing, if the owner does not hold the key.
@@ -95,8 +97,8 @@ pub trait Store: Send + Sync + 'static {
     /// Answers the key's holder; `None` if the key is free.
     fn inspect(&self, key: &Key) -> StoreFuture<Option<Holder>>;
 
-    /// Acquires with a fencing token as a node of a quorum, whose nodes are to draw one number: `proposal`, kept within
-    /// 100 ms of the store's own clock, unless a higher number was drawn or raised before.
+    /// Acquires with a fencing token as a node of a quorum, whose nodes are to draw one number: `proposal`,
+    /// kept within 100 ms of the store's own clock, unless a higher number was drawn or raised before.
     ///
     /// The default ignores the proposal, which costs the quorum a second round trip.
     fn acquire_proposed(
@@ -109,19 +111,20 @@ pub trait Store: Send + Sync + 'static {
         self.acquire(key, owner, ttl, true)
     }
 
-    /// Raises the key's fencing counter to `fence` as a node of a quorum. Answers false, and changes nothing, if the
-    /// owner does not hold the key or the counter is higher.
+    /// Raises the key's fencing counter to `fence` as a node of a quorum. Answers false, and changes nothing,
+    /// if the owner does not hold the key or the counter is higher.
     ///
-    /// The owner's [`acquire_proposed`](Self::acquire_proposed), sent again, then answers the raised number. The
-    /// default refuses: a store without this operation cannot be a node for fenced locks.
+    /// The owner's [`acquire_proposed`](Self::acquire_proposed), sent again, then answers the raised number.
+    /// The default refuses: a store without this operation cannot be a node for fenced locks.
     fn raise_fence(&self, _key: &Key, _owner: &OwnerToken, _fence: FencingToken) -> StoreFuture<bool> {
         let detail =
             "this store cannot raise a fencing token, so it cannot be a quorum's node for fenced locks";
         Box::pin(std::future::ready(Err(StoreError::new(StoreErrorKind::Refused, detail))))
     }
 
-    /// Whether operations that are sent from one tokio runtime take effect in the order in which their futures were
-    /// first polled, as long as none fails. A quorum then need not wait for a node's answers one by one.
+    /// Whether operations that are sent from one tokio runtime take effect in the order in which their
+    /// futures were first polled, as long as none fails. A quorum then need not wait for a node's answers one
+    /// by one.
     ///
     /// The default is false.
     fn keeps_order(&self) -> bool {
@@ -130,9 +133,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// Acquires for an owner that is going to wait.
     ///
-    /// A store with wait queues puts the owner into the key's queue if the key is not granted. The entry lapses by
-    /// itself unless the owner asks again every other second. [`release`](Self::release) removes it. The default only
-    /// acquires.
+    /// A store with wait queues puts the owner into the key's queue if the key is not granted. The entry
+    /// lapses by itself unless the owner asks again every other second. [`release`](Self::release) removes
+    /// it. The default only acquires.
     fn acquire_or_enqueue(
         &self,
         key: &Key,
@@ -159,8 +162,8 @@ pub trait Store: Send + Sync + 'static {
 
     /// Releases the key and names a waiter of this process, which is [registered](Self::register_waiter).
     ///
-    /// A store with wait queues gives the key to the waiter that has waited longest, in whatever process, and tells
-    /// that waiter by a [`hint`](Self::hint). The default only releases.
+    /// A store with wait queues gives the key to the waiter that has waited longest, in whatever process, and
+    /// tells that waiter by a [`hint`](Self::hint). The default only releases.
     fn release_and_hand_over(&self, key: &Key, owner: &OwnerToken, _next: NextWaiter) -> StoreFuture<bool> {
         self.release(key, owner)
     }
@@ -172,7 +175,8 @@ pub trait Store: Send + Sync + 'static {
         never()
     }
 
-    /// Ends when the key, which is held, may have become free: the hint for a quorum's waiters, which are in no queue.
+    /// Ends when the key, which is held, may have become free: the hint for a quorum's waiters, which are in
+    /// no queue.
     ///
     /// It does not end for a key that is free at the first poll. The default never ends.
     fn wait_for_change(&self, _key: &Key) -> HintFuture {

@@ -22,7 +22,8 @@ pub enum Hint {
     HandedOver(HandOver),
 }
 
-/// How a waiter joins a key's wait queue: see [`Store::acquire_or_enqueue`](crate::Store::acquire_or_enqueue).
+/// How a waiter joins a key's wait queue: see
+/// [`Store::acquire_or_enqueue`](crate::Store::acquire_or_enqueue).
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct Enqueue {

@@ -1,6 +1,7 @@
 //! Where leases live: the contract of a store, and the stores that keep it.
 //!
-//! - [`contract`] is the trait, [`hand_over`] has the types of its waiting half, [`pointers`] implements it for `Arc` and `Box`.
+//! - [`contract`] is the trait, [`hand_over`] has the types of its waiting half, [`pointers`] implements it
+//!   for `Arc` and `Box`.
 //! - [`retry`] sends a command once more after a broken connection, for all who send commands.
 //! - [`memory`], [`redis`](self::redis) and [`quorum`] are the stores.
 

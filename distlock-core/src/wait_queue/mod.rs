@@ -1,21 +1,21 @@
 //! This process's wait queues: which waiter of a key may ask the store, when, and what wakes it.
 //!
-//! However many tasks of a process wait for a key, only one of them asks the store: the contender. The others wait
-//! behind it in the order of their first polls.
+//! However many tasks of a process wait for a key, only one of them asks the store: the contender. The others
+//! wait behind it in the order of their first polls.
 //!
 //! # How it works
-//! - The order is that of a tokio mutex, the *turn*. It is fair, and a waiter that is dropped anywhere in it leaves it
-//!   whole. The holder of the turn is the contender.
+//! - The order is that of a tokio mutex, the *turn*. It is fair, and a waiter that is dropped anywhere in it
+//!   leaves it whole. The holder of the turn is the contender.
 //! - Everything that one contender must know from the one before stands in [`QueueState`], and outlives both.
-//! - A queue lives as long as it has waiters. They are counted under the lock of the map, so that no waiter joins a
-//!   queue that is being removed.
+//! - A queue lives as long as it has waiters. They are counted under the lock of the map, so that no waiter
+//!   joins a queue that is being removed.
 //!
 //! # Why nothing is lost
-//! - `released` and `handed_over` keep one notification each until the contender listens. A release between the
-//!   contender's attempt and its sleep is not missed.
-//! - A contender that gives up leaves its attempt behind. The next contender goes on with it. The last waiter to leave
-//!   removes the queue first, under the lock, and only then takes the attempt out: at that time no other waiter can
-//!   come to it or leave another.
+//! - `released` and `handed_over` keep one notification each until the contender listens. A release between
+//!   the contender's attempt and its sleep is not missed.
+//! - A contender that gives up leaves its attempt behind. The next contender goes on with it. The last waiter
+//!   to leave removes the queue first, under the lock, and only then takes the attempt out: at that time no
+//!   other waiter can come to it or leave another.
 
 use std::{
     collections::HashMap,
@@ -62,11 +62,12 @@ struct WaitQueue {
     state: Mutex<QueueState>,
 }
 
-/// After this many local hand-overs in a row the key is released: waiters in other processes are to be served too.
+/// After this many local hand-overs in a row the key is released: waiters in other processes are to be served
+/// too.
 const LOCAL_HAND_OVERS_IN_A_ROW: u32 = 16;
 
-/// The delays between questions of a contender that the store tells when the key is its own: in the end less than one
-/// question a second.
+/// The delays between questions of a contender that the store tells when the key is its own: in the end less
+/// than one question a second.
 pub(crate) fn delays_between_checks() -> Backoff {
     Backoff::new(Duration::from_millis(64), Duration::from_millis(1200)).with_jitter(0.15)
 }
@@ -88,8 +89,8 @@ impl WaitQueues {
 
     /// Hands a lease to the key's contender, without a command to the store.
     ///
-    /// Answers false if no contender takes a lease of this ttl as it is, if it is the other processes' turn, or if
-    /// `make` makes no hand-over.
+    /// Answers false if no contender takes a lease of this ttl as it is, if it is the other processes' turn,
+    /// or if `make` makes no hand-over.
     pub(crate) fn hand_over_locally(
         &self,
         key: &Key,
@@ -217,7 +218,8 @@ impl QueuePlace<'_> {
         state.local_hand_over.take()
     }
 
-    /// Schedules the attempt after the one that is about to be made, for whichever waiter is the contender then.
+    /// Schedules the attempt after the one that is about to be made, for whichever waiter is the contender
+    /// then.
     pub(crate) fn schedule_retry(&self, now: Instant) {
         self.state().schedule_retry(now);
     }
@@ -227,7 +229,8 @@ impl QueuePlace<'_> {
         self.state().retry_at
     }
 
-    /// Notes what the store answered about the holder's lease, which may lapse before the next attempt is due.
+    /// Notes what the store answered about the holder's lease, which may lapse before the next attempt is
+    /// due.
     pub(crate) fn note_holder(&self, remaining: Option<Duration>, now: Instant) {
         let mut state = self.state();
         state.held_until = remaining.map(|left| now + left);
@@ -269,7 +272,8 @@ impl QueuePlace<'_> {
         }
     }
 
-    /// Sleeps until the key is worth another attempt, until `retry_at` at the latest, or until it was handed over.
+    /// Sleeps until the key is worth another attempt, until `retry_at` at the latest, or until it was handed
+    /// over.
     ///
     /// A contender that is queued in the store hears of this process's releases as of any other, by a hint.
     pub(crate) async fn wait_until_worth_asking(

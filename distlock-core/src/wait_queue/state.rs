@@ -16,24 +16,24 @@ use crate::{
 pub(super) struct QueueState {
     /// When the holder's lease ends, as the store last said. Each answer of the store replaces it.
     pub(super) held_until: Option<Instant>,
-    /// When the next attempt is due; `None` for now. Set before each attempt, so that a queue whose waiters give up in
-    /// the middle of their attempts asks no more often than one waiter.
+    /// When the next attempt is due; `None` for now. Set before each attempt, so that a queue whose waiters
+    /// give up in the middle of their attempts asks no more often than one waiter.
     pub(super) retry_at: Option<Instant>,
     /// The delays between attempts where the store tells nothing. A grant clears it.
     polling: Option<Backoff>,
-    /// The store keeps a wait queue for the key, and the key was seen to be held. Set once, never cleared: it ends with
-    /// this queue.
+    /// The store keeps a wait queue for the key, and the key was seen to be held. Set once, never cleared: it
+    /// ends with this queue.
     pub(super) is_contended: bool,
-    /// A task of this process holds the key, and its release will name the waiter in `next`. A grant sets it, the
-    /// release clears it.
+    /// A task of this process holds the key, and its release will name the waiter in `next`. A grant sets it,
+    /// the release clears it.
     pub(super) held_here: bool,
-    /// The contender, while a release of this process may hand the key to it. The contender sets it and clears it, and
-    /// a release takes it.
+    /// The contender, while a release of this process may hand the key to it. The contender sets it and
+    /// clears it, and a release takes it.
     pub(super) next: Option<NextWaiter>,
     /// The attempt of a contender that gave up. The next contender takes it, or the last waiter to leave.
     pub(super) abandoned: Option<AbandonedAttempt>,
-    /// The ttl of a contender that takes a lease of this process over as it is. The contender sets it and clears it, and
-    /// a local hand-over takes it.
+    /// The ttl of a contender that takes a lease of this process over as it is. The contender sets it and
+    /// clears it, and a local hand-over takes it.
     pub(super) accepts_local_hand_over: Option<Duration>,
     /// A lease for that contender, which takes it.
     pub(super) local_hand_over: Option<LocalHandOver>,
@@ -62,7 +62,8 @@ impl QueueState {
     }
 }
 
-/// What a contender that gives up leaves to the next: its entry in the store's wait queue, or its unanswered acquire.
+/// What a contender that gives up leaves to the next: its entry in the store's wait queue, or its unanswered
+/// acquire.
 pub(crate) struct AbandonedAttempt {
     pub(crate) state: AcquireState,
     pub(crate) ttl: Duration,
