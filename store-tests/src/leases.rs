@@ -16,6 +16,7 @@ const RENEW: &str = "Lets the owner's lease last `ttl` from now.";
 const NOT_THE_OWNER: &str = "Answers false, and changes nothing, if the owner does not hold the key.";
 const NEVER_CREATES: &str = "It never creates the key.";
 const RELEASE: &str = "Ends the owner's lease.";
+const NOT_POLLED: &str = "Nothing is sent before the first poll.";
 const INSPECT: &str = "Answers the key's holder; `None` if the key is free.";
 
 /// What is left of a lease after a few round trips.
@@ -31,6 +32,7 @@ pub(crate) async fn check(store: &dyn Store) {
     only_the_owner_releases(store, &keys).await;
     a_renewal_never_creates_the_key(store, &keys).await;
     a_lease_lapses(store, &keys).await;
+    nothing_happens_before_the_first_poll(store, &keys).await;
     keys_do_not_meet(store, &keys).await;
 }
 
@@ -107,6 +109,19 @@ async fn a_lease_lapses(store: &dyn Store, keys: &Keys) {
     let remaining = next.remaining().await;
     claim(is_fresh(remaining), NOT_THE_OWNER, remaining);
     next.give_back().await;
+}
+
+async fn nothing_happens_before_the_first_poll(store: &dyn Store, keys: &Keys) {
+    let key = keys.key("unpolled");
+    let owner = Owner::new(store, &key);
+    drop(store.acquire(&key, &owner.token, TTL, false));
+    owner.is_free(NOT_POLLED).await;
+    owner.take(TTL).await;
+    drop(store.renew(&key, &owner.token, TTL * 10));
+    drop(store.release(&key, &owner.token));
+    let remaining = owner.remaining().await;
+    claim(is_fresh(remaining), NOT_POLLED, remaining);
+    owner.give_back().await;
 }
 
 async fn keys_do_not_meet(store: &dyn Store, keys: &Keys) {

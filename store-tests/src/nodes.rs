@@ -1,6 +1,10 @@
 //! A quorum's node: it draws what is proposed, and its counter is raised by the holder only.
 
+use std::time::Duration;
+
 use distlock_core::{Acquired, FencingToken, Store};
+
+use tokio::time::timeout;
 
 use crate::{
     claim::{Keys, TTL, answer, claim},
@@ -11,6 +15,7 @@ const PROPOSAL: &str = "Acquires with a fencing token as a node of a quorum, who
                         `proposal`, kept within 100 ms of the store's own clock, unless a higher number was drawn \
                         or raised before.";
 const RAISE: &str = "Raises the key's fencing counter to `fence` as a node of a quorum.";
+const NO_CHANGE: &str = "It does not end for a key that is free at the first poll.";
 const REFUSES: &str =
     "Answers false, and changes nothing, if the owner does not hold the key or the counter is higher.";
 const AGAIN: &str = "The owner's `acquire_proposed`, sent again, then answers the raised number.";
@@ -23,6 +28,7 @@ pub(crate) async fn check(store: &dyn Store) {
     a_proposal_is_drawn(store, &keys).await;
     only_the_owner_raises_and_never_down(store, &keys).await;
     no_clock_pulls_the_tokens_away(store, &keys).await;
+    a_free_key_has_no_change_to_wait_for(store, &keys).await;
 }
 
 /// A proposal that is a little ahead of every clock that a store may go by, and above every token drawn so
@@ -98,4 +104,11 @@ async fn no_clock_pulls_the_tokens_away(store: &dyn Store, keys: &Keys) {
     let drawn = propose(&owner, now - 3600 * SECOND).await;
     claim(drawn > now - 60 * SECOND, PROPOSAL, (now - 3600 * SECOND, drawn));
     owner.give_back().await;
+}
+
+/// A quorum's waiters would ask again and again for a key that is free on some nodes and held on others.
+async fn a_free_key_has_no_change_to_wait_for(store: &dyn Store, keys: &Keys) {
+    let key = keys.key("unchanged");
+    let hint = timeout(Duration::from_millis(50), store.wait_for_change(&key)).await;
+    claim(hint.is_err(), NO_CHANGE, hint);
 }

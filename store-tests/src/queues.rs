@@ -246,7 +246,11 @@ async fn fenced_waiters_get_rising_tokens(one: &dyn Store, two: &dyn Store) {
     named.owner.give_back().await;
     let next = Owner::new(two, &scene.key);
     let fence = next.take_fenced().await;
-    claim(fence > last, "A number that rises with every grant of a key", (last, fence));
+    claim(
+        fence > last,
+        "A number that rises with every fenced grant of a key, for the protected resource to check.",
+        (last, fence),
+    );
     next.give_back().await;
 }
 

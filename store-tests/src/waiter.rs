@@ -125,7 +125,11 @@ impl<'a> Waiter<'a> {
             self.claim(false, FENCE, lease);
             return last;
         };
-        self.claim(fence > last, "A number that rises with every grant of a key", (last, fence));
+        self.claim(
+            fence > last,
+            "A number that rises with every fenced grant of a key, for the protected resource to check.",
+            (last, fence),
+        );
         fence
     }
 

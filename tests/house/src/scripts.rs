@@ -154,6 +154,10 @@ impl Script<'_> {
     }
 
     /// Checks that the comment at the top of the file names what goes in, and says what comes out.
+    ///
+    /// A script lists its arguments behind `KEYS:` and `ARGV:`, or names each as `KEYS[1]`. A snippet, which
+    /// is put into several scripts, begins with `Snippet:` and names its keys. The rest of a script says
+    /// whose header it shares.
     fn check_header(&mut self, header: &str) {
         if header.trim().is_empty() {
             return self.complain(
@@ -161,20 +165,27 @@ impl Script<'_> {
                 "begin with a comment: what the script does, its KEYS and ARGV, what it answers",
             );
         }
+        if header.contains(".lua, whose header it shares") {
+            return;
+        }
+        let is_snippet = header.trim_start().starts_with("Snippet:");
         let mut missing = Vec::new();
         for at in 0..self.code.len() {
-            let token = &self.code[at];
-            if matches!(&*token.text, "KEYS" | "ARGV") && numbered(&self.code[at..]).is_some() {
-                let used = format!("{}[{}]", token.text, self.code[at + 2].text);
-                if !header.contains(&used) && !missing.contains(&used) {
-                    missing.push(used);
-                }
+            let Some(table) = numbered(&self.code[at..]).filter(|table| *table == "KEYS" || !is_snippet)
+            else {
+                continue;
+            };
+            let number = &self.code[at + 2].text;
+            let used = format!("{table}[{number}]");
+            let is_listed = number.parse().is_ok_and(|number: usize| number <= listed(header, table));
+            if !is_listed && !header.contains(&used) && !missing.contains(&used) {
+                missing.push(used);
             }
         }
         if !missing.is_empty() {
             self.complain(1, &format!("the comment at the top does not say what {} is", missing.join(", ")));
         }
-        let answers = ["Answers", "answers", "answered"].iter().any(|word| header.contains(word));
+        let answers = is_snippet || ["Answers", "answers"].iter().any(|word| header.contains(word));
         if !answers && let Some(line) = self.answer() {
             self.complain(
                 1,
@@ -209,6 +220,19 @@ fn numbered(tokens: &[Token]) -> Option<&str> {
     let [name, open, number, close, ..] = tokens else { return None };
     let is_literal = (name.is("KEYS") || name.is("ARGV")) && open.is("[") && number.kind == Kind::Number;
     (is_literal && close.is("]")).then_some(&*name.text)
+}
+
+/// How many arguments a header lists behind `KEYS:` or `ARGV:`.
+fn listed(header: &str, table: &str) -> usize {
+    let lines = header.lines().map(str::trim);
+    let mut list =
+        lines.skip_while(|line| !line.strip_prefix(table).is_some_and(|rest| rest.starts_with(':')));
+    let Some(first) = list.next() else { return 0 };
+    let more = list.take_while(|line| {
+        !line.is_empty() && !["KEYS:", "ARGV:", "Answers"].iter().any(|next| line.starts_with(next))
+    });
+    let text = more.fold(first.to_owned(), |text, line| text + " " + line);
+    text.split([',', ';']).count()
 }
 
 /// The arguments of a call whose opening parenthesis is before the tokens.
@@ -333,5 +357,22 @@ mod tests {
                 .contains("line 3 answers")
         );
         assert_eq!(said("-- What others share.\nlocal function f()\n  if x then return 1 end\nend"), "");
+        let listed = "-- Takes it.\n-- KEYS: lock, fencing counter.\n-- ARGV: owner token, ttl in ms,\n--       1 or 0.\n\
+                      -- Answers 1.\nredis.call('SET', KEYS[2], ARGV[3], 'PX', ARGV[1])\nreturn 1";
+        assert_eq!(said(listed), "");
+        assert!(said(&listed.replace("KEYS[2]", "KEYS[3]")).ends_with("does not say what KEYS[3] is"));
+        assert!(said(&listed.replace("ARGV[3]", "ARGV[4]")).ends_with("does not say what ARGV[4] is"));
+    }
+
+    #[test]
+    fn parts_of_scripts_have_headers_of_their_own() {
+        let said = |source: &str| check("a.lua", source).join("\n");
+        let code = "redis.call('DEL', KEYS[1])\nreturn ARGV[1]";
+        assert_eq!(said(&format!("-- Snippet: ends with the lock KEYS[1].\n{code}")), "");
+        assert!(said(&format!("-- Snippet: ends it.\n{code}")).ends_with("does not say what KEYS[1] is"));
+        assert_eq!(
+            said(&format!("-- The rest of release.lua, whose header it shares: waiters.\n{code}")),
+            ""
+        );
     }
 }
