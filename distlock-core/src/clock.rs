@@ -30,7 +30,8 @@ impl Moment {
     }
 
     /// The time since an earlier moment, suspensions included; zero if that moment is not earlier.
-    pub(crate) fn since(self, earlier: Self) -> Duration {
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Duration {
         let suspended = self.suspended.saturating_sub(earlier.suspended);
         // The two clocks are read one after the other. A difference this small is the time between the
         // readings.

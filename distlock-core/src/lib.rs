@@ -12,11 +12,13 @@
 //!
 //! # async fn example() -> Result<(), distlock_core::LockError> {
 //! let manager = distlock_core::LockManager::in_memory();
-//! let guard = manager.lock("order:42").ttl(Duration::from_secs(10)).wait(Duration::from_secs(2)).acquire().await?;
+//! let lock = manager.lock("order:42").ttl(Duration::from_secs(10)).wait(Duration::from_secs(2));
+//! let guard = lock.acquire().await?;
 //! // .. what only one may do at a time ..
 //! guard.release().await?;
 //! # Ok(()) }
-//! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(example()).unwrap();
+//! # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+//! # runtime.block_on(example()).unwrap();
 //! ```
 //!
 //! # The rooms, in reading order

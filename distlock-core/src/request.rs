@@ -139,7 +139,8 @@ impl LockRequest {
     /// assert!(guard.is_held());
     /// guard.release().await?;
     /// # Ok(()) }
-    /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(example()).unwrap();
+    /// # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    /// # runtime.block_on(example()).unwrap();
     /// ```
     pub async fn acquire(self) -> Result<LockGuard, LockError> {
         let started = Instant::now();
@@ -191,7 +192,8 @@ impl LockRequest {
     /// let sum = manager.lock("report:7").run(async { 1 + 1 }).await?;
     /// assert_eq!(sum, 2);
     /// # Ok(()) }
-    /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(example()).unwrap();
+    /// # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    /// # runtime.block_on(example()).unwrap();
     /// ```
     pub async fn run<F: Future>(self, body: F) -> Result<F::Output, LockError> {
         let guard = self.acquire().await?;

@@ -22,8 +22,8 @@ impl OwnerToken {
     }
 
     /// Reads a text that [`encode`](Self::encode) has written; `None` if it is another.
-    #[cfg(feature = "redis")]
-    pub(crate) fn parse(text: &str) -> Option<Self> {
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
         Uuid::try_parse(text).ok().map(Self)
     }
 }
@@ -85,7 +85,8 @@ impl FencingToken {
     /// since 1970) even if the stored one is lost. A quorum's `proposal` replaces the clock within 100 ms of
     /// it, so that the nodes draw one number and no client's clock pulls a node's tokens further away from
     /// its own.
-    pub(crate) fn draw(stored: u64, clock: u64, proposal: Option<Self>) -> Self {
+    #[must_use]
+    pub fn draw(stored: u64, clock: u64, proposal: Option<Self>) -> Self {
         const PROPOSAL_REACH: u64 = 100_000;
         let (lowest, highest) = (clock.saturating_sub(PROPOSAL_REACH), clock.saturating_add(PROPOSAL_REACH));
         let wanted = proposal.map_or(clock, |proposal| proposal.0.clamp(lowest, highest));

@@ -2,8 +2,10 @@
 //! binary of its own: it computes all the time, which would delay tests with real servers.
 //!
 //! ```sh
-//! DISTLOCK_SEED=7 cargo test --test quorum_simulated               # one schedule of each kind, with the seed of a failure
-//! DISTLOCK_TIMES=40 cargo test --release --test quorum_simulated   # 40 times as many
+//! # One schedule of each kind, with the seed of a failure.
+//! DISTLOCK_SEED=7 cargo test --test quorum_simulated
+//! # 40 times as many.
+//! DISTLOCK_TIMES=40 cargo test --release --test quorum_simulated
 //! ```
 
 use std::{

@@ -49,10 +49,6 @@ impl<'a> Owner<'a> {
 
 const GRANTED: Acquired = Acquired::granted(None);
 
-async fn remaining(store: &dyn Store, name: &str) -> Duration {
-    store.inspect(&key(name)).await.unwrap().expect("a holder").remaining.expect("a ttl")
-}
-
 #[tokio::test(start_paused = true)]
 async fn the_memory_store_keeps_the_contract() {
     let store = MemoryStore::new();

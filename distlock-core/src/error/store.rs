@@ -130,13 +130,15 @@ impl StoreError {
     }
 
     /// Whether the command may have been executed although it failed.
-    pub(crate) fn outcome_unknown(&self) -> bool {
+    #[must_use]
+    pub fn outcome_unknown(&self) -> bool {
         use StoreErrorKind::{Disconnected, Nonsense, TimedOut};
         self.outcome_unknown_before || matches!(self.kind, Disconnected | TimedOut | Nonsense)
     }
 
     /// Whether the same command may succeed a moment later.
-    pub(crate) fn is_transient(&self) -> bool {
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
         use StoreErrorKind::{Disconnected, NoQuorum, ReadOnly, TimedOut, Unavailable, Unreachable};
         matches!(self.kind, Unreachable | Disconnected | TimedOut | Unavailable | ReadOnly | NoQuorum)
     }

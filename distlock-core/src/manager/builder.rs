@@ -38,7 +38,8 @@ impl LockManager {
     /// # async fn example() -> Result<(), distlock_core::LockError> {
     /// let manager = distlock_core::LockManager::connect("memory://").await?; // or "redis://127.0.0.1/"
     /// # Ok(()) }
-    /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(example()).unwrap();
+    /// # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    /// # runtime.block_on(example()).unwrap();
     /// ```
     pub async fn connect(url: impl AsRef<str>) -> Result<Self, LockError> {
         Self::builder().url(url.as_ref()).connect().await

@@ -38,7 +38,8 @@ pub fn set_default(manager: LockManager) {
 /// let manager = distlock_core::LockManager::in_memory();
 /// distlock_core::with_manager(manager, async { /* locked functions use the manager here */ }).await;
 /// # }
-/// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(example());
+/// # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+/// # runtime.block_on(example());
 /// ```
 pub fn with_manager<F: Future>(manager: LockManager, future: F) -> impl Future<Output = F::Output> {
     SCOPED.scope(manager, future)

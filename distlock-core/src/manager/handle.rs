@@ -33,7 +33,8 @@ use crate::{
 /// assert!(manager.lock("order:42").try_acquire().await?.is_none());
 /// guard.release().await?;
 /// # Ok(()) }
-/// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(example()).unwrap();
+/// # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+/// # runtime.block_on(example()).unwrap();
 /// ```
 #[derive(Clone)]
 pub struct LockManager {
@@ -83,7 +84,8 @@ impl LockManager {
     /// manager.shutdown().await;
     /// assert!(!guard.is_held());
     /// # Ok(()) }
-    /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(example()).unwrap();
+    /// # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    /// # runtime.block_on(example()).unwrap();
     /// ```
     pub async fn shutdown(&self) {
         let shared = self.shared();

@@ -47,7 +47,7 @@ impl PerRuntimeConnection {
         Self { client, config, patience, connections, restart_delay, last_start }
     }
 
-    async fn connect(&self) -> Result<Connection, RedisError> {
+    async fn establish(&self) -> Result<Connection, RedisError> {
         let mut commands = self.client.get_multiplexed_async_connection_with_config(&self.config).await?;
         let grants_from = if self.restart_delay.is_zero() {
             None
@@ -72,7 +72,7 @@ impl Connector for PerRuntimeConnection {
 
     async fn connection(&self) -> Result<(Self::Connection, Self::Origin), StoreError> {
         let cell = self.connections.get_or_make(|| Ok(Arc::default()))?;
-        let connection = made(&cell, self.patience, || self.connect()).await?;
+        let connection = made(&cell, self.patience, || self.establish()).await?;
         Ok((connection.commands, cell))
     }
 

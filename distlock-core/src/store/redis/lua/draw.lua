@@ -1,4 +1,4 @@
--- Snippet: the number of a new fencing token, by the formula of `FencingToken::next` in Rust.
+-- Snippet: the number of a new fencing token, by the formula of `FencingToken::draw` in Rust.
 
 -- The server's clock, in us since 1970.
 local function micros()

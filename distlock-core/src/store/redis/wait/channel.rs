@@ -88,7 +88,7 @@ impl WaitChannel {
     /// The connection, made and subscribed on first use and after a break.
     pub(super) async fn connection(self: &Arc<Self>) -> Result<WaitConnection, StoreError> {
         let cell = Arc::clone(&self.cell());
-        made(&cell, self.patience, || self.connect()).await
+        made(&cell, self.patience, || self.establish()).await
     }
 
     /// The connection, if there is one.
@@ -96,7 +96,7 @@ impl WaitChannel {
         self.cell().get().cloned()
     }
 
-    async fn connect(self: &Arc<Self>) -> Result<WaitConnection, RedisError> {
+    async fn establish(self: &Arc<Self>) -> Result<WaitConnection, RedisError> {
         let latest = LatestAnswer::default();
         let (channel, at) = (Arc::downgrade(self), latest.clone());
         let config = self.config.clone().set_push_sender(move |push| Self::on_push(&channel, &at, &push));
