@@ -60,7 +60,6 @@ impl<T: Clone + Send + 'static> PerRuntime<T> {
     }
 
     /// Replaces the current runtime's value if it has one that `is_stale`.
-    #[cfg(feature = "redis")]
     pub(crate) fn replace_if(&self, is_stale: impl Fn(&T) -> bool, make: impl FnOnce() -> T) {
         let Ok(runtime) = Handle::try_current() else { return };
         let mut values = self.values();

@@ -13,7 +13,9 @@ use test_support::{RedisServer, eventually};
 mod acquires_in_doubt;
 mod dropped_futures;
 mod endings;
+mod faulty_store;
 mod managers;
+mod panics;
 mod releases;
 mod runtimes;
 

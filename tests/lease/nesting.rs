@@ -61,3 +61,16 @@ async fn a_call_chain_ends_with_its_body() {
         inner(&locks, 1).await.unwrap();
     }
 }
+
+#[tokio::test]
+async fn a_task_that_a_body_drives_is_not_part_of_its_call_chain() {
+    let locks = LockManager::in_memory();
+    let body = async {
+        let locks = locks.clone();
+        let tasks = tokio::task::LocalSet::new();
+        let other = tasks.spawn_local(async move { locks.lock("k").acquire().await.map(drop) });
+        tasks.run_until(other).await.unwrap()
+    };
+    let error = locks.lock("k").run(body).await.unwrap().unwrap_err();
+    assert!(matches!(error, LockError::Busy { .. }), "{error}");
+}

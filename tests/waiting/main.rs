@@ -12,6 +12,7 @@ mod cost;
 mod hand_over;
 mod local_hand_over;
 mod order;
+mod several_runtimes;
 
 const SECOND: Duration = Duration::from_secs(1);
 const SOON: Duration = Duration::from_secs(5);

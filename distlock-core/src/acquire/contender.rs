@@ -28,7 +28,7 @@ pub(super) struct QueuedCall<'a> {
 
 impl<'a> QueuedCall<'a> {
     pub(super) fn join(keeper: &'a Keeper, key: &'a Key) -> Self {
-        Self { keeper, key, place: keeper.shared().wait_queues.join(key) }
+        Self { keeper, key, place: keeper.wait_queues().join(key) }
     }
 
     fn clean_up(&self, attempt: AbandonedAttempt) {

@@ -13,7 +13,7 @@ use futures_util::future::{Either, FutureExt};
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
-    error::{LockError, StoreError, StoreErrorKind},
+    error::{LockError, StoreError},
     keeper::Keeper,
     key::Key,
     lease::Lease,
@@ -59,7 +59,7 @@ impl Call<'_> {
     async fn once(&self) -> Result<Arc<Lease>, LockError> {
         let shared = self.keeper.shared();
         // A free key belongs to the waiters.
-        if shared.wait_queues.has_waiters(self.key) {
+        if self.keeper.wait_queues().has_waiters(self.key) {
             let holder = shared.store.inspect(self.key).await.map_err(|error| self.failed(error))?;
             return Err(self.busy(holder.and_then(|holder| holder.remaining)));
         }
@@ -106,19 +106,20 @@ impl Call<'_> {
                     }
                     failing = Some((since, error));
                 }
-                None => return Err(self.unanswered(failing, queued.place.holder_remaining(now))),
-            }
-        }
-    }
-
-    /// The error of a call whose deadline came before the store's answer.
-    fn unanswered(&self, failing: Option<(Instant, StoreError)>, remaining: Option<Duration>) -> LockError {
-        match (failing, remaining) {
-            (Some((_, error)), _) => self.failed(error),
-            (None, Some(_)) => self.busy(remaining),
-            (None, None) => {
-                let detail = "the server did not answer within `wait`";
-                self.failed(StoreError::new(StoreErrorKind::TimedOut, detail))
+                // The deadline came before the answer.
+                None => {
+                    if let Some((_, error)) = failing {
+                        return Err(self.failed(error));
+                    }
+                    let place = &queued.place;
+                    if place.was_refused_since(self.started) {
+                        return Err(self.busy(place.holder_remaining(now)));
+                    }
+                    // Whether the key is held is not known, so the first answer is waited for as without
+                    // `wait`.
+                    let answer = contender.ask_store().await.map_err(|error| self.failed(error))?;
+                    return answer.ok_or_else(|| self.busy(place.holder_remaining(Instant::now())));
+                }
             }
         }
     }

@@ -91,6 +91,10 @@ impl StoreError {
         Self::new(StoreErrorKind::TimedOut, "the server did not answer in time")
     }
 
+    pub(crate) fn panicked() -> Self {
+        Self::new(StoreErrorKind::Nonsense, "the store panicked")
+    }
+
     pub(crate) fn shut_down() -> Self {
         Self::new(StoreErrorKind::ShutDown, "the lock manager was shut down")
     }

@@ -3,6 +3,8 @@
 
 use std::{cell::Cell, sync::Arc};
 
+use tokio::task::{Id, try_id};
+
 use crate::{key::Key, lease::Lease, shared::Shared};
 
 thread_local! {
@@ -13,6 +15,9 @@ thread_local! {
 
 /// A locked body, and the one around it.
 pub(super) struct Frame {
+    /// The task that runs the body; `None` for `block_on`. A task that a body drives, as on a `LocalSet`, has
+    /// an id of its own and is not part of the body's call chain.
+    task: Option<Id>,
     shared: Arc<Shared>,
     lease: Arc<Lease>,
     outer: Option<Arc<Frame>>,
@@ -21,7 +26,12 @@ pub(super) struct Frame {
 impl Frame {
     /// A body under a lease, inside of the body that is being polled now.
     pub(super) fn new(shared: &Arc<Shared>, lease: &Arc<Lease>) -> Arc<Self> {
-        Arc::new(Self { shared: Arc::clone(shared), lease: Arc::clone(lease), outer: innermost() })
+        Arc::new(Self {
+            task: try_id(),
+            shared: Arc::clone(shared),
+            lease: Arc::clone(lease),
+            outer: innermost(),
+        })
     }
 
     /// Puts the body into the chain until the value is dropped: for one poll.
@@ -43,9 +53,12 @@ impl Drop for Entered {
 
 /// Whether the running call chain holds the key of this manager.
 pub(crate) fn holds(shared: &Arc<Shared>, key: &Key) -> bool {
-    let innermost = innermost();
+    let (innermost, task) = (innermost(), try_id());
     std::iter::successors(innermost.as_ref(), |frame| frame.outer.as_ref()).any(|frame| {
-        frame.lease.key == *key && Arc::ptr_eq(&frame.shared, shared) && frame.lease.check().is_ok()
+        frame.lease.key == *key
+            && frame.task == task
+            && Arc::ptr_eq(&frame.shared, shared)
+            && frame.lease.check().is_ok()
     })
 }
 

@@ -6,6 +6,8 @@
 
 use std::{fmt, future::Future, sync::Arc, time::Duration};
 
+use tokio::runtime::Handle;
+
 use crate::{
     clock::Moment,
     error::{LockError, LostReason},
@@ -101,12 +103,18 @@ impl LockGuard {
     /// # Errors
     /// - [`LockError::Lost`] if the lease has ended.
     /// - [`LockError::Store`] if the store does not confirm. The lease then lasts as long as it did before.
+    /// - [`LockError::Config`] outside of a tokio runtime.
     ///
     /// # Cancel safety
     /// If the future is dropped, the renewal may or may not happen. The lease stays valid for at least as
     /// long as it was.
     pub async fn renew(&self) -> Result<(), LockError> {
         let lease = &self.lease;
+        if let Err(error) = Handle::try_current() {
+            let reason =
+                format!("there is no tokio runtime here to send the renewal ({error}); await it in a task");
+            return Err(LockError::Config { key: lease.key.name().to_owned(), reason });
+        }
         let sent = Moment::now();
         lease.check()?;
         match self.keeper.shared().renew_once(lease).await {

@@ -4,8 +4,9 @@ use std::{
     future::{self, poll_fn},
     sync::{Arc, atomic::Ordering},
     task::{Context, Poll, ready},
-    time::Duration,
 };
+
+use tokio::{runtime::Handle, time::Instant};
 
 use super::LockGuard;
 use crate::{
@@ -13,7 +14,8 @@ use crate::{
     error::{LockError, LostReason, StoreError},
     lease::{Cleanup, Doubt, PendingRelease, Released},
     options::Release,
-    store::retry::Resending,
+    store::{StoreFuture, retry::Resending},
+    wait_queue::WaitQueues,
 };
 
 impl LockGuard {
@@ -24,23 +26,31 @@ impl LockGuard {
     /// - [`LockError::Lost`] if the lease had ended before, so that another holder may have been in.
     /// - [`LockError::Store`] if the store did not confirm. The release is then tried again in the background
     ///   until the ttl is over.
+    /// - [`LockError::Config`] outside of a tokio runtime. The lease's own runtime then releases the key.
     ///
     /// # Cancel safety
     /// If the future is dropped, the release goes on in the background. The key is free when the server has
     /// answered it, and after the ttl at the latest.
     pub async fn release(self) -> Result<(), LockError> {
+        if let Err(error) = Handle::try_current() {
+            let reason =
+                format!("there is no tokio runtime here to send the release ({error}); await it in a task");
+            return Err(LockError::Config { key: self.lease.key.name().to_owned(), reason });
+        }
         self.keeper.untrack(&self.lease);
         if self.hand_over_locally() {
             return Ok(());
         }
         let now = Moment::now();
         let status = self.lease.status(now);
-        let (answer, resent) = SentRelease::new(&self, self.lease.to_keep(now)).answer().await;
+        let (answer, resent) = SentRelease::new(&self).answer().await;
         let lease = &self.lease;
         // A release that failed is left to the drop, which has the keeper try it again.
         let released = answer.map_err(|error| error.for_key(lease.key.name()))?;
         let released = Released::judge(released, resent, lease.doubt());
-        self.keeper.shared().wait_queues.notify_released(&lease.key);
+        if let Some(queues) = self.queues_for_release() {
+            queues.notify_released(&lease.key);
+        }
         lease.released.store(true, Ordering::Release);
         if released.doubt != Doubt::None {
             let rest = PendingRelease { doubt: released.doubt, ..lease.pending_release(now) };
@@ -81,7 +91,7 @@ impl LockGuard {
         if self.hand_over_locally() {
             return;
         }
-        let mut release = SentRelease::new(&self, self.lease.to_keep(Moment::now()));
+        let mut release = SentRelease::new(&self);
         // The first poll sends it, in this task, so that no later command overtakes it.
         poll_fn(|cx| {
             if let Poll::Ready((answer, _)) = release.poll(cx) {
@@ -96,25 +106,46 @@ impl LockGuard {
     fn hand_over_locally(&self) -> bool {
         let (lease, shared) = (&self.lease, self.keeper.shared());
         let make = || shared.ensure_running().ok().and_then(|()| lease.local_hand_over(Moment::now()));
-        let handed_over = shared.wait_queues.hand_over_locally(&lease.key, lease.ttl, make);
+        let handed_over = self
+            .queues_for_release()
+            .is_some_and(|queues| queues.hand_over_locally(&lease.key, lease.ttl, make));
         lease.released.fetch_or(handed_over, Ordering::AcqRel);
         handed_over
+    }
+
+    /// The wait queues whose contender may be served by the release: those of the lease's runtime, if it is
+    /// the current one.
+    ///
+    /// Another runtime's waiter is not named to the release, and takes no lease over: its runtime may stand
+    /// still. It is woken to ask by itself.
+    fn queues_for_release(&self) -> Option<&WaitQueues> {
+        let queues = self.keeper.wait_queues();
+        if !queues.has_waiters(&self.lease.key) || self.keeper.is_of_this_runtime() {
+            return Some(queues);
+        }
+        queues.note_released_elsewhere(&self.lease.key);
+        None
     }
 }
 
 /// A release that has been sent. Dropped without an answer, it goes on in the background.
 struct SentRelease<'a> {
     guard: &'a LockGuard,
-    keep: Option<Duration>,
+    keep_until: Option<Instant>,
     /// The command, until its answer is there.
     command: Option<Resending<bool>>,
 }
 
 impl<'a> SentRelease<'a> {
-    fn new(guard: &'a LockGuard, keep: Option<Duration>) -> Self {
-        let (shared, lease) = (guard.keeper.shared(), &guard.lease);
-        let command = Resending::new(shared.send_release(&lease.key, &lease.owner, keep));
-        Self { guard, keep, command: Some(command) }
+    fn new(guard: &'a LockGuard) -> Self {
+        let keep_until = guard.lease.keep_until(Moment::now());
+        let command = Resending::new(Self::send(guard, keep_until));
+        Self { guard, keep_until, command: Some(command) }
+    }
+
+    fn send(guard: &LockGuard, keep_until: Option<Instant>) -> StoreFuture<bool> {
+        let LockGuard { lease, keeper } = guard;
+        keeper.shared().send_release(&lease.key, &lease.owner, keep_until, guard.queues_for_release())
     }
 
     /// The store's answer, and whether the release was sent twice.
@@ -124,9 +155,7 @@ impl<'a> SentRelease<'a> {
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<(Result<bool, StoreError>, bool)> {
         let Some(command) = &mut self.command else { return Poll::Pending };
-        let LockGuard { lease, keeper } = self.guard;
-        let send = || keeper.shared().send_release(&lease.key, &lease.owner, self.keep);
-        let answer = ready!(command.poll(cx, send));
+        let answer = ready!(command.poll(cx, || Self::send(self.guard, self.keep_until)));
         let resent = command.was_resent();
         self.command = None;
         Poll::Ready((answer, resent))

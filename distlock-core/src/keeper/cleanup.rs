@@ -2,35 +2,43 @@
 
 use std::{future::poll_fn, sync::Arc};
 
+use super::state::KeeperState;
 use crate::{
     error::LostReason,
     key::Key,
     lease::{Cleanup, Doubt, PendingRelease, Released},
     shared::Shared,
     store::Acquired,
+    wait_queue::WaitQueues,
 };
 
-/// Does one clean-up to its end. If the runtime ends before that, it is counted as a release that failed.
-pub(super) fn clean_up(shared: &Arc<Shared>, cleanup: Cleanup) -> impl Future<Output = ()> + Send + use<> {
+/// Does one clean-up to its end. If the runtime ends before that, or the store panics, it is counted as a
+/// release that failed.
+pub(super) fn clean_up(
+    state: &Arc<KeeperState>,
+    cleanup: Cleanup,
+) -> impl Future<Output = ()> + Send + use<> {
     // Made here and not in the future, so that a future that is never polled is counted too.
-    let unfinished = Unfinished { shared: Arc::clone(shared), key: Some(cleanup.key().clone()) };
+    let unfinished = Unfinished { state: Arc::clone(state), key: Some(cleanup.key().clone()) };
     async move {
-        if let Some(release) = left_to_release(&unfinished.shared, cleanup).await {
-            unfinished.shared.release_until_confirmed(release).await;
+        let KeeperState { shared, wait_queues, .. } = &*unfinished.state;
+        if let Some(release) = left_to_release(shared, wait_queues, cleanup).await {
+            shared.release_until_confirmed(release, wait_queues).await;
         }
         unfinished.finish();
     }
 }
 
 /// What is left to release when the clean-up's command, if one is in flight, has ended.
-async fn left_to_release(shared: &Shared, cleanup: Cleanup) -> Option<PendingRelease> {
+async fn left_to_release(shared: &Shared, queues: &WaitQueues, cleanup: Cleanup) -> Option<PendingRelease> {
     match cleanup {
         Cleanup::Release(release) => Some(release),
+        Cleanup::Releasing { command, release } if command.is_poisoned() => Some(release),
         Cleanup::Releasing { mut command, release } => {
-            let PendingRelease { key, owner, keep, doubt, .. } = &release;
-            let send = || shared.send_release(key, owner, *keep);
+            let PendingRelease { key, owner, keep_until, doubt, .. } = &release;
+            let send = || shared.send_release(key, owner, *keep_until, Some(queues));
             let Ok(answer) = poll_fn(|cx| command.poll(cx, send)).await else { return Some(release) };
-            shared.wait_queues.notify_released(key);
+            queues.notify_released(key);
             let Released { was_owner, doubt } = Released::judge(answer, command.was_resent(), *doubt);
             if !was_owner && doubt == Doubt::None {
                 shared.count_failed_release(key, &LostReason::NotOwner);
@@ -55,7 +63,7 @@ async fn left_to_release(shared: &Shared, cleanup: Cleanup) -> Option<PendingRel
 
 /// Counts the clean-up if it is dropped before its end.
 struct Unfinished {
-    shared: Arc<Shared>,
+    state: Arc<KeeperState>,
     key: Option<Key>,
 }
 
@@ -68,7 +76,9 @@ impl Unfinished {
 impl Drop for Unfinished {
     fn drop(&mut self) {
         if let Some(key) = &self.key {
-            self.shared.count_failed_release(key, &"the runtime was shut down");
+            let cause =
+                if std::thread::panicking() { "the store panicked" } else { "the runtime was shut down" };
+            self.state.shared.count_failed_release(key, &cause);
         }
     }
 }

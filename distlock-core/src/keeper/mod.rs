@@ -27,6 +27,7 @@ use crate::{
     lease::{Cleanup, Lease},
     runtime::PerRuntime,
     shared::Shared,
+    wait_queue::WaitQueues,
 };
 
 mod cleanup;
@@ -55,19 +56,38 @@ impl Keeper {
     /// # Errors
     /// When there is no current runtime.
     pub(crate) fn of_this_runtime(shared: &Arc<Shared>, keepers: &Arc<Keepers>) -> Result<Self, StoreError> {
-        keepers.get_or_make(|| {
-            let runtime = Handle::current();
-            let state = KeeperState::new(Arc::clone(shared), runtime.id());
-            // Made here and not in the task: a runtime that is shutting down drops the task before its first
-            // poll.
-            let task = Task(Arc::clone(&state));
-            runtime.spawn(task.work());
-            Ok(Self(Arc::new(LastHandle { state, keepers: Arc::downgrade(keepers) })))
-        })
+        let keeper = keepers.get_or_make(|| Ok(Self::start(shared, keepers)))?;
+        if !keeper.state().schedule().is_gone {
+            return Ok(keeper);
+        }
+        // The task ended although its runtime goes on, or the runtime is being shut down.
+        keepers.replace_if(|keeper| keeper.state().schedule().is_gone, || Self::start(shared, keepers));
+        keepers.get_or_make(|| Ok(Self::start(shared, keepers)))
+    }
+
+    /// Starts a keeper on the current runtime.
+    fn start(shared: &Arc<Shared>, keepers: &Arc<Keepers>) -> Self {
+        let runtime = Handle::current();
+        let state = KeeperState::new(Arc::clone(shared), runtime.id());
+        // Made here and not in the task: a runtime that is shutting down drops the task before its first
+        // poll.
+        let task = Task(Arc::clone(&state));
+        runtime.spawn(task.work());
+        Self(Arc::new(LastHandle { state, keepers: Arc::downgrade(keepers) }))
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.state().shared
+    }
+
+    /// The waiters of this keeper's runtime.
+    pub(crate) fn wait_queues(&self) -> &WaitQueues {
+        &self.state().wait_queues
+    }
+
+    /// Whether this keeper's runtime is the current one.
+    pub(crate) fn is_of_this_runtime(&self) -> bool {
+        self.state().is_of_this_runtime()
     }
 
     /// Renews a lease, or loses it, until it is [untracked](Self::untrack).

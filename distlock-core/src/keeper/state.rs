@@ -15,11 +15,14 @@ use crate::{
     error::LostReason,
     lease::{Alarm, Cleanup, Lease},
     shared::Shared,
+    wait_queue::WaitQueues,
 };
 
 /// What a keeper's handles and its task share.
 pub(super) struct KeeperState {
     pub(super) shared: Arc<Shared>,
+    /// The waiters of this runtime.
+    pub(super) wait_queues: WaitQueues,
     runtime: Id,
     schedule: Mutex<Schedule>,
     /// Notified when the task has something to do.
@@ -50,6 +53,7 @@ impl KeeperState {
     pub(super) fn new(shared: Arc<Shared>, runtime: Id) -> Arc<Self> {
         Arc::new(Self {
             shared,
+            wait_queues: WaitQueues::default(),
             runtime,
             schedule: Mutex::default(),
             wake: Notify::new(),

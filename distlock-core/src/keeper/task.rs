@@ -1,8 +1,13 @@
 //! The keeper's task: the loop that renews leases and does clean-ups.
 
-use std::{collections::VecDeque, future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    collections::VecDeque, future::Future, panic::AssertUnwindSafe, pin::Pin, sync::Arc, time::Duration,
+};
 
-use futures_util::stream::{FuturesUnordered, StreamExt};
+use futures_util::{
+    FutureExt,
+    stream::{FuturesUnordered, StreamExt},
+};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::{cleanup::clean_up, state::KeeperState};
@@ -45,11 +50,9 @@ impl Task {
             let wakes_at = {
                 let mut schedule = state.schedule();
                 for cleanup in std::mem::take(&mut schedule.cleanups) {
-                    let cleanup = clean_up(&state.shared, cleanup);
-                    in_flight.work.push(Box::pin(async move {
-                        cleanup.await;
-                        Finished::Cleanup
-                    }));
+                    // A panic is counted by the clean-up itself.
+                    let cleanup = AssertUnwindSafe(clean_up(state, cleanup)).catch_unwind();
+                    in_flight.work.push(Box::pin(cleanup.map(|_| Finished::Cleanup)));
                 }
                 if in_flight.work.is_empty() {
                     state.idle.notify_waiters();
@@ -110,8 +113,13 @@ impl Task {
             let (sent, shared) = (Moment::now(), Arc::clone(&self.0.shared));
             in_flight.work.push(Box::pin(async move {
                 // A hung answer must leave time for another try.
-                let renewal = timeout(lease.renewal_interval(), shared.renew_once(&lease));
-                let answer = renewal.await.unwrap_or_else(|_| Err(StoreError::timed_out()));
+                let renewal = AssertUnwindSafe(shared.renew_once(&lease)).catch_unwind();
+                let answer = match timeout(lease.renewal_interval(), renewal).await {
+                    Ok(Ok(answer)) => answer,
+                    // It costs this lease at most.
+                    Ok(Err(_panic)) => Err(StoreError::panicked()),
+                    Err(_elapsed) => Err(StoreError::timed_out()),
+                };
                 Finished::Renewal { lease, sent, answer }
             }));
         }

@@ -60,12 +60,16 @@ impl AcquireState {
             owner,
             until: Instant::now() + ttl,
             doubt: Doubt::new(in_doubt, granted),
-            keep: None,
+            keep_until: None,
         };
         match self.pending.take() {
+            // The acquire may have been sent, and its future cannot be polled any more.
+            Some(PendingAcquire { command, .. }) if command.is_poisoned() => {
+                Some(Cleanup::Release(release(true)))
+            }
             Some(PendingAcquire { command, .. }) => {
-                let (pending, resent) = command.into_parts();
-                Some(Cleanup::Acquire { pending, release: release(in_doubt || resent), queued })
+                let in_doubt = in_doubt || command.was_resent();
+                Some(Cleanup::Acquire { pending: command.into_pending(), release: release(in_doubt), queued })
             }
             None if granted || in_doubt || queued => Some(Cleanup::Release(release(in_doubt))),
             None => None,

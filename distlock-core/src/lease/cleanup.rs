@@ -1,7 +1,5 @@
 //! What is owed to the store when a caller has gone: plain data, which the keeper works off.
 
-use std::time::Duration;
-
 use tokio::time::Instant;
 
 use crate::{
@@ -41,8 +39,8 @@ pub(crate) struct PendingRelease {
     /// The end of the ttl. After it nothing is left to release.
     pub(crate) until: Instant,
     pub(crate) doubt: Doubt,
-    /// What is left of `at_least`: the lease is shortened to it in place of being deleted.
-    pub(crate) keep: Option<Duration>,
+    /// The end of `at_least`: until then the lease is shortened to it in place of being deleted.
+    pub(crate) keep_until: Option<Instant>,
 }
 
 /// Whether an acquire with the owner token ended without an answer, so that it may yet run on the server.

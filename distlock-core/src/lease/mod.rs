@@ -175,11 +175,10 @@ impl Lease {
         self.lost.notified()
     }
 
-    /// How long the key is still to be kept for `at_least`; `None` if that time is over.
-    pub(crate) fn to_keep(&self, now: Moment) -> Option<Duration> {
-        const WORTH_KEEPING: Duration = Duration::from_millis(1);
+    /// Until when the key is to be kept for `at_least`; `None` if that time is over.
+    pub(crate) fn keep_until(&self, now: Moment) -> Option<Instant> {
         let rest = self.at_least.saturating_sub(now.since(self.granted));
-        (rest >= WORTH_KEEPING).then_some(rest)
+        (!rest.is_zero()).then(|| now.at + rest)
     }
 
     /// When the keeper next has something to do for a lease that was acquired or renewed at `sent`.
@@ -227,7 +226,7 @@ impl Lease {
             owner: self.owner,
             until: now.at + self.ttl,
             doubt: self.doubt(),
-            keep: self.to_keep(now),
+            keep_until: self.keep_until(now),
         }
     }
 
@@ -239,7 +238,7 @@ impl Lease {
     /// its holder.
     pub(crate) fn local_hand_over(&self, now: Moment) -> Option<LocalHandOver> {
         let left = self.status(now).ok()?;
-        if self.in_doubt || self.to_keep(now).is_some() {
+        if self.in_doubt || self.keep_until(now).is_some() {
             return None;
         }
         let LeaseState { sent, lasts, .. } = *self.state();

@@ -6,8 +6,11 @@ use std::{
     time::Duration,
 };
 
-use futures_util::stream::{self, StreamExt};
-use tokio::time::timeout_at;
+use futures_util::{
+    future,
+    stream::{self, StreamExt},
+};
+use tokio::time::{timeout, timeout_at};
 
 use crate::{
     clock::Moment,
@@ -15,8 +18,10 @@ use crate::{
     keeper::{Keeper, Keepers},
     key::Key,
     lease::Lease,
+    limits::DEFAULT_RESPONSE_TIMEOUT,
     shared::Shared,
     store::Store,
+    wait_queue::WaitQueues,
 };
 
 /// Makes locks on one store. A clone is the same manager; a program needs one.
@@ -50,6 +55,10 @@ struct Inner {
 
 /// How many releases of a shutdown are in flight at a time: enough to fill a connection's pipeline.
 const RELEASES_AT_ONCE: usize = 512;
+
+/// How long a shutdown waits for the releases of other runtimes: as long as a server has by default to
+/// answer.
+const PATIENCE_WITH_OTHER_RUNTIMES: Duration = DEFAULT_RESPONSE_TIMEOUT;
 
 impl LockManager {
     /// A manager over a store, with settings that were checked before.
@@ -92,9 +101,11 @@ impl LockManager {
         shared.shut_down();
         let keepers = self.inner.keepers.all();
         let leases: Vec<_> = keepers.iter().flat_map(Keeper::give_up_all).collect();
+        // No waiter is to be handed a key any more.
+        let nobody = &WaitQueues::default();
         let release = |lease: Arc<Lease>| async move {
             if timeout_at(lease.deadline(), lease.wait_until_empty()).await.is_ok() {
-                shared.release_until_confirmed(lease.pending_release(Moment::now())).await;
+                shared.release_until_confirmed(lease.pending_release(Moment::now()), nobody).await;
                 lease.released.store(true, Ordering::Release);
             }
         };
@@ -102,6 +113,9 @@ impl LockManager {
         if let Ok(keeper) = self.keeper() {
             keeper.wait_until_idle().await;
         }
+        // Another runtime may stand still.
+        let others = future::join_all(keepers.iter().map(Keeper::wait_until_idle));
+        let _ = timeout(PATIENCE_WITH_OTHER_RUNTIMES, others).await;
     }
 
     pub(crate) fn ttl(&self) -> Duration {

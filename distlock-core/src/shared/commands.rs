@@ -12,22 +12,32 @@ use crate::{
     lease::{Doubt, Lease, PendingRelease, Released},
     store::{StoreFuture, retry::send_again_once},
     token::OwnerToken,
+    wait_queue::WaitQueues,
 };
+
+/// With less than this left of `at_least`, the key is released. Servers count whole milliseconds.
+const WORTH_KEEPING: Duration = Duration::from_millis(1);
 
 impl Shared {
     /// Releases a key, again and again until the store has confirmed it or the ttl is over.
-    pub(crate) async fn release_until_confirmed(&self, mut release: PendingRelease) {
+    ///
+    /// `queues` are those of the runtime that polls the future.
+    pub(crate) async fn release_until_confirmed(&self, mut release: PendingRelease, queues: &WaitQueues) {
         let mut backoff = Backoff::new(Duration::from_millis(10), Duration::from_secs(1));
         // Held after a failure: while the store fails, few releases are sent again at a time, however many
         // are owed.
         let mut permit = None;
         loop {
-            let PendingRelease { key, owner, until, doubt, keep } = &release;
-            let answer = timeout_at(*until, send_again_once(|| self.send_release(key, owner, *keep))).await;
+            let PendingRelease { key, owner, until, doubt, keep_until } = &release;
+            let answer = timeout_at(
+                *until,
+                send_again_once(|| self.send_release(key, owner, *keep_until, Some(queues))),
+            )
+            .await;
             let (answer, resent) = answer.unwrap_or_else(|_| (Err(StoreError::timed_out()), true));
             let error = match answer {
                 Ok(released) => {
-                    self.wait_queues.notify_released(key);
+                    queues.notify_released(key);
                     permit = None;
                     release.doubt = Released::judge(released, resent, *doubt).doubt;
                     if release.doubt == Doubt::None {
@@ -58,19 +68,23 @@ impl Shared {
         }
     }
 
-    /// Makes the release command, with the waiter of this process that the key may be handed to.
+    /// Makes the release command, with the waiter that the key may be handed to: one of `queues`, which are
+    /// those of the runtime that sends the command.
     ///
-    /// With something left of `at_least`, the lease is shortened to it instead.
+    /// Before `keep_until`, the lease is shortened to what is left until then. That is counted anew at each
+    /// sending, so that a release that is tried again does not keep the key longer.
     pub(crate) fn send_release(
         &self,
         key: &Key,
         owner: &OwnerToken,
-        keep: Option<Duration>,
+        keep_until: Option<Instant>,
+        queues: Option<&WaitQueues>,
     ) -> StoreFuture<bool> {
-        if let Some(rest) = keep {
+        let rest = keep_until.map(|until| until.saturating_duration_since(Instant::now()));
+        if let Some(rest) = rest.filter(|rest| *rest >= WORTH_KEEPING) {
             return self.store.renew(key, owner, rest);
         }
-        match self.wait_queues.take_next(key) {
+        match queues.and_then(|queues| queues.take_next(key)) {
             Some(next) => self.store.release_and_hand_over(key, owner, next),
             None => self.store.release(key, owner),
         }

@@ -1,4 +1,4 @@
-//! What all parts of one manager share: the store, the wait queues of this process, and the counters.
+//! What all parts of one manager share, in every runtime: the store and the counters.
 
 use std::{
     fmt,
@@ -7,14 +7,13 @@ use std::{
 
 use tokio::sync::Semaphore;
 
-use crate::{error::StoreError, key::Key, store::Store, wait_queue::WaitQueues};
+use crate::{error::StoreError, key::Key, store::Store};
 
 mod commands;
 
 /// What a manager, its keepers and its guards share.
 pub(crate) struct Shared {
     pub(crate) store: Box<dyn Store>,
-    pub(crate) wait_queues: WaitQueues,
     failed_releases: AtomicU64,
     /// Set by a shutdown, never cleared.
     shut_down: AtomicBool,
@@ -28,7 +27,6 @@ impl Shared {
     pub(crate) fn new(store: Box<dyn Store>) -> Self {
         Self {
             store,
-            wait_queues: WaitQueues::default(),
             failed_releases: AtomicU64::new(0),
             shut_down: AtomicBool::new(false),
             retries: Semaphore::new(RETRIES_AT_ONCE),

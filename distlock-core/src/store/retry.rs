@@ -2,7 +2,7 @@
 
 use std::{
     future::poll_fn,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use super::contract::StoreFuture;
@@ -12,12 +12,14 @@ use crate::error::{StoreError, StoreErrorKind};
 pub(crate) struct Resending<T> {
     pending: StoreFuture<T>,
     resent: bool,
+    /// The future is being polled. It stays set if the poll panics: such a future must not be polled again.
+    is_poisoned: bool,
 }
 
 impl<T> Resending<T> {
     /// The command, not yet polled.
     pub(crate) fn new(first: StoreFuture<T>) -> Self {
-        Self { pending: first, resent: false }
+        Self { pending: first, resent: false, is_poisoned: false }
     }
 
     /// Whether the command was sent twice, so that "not the owner" may be the first one's doing.
@@ -25,9 +27,14 @@ impl<T> Resending<T> {
         self.resent
     }
 
-    /// The future of the latest sending, which is not sent again, and whether it was the second.
-    pub(crate) fn into_parts(self) -> (StoreFuture<T>, bool) {
-        (self.pending, self.resent)
+    /// Whether a poll has panicked, so that the outcome stays unknown.
+    pub(crate) fn is_poisoned(&self) -> bool {
+        self.is_poisoned
+    }
+
+    /// The future of the latest sending, which is not sent again.
+    pub(crate) fn into_pending(self) -> StoreFuture<T> {
+        self.pending
     }
 
     /// Polls for the answer. `send` makes the command again.
@@ -39,15 +46,18 @@ impl<T> Resending<T> {
         send: impl Fn() -> StoreFuture<T>,
     ) -> Poll<Result<T, StoreError>> {
         loop {
-            return Poll::Ready(match ready!(self.pending.as_mut().poll(cx)) {
-                Err(error) if error.kind() == StoreErrorKind::Disconnected && !self.resent => {
+            self.is_poisoned = true;
+            let polled = self.pending.as_mut().poll(cx);
+            self.is_poisoned = false;
+            return match polled {
+                Poll::Ready(Err(error)) if error.kind() == StoreErrorKind::Disconnected && !self.resent => {
                     self.resent = true;
                     self.pending = send();
                     continue;
                 }
-                Err(error) if self.resent => Err(error.after_unknown_outcome()),
-                answer => answer,
-            });
+                Poll::Ready(Err(error)) if self.resent => Poll::Ready(Err(error.after_unknown_outcome())),
+                polled => polled,
+            };
         }
     }
 }

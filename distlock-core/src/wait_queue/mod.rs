@@ -1,7 +1,8 @@
-//! This process's wait queues: which waiter of a key may ask the store, when, and what wakes it.
+//! A runtime's wait queues: which waiter of a key may ask the store, when, and what wakes it.
 //!
-//! However many tasks of a process wait for a key, only one of them asks the store: the contender. The others
-//! wait behind it in the order of their first polls.
+//! However many tasks of a runtime wait for a key, only one of them asks the store: the contender. The others
+//! wait behind it in the order of their first polls. The runtimes of a process queue on the store as
+//! processes do: nothing that one runtime needs may hang on a task of another, which may stand still.
 //!
 //! # How it works
 //! - The order is that of a tokio mutex, the *turn*. It is fair, and a waiter that is dropped anywhere in it
@@ -43,7 +44,7 @@ mod state;
 pub(crate) use state::AbandonedAttempt;
 use state::QueueState;
 
-/// The queues of all keys that a task of this process waits for.
+/// The queues of all keys that a task of one runtime waits for.
 #[derive(Default)]
 pub(crate) struct WaitQueues {
     queues: Mutex<HashMap<Key, Arc<WaitQueue>>>,
@@ -55,10 +56,13 @@ struct WaitQueue {
     waiters: AtomicUsize,
     /// Whoever has it is the contender.
     turn: TurnMutex<()>,
-    /// Notified when this process has released the key.
+    /// Notified when this runtime has released the key.
     released: Notify,
     /// Notified when a lease was left to the contender.
     handed_over: Notify,
+    /// Notified when the release that the contender waits for goes out from another runtime, which does not
+    /// name it.
+    released_elsewhere: Notify,
     state: Mutex<QueueState>,
 }
 
@@ -73,7 +77,7 @@ pub(crate) fn delays_between_checks() -> Backoff {
 }
 
 impl WaitQueues {
-    /// Whether a task of this process waits for the key.
+    /// Whether a task of this runtime waits for the key.
     pub(crate) fn has_waiters(&self, key: &Key) -> bool {
         let queues = self.queues();
         !queues.is_empty() && queues.contains_key(key)
@@ -109,7 +113,18 @@ impl WaitQueues {
         true
     }
 
-    /// Wakes the key's contender: this process has just released the key.
+    /// Has the key's contender ask the store: another runtime releases a lease of this one, and names no
+    /// waiter of it.
+    pub(crate) fn note_released_elsewhere(&self, key: &Key) {
+        if let Some(queue) = self.find(key) {
+            let mut state = queue.state();
+            if std::mem::replace(&mut state.held_here, false) {
+                queue.released_elsewhere.notify_one();
+            }
+        }
+    }
+
+    /// Wakes the key's contender: this runtime has just released the key.
     pub(crate) fn notify_released(&self, key: &Key) {
         if let Some(queue) = self.find(key) {
             queue.released.notify_one();
@@ -189,7 +204,7 @@ impl QueuePlace<'_> {
         self.state().abandoned.take()
     }
 
-    /// Whether a task of this process holds the key.
+    /// Whether a task of this runtime holds the key.
     pub(crate) fn is_held_here(&self) -> bool {
         self.state().held_here
     }
@@ -233,13 +248,19 @@ impl QueuePlace<'_> {
     /// due.
     pub(crate) fn note_holder(&self, remaining: Option<Duration>, now: Instant) {
         let mut state = self.state();
-        state.held_until = remaining.map(|left| now + left);
+        state.refused_at = Some(now);
+        state.held_until = remaining.and_then(|left| now.checked_add(left));
         state.retry_at = state.retry_at.map(|retry| state.at_the_latest(retry));
     }
 
     /// What is left of the holder's lease, as a contender last saw it.
     pub(crate) fn holder_remaining(&self, now: Instant) -> Option<Duration> {
         self.state().held_until.map(|until| until.saturating_duration_since(now))
+    }
+
+    /// Whether the store has answered since then that the key is held.
+    pub(crate) fn was_refused_since(&self, instant: Instant) -> bool {
+        self.state().refused_at.is_some_and(|at| at >= instant)
     }
 
     /// Notes that the store has queued the contender and will tell it when the key is its own.
@@ -285,6 +306,7 @@ impl QueuePlace<'_> {
         tokio::select! {
             biased;
             () = self.queue.handed_over.notified() => WakeReason::LocalHandOver,
+            () = self.queue.released_elsewhere.notified() => WakeReason::Hint(Hint::MayBeFree),
             hint = hint => WakeReason::Hint(hint),
             () = self.queue.released.notified(), if !is_queued => WakeReason::Hint(Hint::MayBeFree),
             () = sleep_until(retry_at) => WakeReason::Hint(Hint::MayBeFree),

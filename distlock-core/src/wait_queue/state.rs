@@ -16,6 +16,8 @@ use crate::{
 pub(super) struct QueueState {
     /// When the holder's lease ends, as the store last said. Each answer of the store replaces it.
     pub(super) held_until: Option<Instant>,
+    /// When the store last answered that the key is held. Set with `held_until`.
+    pub(super) refused_at: Option<Instant>,
     /// When the next attempt is due; `None` for now. Set before each attempt, so that a queue whose waiters
     /// give up in the middle of their attempts asks no more often than one waiter.
     pub(super) retry_at: Option<Instant>,
@@ -24,7 +26,7 @@ pub(super) struct QueueState {
     /// The store keeps a wait queue for the key, and the key was seen to be held. Set once, never cleared: it
     /// ends with this queue.
     pub(super) is_contended: bool,
-    /// A task of this process holds the key, and its release will name the waiter in `next`. A grant sets it,
+    /// A task of this runtime holds the key, and its release will name the waiter in `next`. A grant sets it,
     /// the release clears it.
     pub(super) held_here: bool,
     /// The contender, while a release of this process may hand the key to it. The contender sets it and
@@ -58,7 +60,8 @@ impl QueueState {
 
     /// An instant, or an earlier one at which the holder's lease has lapsed.
     pub(super) fn at_the_latest(&self, instant: Instant) -> Instant {
-        self.held_until.map_or(instant, |until| instant.min(until + ROUNDING))
+        let lapsed = self.held_until.and_then(|until| until.checked_add(ROUNDING));
+        lapsed.map_or(instant, |lapsed| instant.min(lapsed))
     }
 }
 
