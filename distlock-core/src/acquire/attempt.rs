@@ -165,7 +165,7 @@ impl<'a> AcquireOp<'a> {
     /// Gives a grant to the keeper as a lease; `None` if nothing of it is left.
     fn begin_lease(&mut self, granted: HandOver) -> Result<Option<Arc<Lease>>, StoreError> {
         let AcquireState { owner, in_doubt, .. } = self.state;
-        let HandOver { fence, since: sent, lasts } = granted;
+        let HandOver { fence, since: sent, lasts, .. } = granted;
         let now = Moment::now();
         let grant = Grant { owner, fence, term: Term { sent, lasts }, in_doubt };
         let lease = Lease::new(self.key.clone(), self.options, &grant, now);

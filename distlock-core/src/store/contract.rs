@@ -168,6 +168,15 @@ pub trait Store: Send + Sync + 'static {
         self.release(key, owner)
     }
 
+    /// Confirms a lease that was [handed over](crate::HandOver) and needs it, and lets it last `ttl` from now.
+    /// Answers false, and changes nothing, if the owner does not hold the key.
+    ///
+    /// A store that gives the key to the next waiter if a waiter hangs waits for this. The default
+    /// [renews](Self::renew).
+    fn claim(&self, key: &Key, owner: &OwnerToken, ttl: Duration) -> StoreFuture<bool> {
+        self.renew(key, owner, ttl)
+    }
+
     /// Ends when the key has been handed over to the owner, or may be free.
     ///
     /// A hint may be late, lost or spurious: waiters also ask by themselves. The default never ends.

@@ -88,13 +88,23 @@ pub struct HandOver {
     pub since: Moment,
     /// How long the lease lasts from then unless it is renewed.
     pub lasts: Duration,
+    /// How long after `since` the store may give the key to the next waiter unless it has had the waiter's
+    /// [claim](crate::Store::claim) by then; `None` if the lease needs no claim.
+    pub claim_within: Option<Duration>,
 }
 
 impl HandOver {
     /// A lease without a fencing token that lasts this long from a moment that is not later than its grant.
     #[must_use]
     pub const fn new(since: Moment, lasts: Duration) -> Self {
-        Self { fence: None, since, lasts }
+        Self { fence: None, since, lasts, claim_within: None }
+    }
+
+    /// Sets how long after `since` the store waits for the waiter's [claim](crate::Store::claim).
+    #[must_use]
+    pub const fn with_claim_within(mut self, claim_within: Duration) -> Self {
+        self.claim_within = Some(claim_within);
+        self
     }
 
     /// Adds the fencing token.

@@ -83,6 +83,10 @@ macro_rules! forward {
                 (**self).is_queued(owner)
             }
 
+            fn claim(&self, key: &Key, owner: &OwnerToken, ttl: Duration) -> StoreFuture<bool> {
+                (**self).claim(key, owner, ttl)
+            }
+
             fn hint(&self, key: &Key, owner: &OwnerToken) -> HintFuture {
                 (**self).hint(key, owner)
             }

@@ -123,7 +123,7 @@ pub(in super::super) async fn release_and_hand_over(
                 _ => return Err(nonsense("a release answers a pair of numbers")),
             };
             let lasts = handed_over_ttl(hand_over.named().ttl);
-            (DirectOutcome::HandedOver(HandOver { fence, since, lasts }), Ok(true))
+            (DirectOutcome::HandedOver(HandOver::new(since, lasts).with_fence(fence)), Ok(true))
         }
         Ok(Value::Int(NAMED_WAITER_MUST_ASK)) => (DirectOutcome::Unknown, Ok(true)),
         answer => {

@@ -48,6 +48,6 @@ impl Message {
 
     /// The lease, which the server granted later than `since`.
     pub(super) fn lease(&self, since: Moment) -> HandOver {
-        HandOver { fence: self.fence, since, lasts: self.lasts }
+        HandOver::new(since, self.lasts).with_fence(self.fence)
     }
 }
