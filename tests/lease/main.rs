@@ -5,6 +5,7 @@ use std::{future::Future, time::Duration};
 use distlock::{LockError, LostReason};
 use test_support::in_time;
 
+mod between_polls;
 mod durations;
 mod loss;
 mod mutual_exclusion;

@@ -8,6 +8,7 @@ use test_support::RedisServer;
 mod fencing;
 mod late_nodes;
 mod leases;
+mod order_on_nodes;
 mod restarts;
 mod servers;
 

@@ -8,6 +8,7 @@ use distlock::{
 use distlock_store_tests::{contract, hand_over, quorum_node};
 use test_support::{RedisServer, eventually, in_time};
 
+mod lifetimes;
 mod names_on_server;
 
 const TTL: Duration = Duration::from_secs(20);

@@ -9,7 +9,9 @@ use tokio::task::{JoinError, JoinHandle};
 
 mod bounds;
 mod cost;
+mod fenced_hand_over;
 mod hand_over;
+mod lapsed_keys;
 mod local_hand_over;
 mod order;
 mod several_runtimes;

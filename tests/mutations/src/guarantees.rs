@@ -116,9 +116,13 @@ mod tests {
         for name in ["lease", "lease::loss", "lease::loss::a_deleted_key_stops_the_body", "protocol-model"] {
             assert!(exists(&root, name), "{name}");
         }
-        for name in
-            ["least", "lease::losses", "lease::loss::a_deleted_key", "lease::a::b::c", "distlock-core no_such_test"]
-        {
+        for name in [
+            "least",
+            "lease::losses",
+            "lease::loss::a_deleted_key",
+            "lease::a::b::c",
+            "distlock-core no_such_test",
+        ] {
             assert!(!exists(&root, name), "{name}");
         }
     }

@@ -1,0 +1,85 @@
+//! A lease ends, or is renewed late, while its body is not polled.
+
+use std::{
+    future::poll_fn,
+    sync::atomic::{AtomicU32, Ordering},
+    task::Poll,
+    time::Duration,
+};
+
+use distlock::{Acquired, Holder, Key, LockManager, LostReason, MemoryStore, OwnerToken, Store, StoreFuture};
+use tokio::time::sleep;
+
+use crate::{A_DAY, lost};
+
+#[tokio::test]
+async fn a_lease_that_ends_between_two_polls_keeps_the_body_from_the_second() {
+    let locks = LockManager::in_memory();
+    let polls = AtomicU32::new(0);
+    let body = locks.lock("job").ttl(Duration::from_millis(50)).run(poll_fn(|cx| {
+        polls.fetch_add(1, Ordering::SeqCst);
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }));
+    let block = async {
+        while polls.load(Ordering::SeqCst) == 0 {
+            tokio::task::yield_now().await;
+        }
+        // Blocks the keeper too, so that only the look at the lease before the next poll can notice the loss.
+        std::thread::sleep(Duration::from_millis(120));
+        polls.load(Ordering::SeqCst)
+    };
+    let (reason, polls_before) = tokio::join!(lost(A_DAY, body), block);
+    assert_eq!(reason, LostReason::Expired);
+    assert_eq!(polls.load(Ordering::SeqCst), polls_before);
+}
+
+/// Renews at once, and answers each renewal after a time.
+#[derive(Clone)]
+struct LateAnswers(MemoryStore);
+
+const LATE: Duration = Duration::from_secs(5);
+
+impl Store for LateAnswers {
+    fn acquire(&self, key: &Key, owner: &OwnerToken, ttl: Duration, fenced: bool) -> StoreFuture<Acquired> {
+        self.0.acquire(key, owner, ttl, fenced)
+    }
+
+    fn renew(&self, key: &Key, owner: &OwnerToken, ttl: Duration) -> StoreFuture<bool> {
+        let renew = self.0.renew(key, owner, ttl);
+        Box::pin(async move {
+            let renewed = renew.await;
+            sleep(LATE).await;
+            renewed
+        })
+    }
+
+    fn release(&self, key: &Key, owner: &OwnerToken) -> StoreFuture<bool> {
+        self.0.release(key, owner)
+    }
+
+    fn inspect(&self, key: &Key) -> StoreFuture<Option<Holder>> {
+        self.0.inspect(key)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_renewed_lease_is_never_believed_in_for_longer_than_the_store_keeps_it() {
+    let ttl = Duration::from_secs(30);
+    let store = LateAnswers(MemoryStore::new());
+    let locks = LockManager::builder().store(store.clone()).ttl(ttl).build().unwrap();
+    for by_hand in [true, false] {
+        let guard = locks.lock("job").renew(!by_hand).acquire().await.unwrap();
+        if by_hand {
+            guard.renew().await.unwrap();
+        } else {
+            // The keeper's renewal is sent after a third of the ttl, and has just been answered.
+            sleep(ttl / 3 + LATE + Duration::from_millis(1)).await;
+        }
+        let holder = store.inspect(&Key::new("lock", "job").unwrap()).await.unwrap().unwrap();
+        let left = holder.remaining.unwrap();
+        assert!(left > ttl / 3 * 2, "it was renewed");
+        assert!(guard.remaining() < left, "{:?} of {left:?}", guard.remaining());
+        guard.release().await.unwrap();
+    }
+}
