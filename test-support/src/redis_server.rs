@@ -24,10 +24,12 @@ pub struct RedisServer {
 
 /// Prints the server's process id, then the server's output until it is ready; then waits until its input is
 /// closed.
+///
+/// The server's own process prints the id, before it becomes the server. The shell beside it might print the
+/// id after the first line of the server's output.
 const KEEP: &str = r#"
     directory=$1; shift
-    "$@" 2>&1 & pid=$!
-    echo $pid
+    sh -c 'echo $$; exec "$@"' sh "$@" 2>&1 & pid=$!
     exec >/dev/null
     cat
     kill -9 $pid; wait $pid
