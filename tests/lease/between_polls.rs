@@ -1,4 +1,4 @@
-//! A lease ends, or is renewed late, while its body is not polled.
+//! A lease ends, or is renewed, while its body is not polled.
 
 use std::{
     future::poll_fn,
@@ -7,10 +7,14 @@ use std::{
     time::Duration,
 };
 
-use distlock::{Acquired, Holder, Key, LockManager, LostReason, MemoryStore, OwnerToken, Store, StoreFuture};
+use distlock::{
+    Acquired, Holder, Key, LockError, LockGuard, LockManager, LostReason, MemoryStore, OwnerToken, Store,
+    StoreFuture,
+};
+use test_support::in_time;
 use tokio::time::sleep;
 
-use crate::{A_DAY, lost};
+use crate::{A_DAY, SOON, lost};
 
 #[tokio::test]
 async fn a_lease_that_ends_between_two_polls_keeps_the_body_from_the_second() {
@@ -34,24 +38,37 @@ async fn a_lease_that_ends_between_two_polls_keeps_the_body_from_the_second() {
     assert_eq!(polls.load(Ordering::SeqCst), polls_before);
 }
 
-/// Renews at once, and answers each renewal after a time.
+/// The body's task is polled for no other reason.
+#[tokio::test(start_paused = true)]
+async fn a_loss_wakes_a_body_that_waits_for_nothing_else() {
+    let locks = LockManager::in_memory();
+    let request = locks.lock("job").ttl(Duration::from_secs(1)).renew(false);
+    let call = tokio::spawn(request.run(std::future::pending::<()>()));
+    let ended = in_time(SOON, call).await.unwrap();
+    assert!(matches!(ended, Err(LockError::Lost { reason: LostReason::Expired, .. })), "{ended:?}");
+}
+
+/// Acquires and renews at once, and answers after a time.
 #[derive(Clone)]
 struct LateAnswers(MemoryStore);
 
 const LATE: Duration = Duration::from_secs(5);
 
+fn late<T: Send + 'static>(command: StoreFuture<T>) -> StoreFuture<T> {
+    Box::pin(async move {
+        let answer = command.await;
+        sleep(LATE).await;
+        answer
+    })
+}
+
 impl Store for LateAnswers {
     fn acquire(&self, key: &Key, owner: &OwnerToken, ttl: Duration, fenced: bool) -> StoreFuture<Acquired> {
-        self.0.acquire(key, owner, ttl, fenced)
+        late(self.0.acquire(key, owner, ttl, fenced))
     }
 
     fn renew(&self, key: &Key, owner: &OwnerToken, ttl: Duration) -> StoreFuture<bool> {
-        let renew = self.0.renew(key, owner, ttl);
-        Box::pin(async move {
-            let renewed = renew.await;
-            sleep(LATE).await;
-            renewed
-        })
+        late(self.0.renew(key, owner, ttl))
     }
 
     fn release(&self, key: &Key, owner: &OwnerToken) -> StoreFuture<bool> {
@@ -64,22 +81,21 @@ impl Store for LateAnswers {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_renewed_lease_is_never_believed_in_for_longer_than_the_store_keeps_it() {
+async fn a_lease_is_never_believed_in_for_longer_than_the_store_keeps_it() {
     let ttl = Duration::from_secs(30);
     let store = LateAnswers(MemoryStore::new());
     let locks = LockManager::builder().store(store.clone()).ttl(ttl).build().unwrap();
-    for by_hand in [true, false] {
-        let guard = locks.lock("job").renew(!by_hand).acquire().await.unwrap();
-        if by_hand {
-            guard.renew().await.unwrap();
-        } else {
-            // The keeper's renewal is sent after a third of the ttl, and has just been answered.
-            sleep(ttl / 3 + LATE + Duration::from_millis(1)).await;
-        }
+    let is_cautious = async |guard: &LockGuard| {
         let holder = store.inspect(&Key::new("lock", "job").unwrap()).await.unwrap().unwrap();
         let left = holder.remaining.unwrap();
-        assert!(left > ttl / 3 * 2, "it was renewed");
-        assert!(guard.remaining() < left, "{:?} of {left:?}", guard.remaining());
-        guard.release().await.unwrap();
-    }
+        assert!(left > ttl / 3 * 2, "{left:?}: it was just acquired or renewed");
+        assert!(guard.is_held() && guard.remaining() < left, "{:?} of {left:?}", guard.remaining());
+    };
+    let guard = locks.lock("job").acquire().await.unwrap();
+    is_cautious(&guard).await;
+    // The keeper's renewal is sent a third of the ttl after the acquire was, and has just been answered.
+    sleep(ttl / 3 + Duration::from_millis(1)).await;
+    is_cautious(&guard).await;
+    guard.renew().await.unwrap();
+    is_cautious(&guard).await;
 }

@@ -11,6 +11,7 @@ mod leases;
 mod order_on_nodes;
 mod restarts;
 mod servers;
+mod successors;
 
 const SOON: Duration = Duration::from_secs(10);
 /// Longer than any test takes: a call that waits for a node that hangs fails its test.
