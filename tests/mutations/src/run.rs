@@ -27,32 +27,39 @@ pub enum Outcome {
 
 /// How long the tests of one row may run. None of them takes half of it.
 const TESTS_END_WITHIN: Duration = Duration::from_secs(150);
-/// How long a build may take.
-const BUILD_ENDS_WITHIN: Duration = Duration::from_secs(15 * 60);
 
 /// Builds the sources in `tree` and runs a patch's tests. What is built stays in `target`.
 ///
 /// # Errors
 /// Cargo does not run, or its output cannot be kept.
 pub fn run(patch: &Patch, tree: &Path, target: &Path) -> io::Result<Outcome> {
-    let log = target.join(format!("{}.log", patch.name));
-    let cargo = |options: &[&str], within| {
+    let log = log_of(patch, target);
+    let cargo = || {
         let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        // `cargo test ARGUMENTS -- OPTIONS`
-        command.arg("test").args(&patch.test).args(options).current_dir(tree);
+        command.arg("test").args(&patch.test).current_dir(tree);
         command
             .env("CARGO_TARGET_DIR", target)
             .env("CARGO_INCREMENTAL", "0")
             .env("CARGO_TERM_COLOR", "never");
-        finish(command, &log, within)
+        command
     };
-    if !cargo(&["--no-run"], BUILD_ENDS_WITHIN)?.is_some_and(|success| success) {
+    let (mut build, mut tests) = (cargo(), cargo());
+    let (output, errors) = outputs(&log)?;
+    let built = build.arg("--no-run").stdin(Stdio::null()).stdout(output).stderr(errors).status()?;
+    if !built.success() {
         let text = fs::read_to_string(&log)?;
-        let error = text.lines().find(|line| line.starts_with("error")).unwrap_or("cargo did not end");
+        let error = text.lines().find(|line| line.starts_with("error")).unwrap_or("cargo does not say why");
         return Ok(Outcome::Fault(format!("does not compile: {error}")));
     }
-    let success = cargo(&[], TESTS_END_WITHIN)?;
+    let (output, errors) = outputs(&log)?;
+    let success = finish(tests.stdin(Stdio::null()).stdout(output).stderr(errors), TESTS_END_WITHIN)?;
     Ok(judge(success, &fs::read_to_string(&log)?))
+}
+
+/// A new file for a command's output and errors.
+fn outputs(log: &Path) -> io::Result<(File, File)> {
+    let file = File::create(log)?;
+    Ok((file.try_clone()?, file))
 }
 
 /// Reads the output of `cargo test`. `success` is `None` if it did not end.
@@ -69,11 +76,8 @@ fn judge(success: Option<bool>, output: &str) -> Outcome {
     }
 }
 
-/// Runs a command with its output in a file. Answers whether it succeeded; `None` if it was killed because it
-/// did not end in its time.
-fn finish(mut command: Command, log: &Path, within: Duration) -> io::Result<Option<bool>> {
-    let output = File::create(log)?;
-    command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
+/// Runs a command. Answers whether it succeeded; `None` if it was killed because it did not end in its time.
+fn finish(command: &mut Command, within: Duration) -> io::Result<Option<bool>> {
     // A group of its own, which is killed whole: cargo starts the tests as processes of their own.
     let mut child = command.process_group(0).spawn()?;
     let end = Instant::now() + within;
