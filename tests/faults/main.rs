@@ -9,6 +9,7 @@ mod bad_input;
 mod messages;
 mod outages;
 mod refusals;
+mod urls;
 
 const SOON: Duration = Duration::from_secs(5);
 

@@ -96,6 +96,22 @@ async fn a_lease_is_never_believed_in_for_longer_than_the_store_keeps_it() {
     // The keeper's renewal is sent a third of the ttl after the acquire was, and has just been answered.
     sleep(ttl / 3 + Duration::from_millis(1)).await;
     is_cautious(&guard).await;
+    guard.release().await.unwrap();
+    let guard = locks.lock("job").renew(false).acquire().await.unwrap();
     guard.renew().await.unwrap();
     is_cautious(&guard).await;
+}
+
+/// The release shortens the lease to the rest of `at_least`.
+#[tokio::test(start_paused = true)]
+async fn a_renewal_that_is_answered_after_the_release_does_not_prolong_the_lease() {
+    let (ttl, at_least) = (Duration::from_secs(30), Duration::from_secs(20));
+    let store = LateAnswers(MemoryStore::new());
+    let locks = LockManager::builder().store(store.clone()).ttl(ttl).build().unwrap();
+    let guard = locks.lock("job").at_least(at_least).acquire().await.unwrap();
+    // The keeper's renewal is under way.
+    sleep(ttl / 3 - LATE + Duration::from_secs(1)).await;
+    guard.release().await.unwrap();
+    sleep(at_least).await;
+    assert!(store.inspect(&Key::new("lock", "job").unwrap()).await.unwrap().is_none());
 }

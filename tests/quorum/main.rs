@@ -5,6 +5,7 @@ use std::time::Duration;
 use distlock::{LockManager, LockManagerBuilder};
 use test_support::RedisServer;
 
+mod failed_attempts;
 mod fencing;
 mod late_nodes;
 mod leases;

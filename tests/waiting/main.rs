@@ -8,6 +8,7 @@ use test_support::{RedisServer, eventually, in_time};
 use tokio::task::{JoinError, JoinHandle};
 
 mod bounds;
+mod broken_connections;
 mod cost;
 mod fenced_hand_over;
 mod hand_over;
@@ -15,6 +16,7 @@ mod lapsed_keys;
 mod local_hand_over;
 mod order;
 mod several_runtimes;
+mod still_runtimes;
 
 const SECOND: Duration = Duration::from_secs(1);
 const SOON: Duration = Duration::from_secs(5);

@@ -45,7 +45,8 @@ fn code(cell: &str) -> Vec<String> {
 }
 
 /// Whether a test, a file of tests or a whole test binary of this name exists: `lease`, `lease::loss` or
-/// `lease::loss::a_deleted_key_stops_the_body`. A unit test has its package before it: `package module::test`.
+/// `lease::loss::a_deleted_key_stops_the_body`. A unit test has its package before it:
+/// `package module::test`.
 ///
 /// # Panics
 /// If a file of the repository cannot be read.

@@ -1,8 +1,8 @@
 //! distlock's promises, broken one at a time.
 //!
 //! Each file of `patches/` breaks one promise of docs/guarantees.md, and names the test that has to notice.
-//! `cargo test -p mutations` checks that all patches still apply. `cargo run -p mutations` builds each of them
-//! in a copy of the sources, runs its test, and writes down which test went red.
+//! `cargo test -p mutations` checks that all patches still apply. `cargo run -p mutations` builds each of
+//! them in a copy of the sources, runs its test, and writes down which test went red.
 //!
 //! - [`patch`] reads a patch and its header.
 //! - [`guarantees`] reads the promises, and the names of their tests, from docs/guarantees.md.
