@@ -109,8 +109,8 @@ async fn a_renewal_that_is_answered_after_the_release_does_not_prolong_the_lease
     let store = LateAnswers(MemoryStore::new());
     let locks = LockManager::builder().store(store.clone()).ttl(ttl).build().unwrap();
     let guard = locks.lock("job").at_least(at_least).acquire().await.unwrap();
-    // The keeper's renewal is under way.
-    sleep(ttl / 3 - LATE + Duration::from_secs(1)).await;
+    // The keeper's renewal, which is sent a third of the ttl after the acquire was, is then under way.
+    sleep(Duration::from_secs(6)).await;
     guard.release().await.unwrap();
     sleep(at_least).await;
     assert!(store.inspect(&Key::new("lock", "job").unwrap()).await.unwrap().is_none());
