@@ -5,7 +5,7 @@ use std::{future::Future, time::Duration};
 use tokio::time::Instant;
 
 use crate::{
-    acquire::acquire,
+    acquire::Call,
     error::LockError,
     guard::{LockGuard, call_chain},
     manager::LockManager,
@@ -153,7 +153,14 @@ impl LockRequest {
         let keeper = manager
             .keeper()
             .map_err(|error| LockError::Config { key: key.name().to_owned(), reason: error.to_string() })?;
-        let lease = acquire(&keeper, &key, &options, started).await?;
+        let call = Call { keeper: &keeper, key: &key, options: &options, started };
+        // Here and not in a function of its own: each future that holds another copies it once.
+        let lease = match options.wait {
+            Wait::No => call.once().await?,
+            // A deadline that overflows `Instant` counts as no deadline.
+            Wait::UpTo(wait) => call.until(started.checked_add(wait)).await?,
+            Wait::Forever => call.until(None).await?,
+        };
         Ok(LockGuard::new(lease, keeper))
     }
 

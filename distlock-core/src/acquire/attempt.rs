@@ -168,11 +168,10 @@ impl<'a> AcquireOp<'a> {
         let HandOver { fence, since: sent, lasts, .. } = granted;
         let now = Moment::now();
         let grant = Grant { owner, fence, term: Term { sent, lasts }, in_doubt };
-        let lease = Lease::new(self.key.clone(), self.options, &grant, now);
+        let lease = Arc::new(Lease::new(self.key.clone(), self.options, &grant, now));
         if lease.status(now).is_err() {
             return Ok(None);
         }
-        let lease = Arc::new(lease);
         self.keeper.track(&lease, sent);
         // A shutdown that began meanwhile has not seen this lease.
         if let Err(error) = self.keeper.shared().ensure_running() {

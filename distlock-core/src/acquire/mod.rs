@@ -17,7 +17,7 @@ use crate::{
     keeper::Keeper,
     key::Key,
     lease::Lease,
-    options::{Options, Wait},
+    options::Options,
 };
 
 mod attempt;
@@ -26,37 +26,22 @@ mod contender;
 use attempt::{AcquireOp, Mode, Outcome};
 use contender::{Contender, QueuedCall};
 
-/// Acquires a key as the options say, for a call that began at `started`.
+/// A checked request on its way.
 ///
 /// # Cancel safety
-/// Dropped at any await, it leaves the queue, and the keeper releases the key if it was granted or may yet
-/// be.
-pub(crate) async fn acquire(
-    keeper: &Keeper,
-    key: &Key,
-    options: &Options,
-    started: Instant,
-) -> Result<Arc<Lease>, LockError> {
-    let call = Call { keeper, key, options, started };
-    match options.wait {
-        Wait::No => call.once().await,
-        // A deadline that overflows `Instant` counts as no deadline.
-        Wait::UpTo(wait) => call.until(started.checked_add(wait)).await,
-        Wait::Forever => call.until(None).await,
-    }
-}
-
-/// A checked request on its way.
-struct Call<'a> {
-    keeper: &'a Keeper,
-    key: &'a Key,
-    options: &'a Options,
-    started: Instant,
+/// A call that is dropped at any await leaves the queue, and the keeper releases the key if it was granted or
+/// may yet be.
+pub(crate) struct Call<'a> {
+    pub(crate) keeper: &'a Keeper,
+    pub(crate) key: &'a Key,
+    pub(crate) options: &'a Options,
+    /// When the call began. Its deadline is counted from here.
+    pub(crate) started: Instant,
 }
 
 impl Call<'_> {
     /// Asks once, and never sleeps.
-    async fn once(&self) -> Result<Arc<Lease>, LockError> {
+    pub(crate) async fn once(&self) -> Result<Arc<Lease>, LockError> {
         let shared = self.keeper.shared();
         // A free key belongs to the waiters.
         if self.keeper.wait_queues().has_waiters(self.key) {
@@ -72,7 +57,7 @@ impl Call<'_> {
     }
 
     /// Waits in the queue. As its contender, asks until the key is granted or the deadline has come.
-    async fn until(&self, deadline: Option<Instant>) -> Result<Arc<Lease>, LockError> {
+    pub(crate) async fn until(&self, deadline: Option<Instant>) -> Result<Arc<Lease>, LockError> {
         let queued = QueuedCall::join(self.keeper, self.key);
         let turn = before(deadline, queued.place.turn()).await;
         let turn = turn.filter(|_| deadline.is_none_or(|deadline| Instant::now() < deadline));

@@ -6,7 +6,7 @@
 
 use std::{fmt, future::Future, sync::Arc, time::Duration};
 
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, task};
 
 use crate::{
     clock::Moment,
@@ -110,11 +110,7 @@ impl LockGuard {
     /// long as it was.
     pub async fn renew(&self) -> Result<(), LockError> {
         let lease = &self.lease;
-        if let Err(error) = Handle::try_current() {
-            let reason =
-                format!("there is no tokio runtime here to send the renewal ({error}); await it in a task");
-            return Err(LockError::Config { key: lease.key.name().to_owned(), reason });
-        }
+        self.ensure_runtime("renewal")?;
         let sent = Moment::now();
         lease.check()?;
         match self.keeper.shared().renew_once(lease).await {
@@ -143,6 +139,22 @@ impl LockGuard {
     /// Dropping the future drops the body. The lock stays with the guard.
     pub fn run<F: Future>(&self, body: F) -> impl Future<Output = Result<F::Output, LockError>> {
         LockedBody::new(body, self.keeper.shared(), &self.lease)
+    }
+}
+
+impl LockGuard {
+    /// # Errors
+    /// [`LockError::Config`] if there is no tokio runtime to send a command on.
+    fn ensure_runtime(&self, command: &str) -> Result<(), LockError> {
+        // A task has an id, and that is the cheaper question.
+        if task::try_id().is_some() {
+            return Ok(());
+        }
+        Handle::try_current().map(drop).map_err(|error| {
+            let reason =
+                format!("there is no tokio runtime here to send the {command} ({error}); await it in a task");
+            LockError::Config { key: self.lease.key.name().to_owned(), reason }
+        })
     }
 }
 

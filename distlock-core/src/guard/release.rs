@@ -6,7 +6,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use tokio::{runtime::Handle, time::Instant};
+use tokio::time::Instant;
 
 use super::LockGuard;
 use crate::{
@@ -15,7 +15,7 @@ use crate::{
     lease::{Cleanup, Doubt, PendingRelease, Released},
     options::Release,
     store::{StoreFuture, retry::Resending},
-    wait_queue::WaitQueues,
+    wait_queue::WaitQueue,
 };
 
 impl LockGuard {
@@ -32,25 +32,20 @@ impl LockGuard {
     /// If the future is dropped, the release goes on in the background. The key is free when the server has
     /// answered it, and after the ttl at the latest.
     pub async fn release(self) -> Result<(), LockError> {
-        if let Err(error) = Handle::try_current() {
-            let reason =
-                format!("there is no tokio runtime here to send the release ({error}); await it in a task");
-            return Err(LockError::Config { key: self.lease.key.name().to_owned(), reason });
-        }
+        self.ensure_runtime("release")?;
         self.keeper.untrack(&self.lease);
-        if self.hand_over_locally() {
+        let queue = self.queue_for_release();
+        if self.hand_over_locally(queue.as_deref()) {
             return Ok(());
         }
         let now = Moment::now();
         let status = self.lease.status(now);
-        let (answer, resent) = SentRelease::new(&self).answer().await;
+        let (answer, resent) = SentRelease::new(&self, queue.as_deref(), now).answer().await;
         let lease = &self.lease;
         // A release that failed is left to the drop, which has the keeper try it again.
         let released = answer.map_err(|error| error.for_key(lease.key.name()))?;
         let released = Released::judge(released, resent, lease.doubt());
-        if let Some(queues) = self.queues_for_release() {
-            queues.notify_released(&lease.key);
-        }
+        self.keeper.wait_queues().notify_released(&lease.key);
         lease.released.store(true, Ordering::Release);
         if released.doubt != Doubt::None {
             let rest = PendingRelease { doubt: released.doubt, ..lease.pending_release(now) };
@@ -88,10 +83,11 @@ impl LockGuard {
     /// Sends the release, and leaves its answer to the keeper.
     async fn release_in_background(self) {
         self.keeper.untrack(&self.lease);
-        if self.hand_over_locally() {
+        let queue = self.queue_for_release();
+        if self.hand_over_locally(queue.as_deref()) {
             return;
         }
-        let mut release = SentRelease::new(&self);
+        let mut release = SentRelease::new(&self, queue.as_deref(), Moment::now());
         // The first poll sends it, in this task, so that no later command overtakes it.
         poll_fn(|cx| {
             if let Poll::Ready((answer, _)) = release.poll(cx) {
@@ -103,27 +99,26 @@ impl LockGuard {
     }
 
     /// Leaves the lease to a task of this process that waits for it and takes it as it is.
-    fn hand_over_locally(&self) -> bool {
+    fn hand_over_locally(&self, queue: Option<&WaitQueue>) -> bool {
+        let Some(queue) = queue else { return false };
         let (lease, shared) = (&self.lease, self.keeper.shared());
         let make = || shared.ensure_running().ok().and_then(|()| lease.local_hand_over(Moment::now()));
-        let handed_over = self
-            .queues_for_release()
-            .is_some_and(|queues| queues.hand_over_locally(&lease.key, lease.ttl, make));
+        let handed_over = queue.hand_over_locally(lease.ttl, make);
         lease.released.fetch_or(handed_over, Ordering::AcqRel);
         handed_over
     }
 
-    /// The wait queues whose contender may be served by the release: those of the lease's runtime, if it is
-    /// the current one.
+    /// The queue whose contender may be served by the release: that of the lease's runtime, if it is the
+    /// current one.
     ///
     /// Another runtime's waiter is not named to the release, and takes no lease over: its runtime may stand
     /// still. It is woken to ask by itself.
-    fn queues_for_release(&self) -> Option<&WaitQueues> {
-        let queues = self.keeper.wait_queues();
-        if !queues.has_waiters(&self.lease.key) || self.keeper.is_of_this_runtime() {
-            return Some(queues);
+    fn queue_for_release(&self) -> Option<Arc<WaitQueue>> {
+        let queue = self.keeper.wait_queues().find(&self.lease.key)?;
+        if self.keeper.is_of_this_runtime() {
+            return Some(queue);
         }
-        queues.note_released_elsewhere(&self.lease.key);
+        queue.note_released_elsewhere();
         None
     }
 }
@@ -137,15 +132,15 @@ struct SentRelease<'a> {
 }
 
 impl<'a> SentRelease<'a> {
-    fn new(guard: &'a LockGuard) -> Self {
-        let keep_until = guard.lease.keep_until(Moment::now());
-        let command = Resending::new(Self::send(guard, keep_until));
+    fn new(guard: &'a LockGuard, queue: Option<&WaitQueue>, now: Moment) -> Self {
+        let keep_until = guard.lease.keep_until(now);
+        let command = Resending::new(Self::send(guard, keep_until, queue));
         Self { guard, keep_until, command: Some(command) }
     }
 
-    fn send(guard: &LockGuard, keep_until: Option<Instant>) -> StoreFuture<bool> {
+    fn send(guard: &LockGuard, keep_until: Option<Instant>, queue: Option<&WaitQueue>) -> StoreFuture<bool> {
         let LockGuard { lease, keeper } = guard;
-        keeper.shared().send_release(&lease.key, &lease.owner, keep_until, guard.queues_for_release())
+        keeper.shared().send_release(&lease.key, &lease.owner, keep_until, queue)
     }
 
     /// The store's answer, and whether the release was sent twice.
@@ -155,7 +150,9 @@ impl<'a> SentRelease<'a> {
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<(Result<bool, StoreError>, bool)> {
         let Some(command) = &mut self.command else { return Poll::Pending };
-        let answer = ready!(command.poll(cx, || Self::send(self.guard, self.keep_until)));
+        let (guard, keep_until) = (self.guard, self.keep_until);
+        let send = || Self::send(guard, keep_until, guard.queue_for_release().as_deref());
+        let answer = ready!(command.poll(cx, send));
         let resent = command.was_resent();
         self.command = None;
         Poll::Ready((answer, resent))
@@ -177,7 +174,7 @@ impl Drop for LockGuard {
         let lease = &self.lease;
         let released = lease.released.load(Ordering::Acquire) || {
             self.keeper.untrack(lease);
-            self.hand_over_locally()
+            self.hand_over_locally(self.queue_for_release().as_deref())
         };
         // For a call chain that still has the body.
         lease.lose(LostReason::Expired);

@@ -12,7 +12,7 @@ use crate::{
     lease::{Doubt, Lease, PendingRelease, Released},
     store::{StoreFuture, retry::send_again_once},
     token::OwnerToken,
-    wait_queue::WaitQueues,
+    wait_queue::{WaitQueue, WaitQueues},
 };
 
 /// With less than this left of `at_least`, the key is released. Servers count whole milliseconds.
@@ -31,7 +31,7 @@ impl Shared {
             let PendingRelease { key, owner, until, doubt, keep_until } = &release;
             let answer = timeout_at(
                 *until,
-                send_again_once(|| self.send_release(key, owner, *keep_until, Some(queues))),
+                send_again_once(|| self.send_release(key, owner, *keep_until, queues.find(key).as_deref())),
             )
             .await;
             let (answer, resent) = answer.unwrap_or_else(|_| (Err(StoreError::timed_out()), true));
@@ -78,13 +78,13 @@ impl Shared {
         key: &Key,
         owner: &OwnerToken,
         keep_until: Option<Instant>,
-        queues: Option<&WaitQueues>,
+        queue: Option<&WaitQueue>,
     ) -> StoreFuture<bool> {
         let rest = keep_until.map(|until| until.saturating_duration_since(Instant::now()));
         if let Some(rest) = rest.filter(|rest| *rest >= WORTH_KEEPING) {
             return self.store.renew(key, owner, rest);
         }
-        match queues.and_then(|queues| queues.take_next(key)) {
+        match queue.and_then(WaitQueue::take_next) {
             Some(next) => self.store.release_and_hand_over(key, owner, next),
             None => self.store.release(key, owner),
         }

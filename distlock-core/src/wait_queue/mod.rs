@@ -50,8 +50,9 @@ pub(crate) struct WaitQueues {
     queues: Mutex<HashMap<Key, Arc<WaitQueue>>>,
 }
 
+/// The queue of one key.
 #[derive(Default)]
-struct WaitQueue {
+pub(crate) struct WaitQueue {
     /// How many waiters are in the queue. Changed under the lock of the map only.
     waiters: AtomicUsize,
     /// Whoever has it is the contender.
@@ -83,47 +84,6 @@ impl WaitQueues {
         !queues.is_empty() && queues.contains_key(key)
     }
 
-    /// Takes the waiter that the release about to be sent should hand the key to.
-    pub(crate) fn take_next(&self, key: &Key) -> Option<NextWaiter> {
-        let queue = self.find(key)?;
-        let mut state = queue.state();
-        (state.held_here, state.local_hand_overs) = (false, 0);
-        state.next.take()
-    }
-
-    /// Hands a lease to the key's contender, without a command to the store.
-    ///
-    /// Answers false if no contender takes a lease of this ttl as it is, if it is the other processes' turn,
-    /// or if `make` makes no hand-over.
-    pub(crate) fn hand_over_locally(
-        &self,
-        key: &Key,
-        ttl: Duration,
-        make: impl FnOnce() -> Option<LocalHandOver>,
-    ) -> bool {
-        let Some(queue) = self.find(key) else { return false };
-        let mut state = queue.state();
-        if state.accepts_local_hand_over != Some(ttl) || state.local_hand_overs == LOCAL_HAND_OVERS_IN_A_ROW {
-            return false;
-        }
-        let Some(hand_over) = make() else { return false };
-        (state.accepts_local_hand_over, state.local_hand_over) = (None, Some(hand_over));
-        state.local_hand_overs += 1;
-        queue.handed_over.notify_one();
-        true
-    }
-
-    /// Has the key's contender ask the store: another runtime releases a lease of this one, and names no
-    /// waiter of it.
-    pub(crate) fn note_released_elsewhere(&self, key: &Key) {
-        if let Some(queue) = self.find(key) {
-            let mut state = queue.state();
-            if std::mem::replace(&mut state.held_here, false) {
-                queue.released_elsewhere.notify_one();
-            }
-        }
-    }
-
     /// Wakes the key's contender: this runtime has just released the key.
     pub(crate) fn notify_released(&self, key: &Key) {
         if let Some(queue) = self.find(key) {
@@ -139,7 +99,8 @@ impl WaitQueues {
         QueuePlace { queues: self, key, queue }
     }
 
-    fn find(&self, key: &Key) -> Option<Arc<WaitQueue>> {
+    /// The key's queue; `None` if no task of this runtime waits for the key.
+    pub(crate) fn find(&self, key: &Key) -> Option<Arc<WaitQueue>> {
         let queues = self.queues();
         if queues.is_empty() { None } else { queues.get(key).cloned() }
     }
@@ -150,6 +111,41 @@ impl WaitQueues {
 }
 
 impl WaitQueue {
+    /// Takes the waiter that the release about to be sent should hand the key to.
+    pub(crate) fn take_next(&self) -> Option<NextWaiter> {
+        let mut state = self.state();
+        (state.held_here, state.local_hand_overs) = (false, 0);
+        state.next.take()
+    }
+
+    /// Hands a lease to the contender, without a command to the store.
+    ///
+    /// Answers false if no contender takes a lease of this ttl as it is, if it is the other processes' turn,
+    /// or if `make` makes no hand-over.
+    pub(crate) fn hand_over_locally(
+        &self,
+        ttl: Duration,
+        make: impl FnOnce() -> Option<LocalHandOver>,
+    ) -> bool {
+        let mut state = self.state();
+        if state.accepts_local_hand_over != Some(ttl) || state.local_hand_overs == LOCAL_HAND_OVERS_IN_A_ROW {
+            return false;
+        }
+        let Some(hand_over) = make() else { return false };
+        (state.accepts_local_hand_over, state.local_hand_over) = (None, Some(hand_over));
+        state.local_hand_overs += 1;
+        self.handed_over.notify_one();
+        true
+    }
+
+    /// Has the contender ask the store: another runtime releases a lease of this one, and names no waiter of
+    /// it.
+    pub(crate) fn note_released_elsewhere(&self) {
+        if std::mem::replace(&mut self.state().held_here, false) {
+            self.released_elsewhere.notify_one();
+        }
+    }
+
     fn state(&self) -> MutexGuard<'_, QueueState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
