@@ -90,8 +90,16 @@ impl Shared {
         }
     }
 
-    /// Renews a lease once for its whole ttl.
+    /// Renews a lease once for its whole ttl, which claims it if it was handed over.
     pub(crate) async fn renew_once(&self, lease: &Lease) -> Result<bool, StoreError> {
-        send_again_once(|| self.store.renew(&lease.key, &lease.owner, lease.ttl)).await.0
+        let Lease { key, owner, ttl, .. } = lease;
+        let send = || {
+            if lease.is_unclaimed() {
+                self.store.confirm_hand_over(key, owner, *ttl)
+            } else {
+                self.store.renew(key, owner, *ttl)
+            }
+        };
+        send_again_once(send).await.0
     }
 }
