@@ -31,8 +31,8 @@ impl OwnerToken {
 /// Bytes of the system's random source, drawn for many tokens at once. A call for each would be a twentieth
 /// of a lock's CPU time.
 ///
-/// The child of a fork has a copy of its parent's bytes, and draws its own. A copy of a virtual machine cannot
-/// be noticed: at most 31 tokens may be the same in both.
+/// The child of a fork has a copy of its parent's bytes, and draws its own. A copy of a virtual machine
+/// cannot be noticed: at most 31 tokens may be the same in both.
 struct Random {
     bytes: [u8; 16 * 32],
     /// The number of bytes that are used up.

@@ -1,5 +1,5 @@
-//! A lease that another process hands over lasts its whole ttl. Until the store has confirmed the hand-over, two
-//! seconds of it are certain, and then the body is suspended.
+//! A lease that another process hands over lasts its whole ttl. Until the store has confirmed the hand-over,
+//! two seconds of it are certain, and then the body is suspended.
 
 use std::{
     future::{Future, poll_fn},
