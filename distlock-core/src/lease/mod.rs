@@ -261,6 +261,7 @@ impl Lease {
             owner: self.owner,
             until: now.at + self.ttl,
             doubt: self.doubt(),
+            is_of_lease: true,
             keep_until: self.keep_until(now),
         }
     }
