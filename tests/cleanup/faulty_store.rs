@@ -25,6 +25,8 @@ pub(crate) enum Fault {
     Unavailable,
     /// No operation is answered in time.
     Silent,
+    /// Releases reach the store after this time.
+    SlowRelease(Duration),
 }
 
 #[derive(Clone, Default)]
@@ -51,6 +53,10 @@ impl FaultyStore {
             Some(Fault::Unavailable) if operation != Operation::Acquire => {
                 Box::pin(ready(Err(StoreError::new(StoreErrorKind::Unavailable, "as the test wants"))))
             }
+            Some(Fault::SlowRelease(delay)) if operation == Operation::Release => Box::pin(async move {
+                tokio::time::sleep(delay).await;
+                future.await
+            }),
             Some(Fault::Silent) => {
                 Box::pin(ready(Err(StoreError::new(StoreErrorKind::TimedOut, "as the test wants"))))
             }
