@@ -3,7 +3,7 @@
 //! - [`validity`](self::validity) is the arithmetic: how long a lease may be believed in.
 //! - [`acquire_state`] is what is known of acquires before there is a lease.
 //! - [`cleanup`] is what is owed to the store afterwards.
-//! - [`hand_over`] passes a lease to another task of this process.
+//! - [`hand_over`] passes a lease to another task of this runtime.
 
 use std::{
     sync::{
@@ -270,7 +270,7 @@ impl Lease {
         Doubt::new(self.in_doubt, true)
     }
 
-    /// The lease for another task of this process; `None` if too little of it is left, or if it must end with
+    /// The lease for another task of this runtime; `None` if too little of it is left, or if it must end with
     /// its holder.
     pub(crate) fn local_hand_over(&self, now: Moment) -> Option<LocalHandOver> {
         let left = self.status(now).ok()?;
