@@ -14,6 +14,7 @@ mod acquires_in_doubt;
 mod dropped_futures;
 mod endings;
 mod faulty_store;
+mod faulty_stores;
 mod late_grants;
 mod managers;
 mod panics;

@@ -9,6 +9,7 @@ use tokio::task::{JoinError, JoinHandle};
 
 mod bounds;
 mod broken_connections;
+mod claims;
 mod cost;
 mod fenced_hand_over;
 mod hand_over;

@@ -6,7 +6,7 @@
 
 use std::{fmt, future::Future, sync::Arc, time::Duration};
 
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, task};
 
 use crate::{
     clock::Moment,
@@ -74,10 +74,13 @@ impl LockGuard {
         self.lease.status(Moment::now()).unwrap_or_default()
     }
 
-    /// Whether the lease is still valid, by this host's monotonic clock and by what the store has answered so
-    /// far.
+    /// Whether the lease is certain to be valid, by this host's monotonic clock and by what the store has
+    /// answered so far.
+    ///
+    /// A lease that another process handed over may be uncertain for a while: until the store has confirmed
+    /// the hand-over, two seconds of it are certain.
     pub fn is_held(&self) -> bool {
-        self.lease.status(Moment::now()).is_ok()
+        self.lease.status(Moment::now()).is_ok_and(|left| !left.is_zero())
     }
 
     /// Waits until the lease is lost, and answers how. It answers at once if the lease is lost already, and
@@ -87,11 +90,11 @@ impl LockGuard {
     /// The future only listens. Dropping it changes nothing.
     pub async fn lost(&self) -> LostReason {
         loop {
-            let lost = self.lease.notified_when_lost();
+            let changed = self.lease.changed();
             if let Err(reason) = self.lease.status(Moment::now()) {
                 return reason;
             }
-            lost.await;
+            changed.await;
         }
     }
 
@@ -110,11 +113,7 @@ impl LockGuard {
     /// long as it was.
     pub async fn renew(&self) -> Result<(), LockError> {
         let lease = &self.lease;
-        if let Err(error) = Handle::try_current() {
-            let reason =
-                format!("there is no tokio runtime here to send the renewal ({error}); await it in a task");
-            return Err(LockError::Config { key: lease.key.name().to_owned(), reason });
-        }
+        self.ensure_runtime("renewal")?;
         let sent = Moment::now();
         lease.check()?;
         match self.keeper.shared().renew_once(lease).await {
@@ -143,6 +142,22 @@ impl LockGuard {
     /// Dropping the future drops the body. The lock stays with the guard.
     pub fn run<F: Future>(&self, body: F) -> impl Future<Output = Result<F::Output, LockError>> {
         LockedBody::new(body, self.keeper.shared(), &self.lease)
+    }
+}
+
+impl LockGuard {
+    /// # Errors
+    /// [`LockError::Config`] if there is no tokio runtime to send a command on.
+    fn ensure_runtime(&self, command: &str) -> Result<(), LockError> {
+        // A task has an id, and that is the cheaper question.
+        if task::try_id().is_some() {
+            return Ok(());
+        }
+        Handle::try_current().map(drop).map_err(|error| {
+            let reason =
+                format!("there is no tokio runtime here to send the {command} ({error}); await it in a task");
+            LockError::Config { key: self.lease.key.name().to_owned(), reason }
+        })
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use tokio::{runtime::Handle, time::Instant};
+use tokio::time::Instant;
 
 use super::LockGuard;
 use crate::{
@@ -15,12 +15,12 @@ use crate::{
     lease::{Cleanup, Doubt, PendingRelease, Released},
     options::Release,
     store::{StoreFuture, retry::Resending},
-    wait_queue::WaitQueues,
+    wait_queue::WaitQueue,
 };
 
 impl LockGuard {
-    /// Releases the lock, and waits until the store has confirmed it. Or hands the lease to a task of this
-    /// process that waits for it without being [fair](crate::LockRequest::fair).
+    /// Releases the lock, and waits until the store has confirmed it; or hands the lease to a waiter of this
+    /// runtime that is not [fair](crate::LockRequest::fair).
     ///
     /// # Errors
     /// - [`LockError::Lost`] if the lease had ended before, so that another holder may have been in.
@@ -32,26 +32,26 @@ impl LockGuard {
     /// If the future is dropped, the release goes on in the background. The key is free when the server has
     /// answered it, and after the ttl at the latest.
     pub async fn release(self) -> Result<(), LockError> {
-        if let Err(error) = Handle::try_current() {
-            let reason =
-                format!("there is no tokio runtime here to send the release ({error}); await it in a task");
-            return Err(LockError::Config { key: self.lease.key.name().to_owned(), reason });
-        }
+        self.ensure_runtime("release")?;
         self.keeper.untrack(&self.lease);
-        if self.hand_over_locally() {
+        let queue = self.queue_for_release();
+        if self.hand_over_locally(queue.as_deref()) {
             return Ok(());
         }
         let now = Moment::now();
         let status = self.lease.status(now);
-        let (answer, resent) = SentRelease::new(&self).answer().await;
+        let (answer, resent) = SentRelease::new(&self, queue.as_deref(), now).answer().await;
         let lease = &self.lease;
-        // A release that failed is left to the drop, which has the keeper try it again.
-        let released = answer.map_err(|error| error.for_key(lease.key.name()))?;
-        let released = Released::judge(released, resent, lease.doubt());
-        if let Some(queues) = self.queues_for_release() {
-            queues.notify_released(&lease.key);
-        }
+        // Whatever the answer is, the lease is no task's to take over any more.
         lease.released.store(true, Ordering::Release);
+        let released = match answer {
+            Ok(released) => Released::judge(released, resent, lease.doubt()),
+            Err(error) => {
+                self.keeper.clean_up(Cleanup::Release(lease.pending_release(Moment::now())));
+                return Err(error.for_key(lease.key.name()));
+            }
+        };
+        self.keeper.wait_queues().notify_released(&lease.key);
         if released.doubt != Doubt::None {
             let rest = PendingRelease { doubt: released.doubt, ..lease.pending_release(now) };
             self.keeper.clean_up(Cleanup::Release(rest));
@@ -88,10 +88,11 @@ impl LockGuard {
     /// Sends the release, and leaves its answer to the keeper.
     async fn release_in_background(self) {
         self.keeper.untrack(&self.lease);
-        if self.hand_over_locally() {
+        let queue = self.queue_for_release();
+        if self.hand_over_locally(queue.as_deref()) {
             return;
         }
-        let mut release = SentRelease::new(&self);
+        let mut release = SentRelease::new(&self, queue.as_deref(), Moment::now());
         // The first poll sends it, in this task, so that no later command overtakes it.
         poll_fn(|cx| {
             if let Poll::Ready((answer, _)) = release.poll(cx) {
@@ -102,28 +103,27 @@ impl LockGuard {
         .await;
     }
 
-    /// Leaves the lease to a task of this process that waits for it and takes it as it is.
-    fn hand_over_locally(&self) -> bool {
+    /// Hands the lease to a waiter of this runtime that takes it as it is.
+    fn hand_over_locally(&self, queue: Option<&WaitQueue>) -> bool {
+        let Some(queue) = queue else { return false };
         let (lease, shared) = (&self.lease, self.keeper.shared());
         let make = || shared.ensure_running().ok().and_then(|()| lease.local_hand_over(Moment::now()));
-        let handed_over = self
-            .queues_for_release()
-            .is_some_and(|queues| queues.hand_over_locally(&lease.key, lease.ttl, make));
+        let handed_over = queue.hand_over_locally(lease.ttl, make);
         lease.released.fetch_or(handed_over, Ordering::AcqRel);
         handed_over
     }
 
-    /// The wait queues whose contender may be served by the release: those of the lease's runtime, if it is
-    /// the current one.
+    /// The queue whose contender may be served by the release: that of the lease's runtime, if it is the
+    /// current one.
     ///
-    /// Another runtime's waiter is not named to the release, and takes no lease over: its runtime may stand
-    /// still. It is woken to ask by itself.
-    fn queues_for_release(&self) -> Option<&WaitQueues> {
-        let queues = self.keeper.wait_queues();
-        if !queues.has_waiters(&self.lease.key) || self.keeper.is_of_this_runtime() {
-            return Some(queues);
+    /// The release does not name a waiter of another runtime, which may stand still. It wakes that runtime's
+    /// contender, which then asks the store.
+    fn queue_for_release(&self) -> Option<Arc<WaitQueue>> {
+        let queue = self.keeper.wait_queues().find(&self.lease.key)?;
+        if self.keeper.is_of_this_runtime() {
+            return Some(queue);
         }
-        queues.note_released_elsewhere(&self.lease.key);
+        queue.note_released_elsewhere();
         None
     }
 }
@@ -137,15 +137,15 @@ struct SentRelease<'a> {
 }
 
 impl<'a> SentRelease<'a> {
-    fn new(guard: &'a LockGuard) -> Self {
-        let keep_until = guard.lease.keep_until(Moment::now());
-        let command = Resending::new(Self::send(guard, keep_until));
+    fn new(guard: &'a LockGuard, queue: Option<&WaitQueue>, now: Moment) -> Self {
+        let keep_until = guard.lease.keep_until(now);
+        let command = Resending::new(Self::send(guard, keep_until, queue));
         Self { guard, keep_until, command: Some(command) }
     }
 
-    fn send(guard: &LockGuard, keep_until: Option<Instant>) -> StoreFuture<bool> {
+    fn send(guard: &LockGuard, keep_until: Option<Instant>, queue: Option<&WaitQueue>) -> StoreFuture<bool> {
         let LockGuard { lease, keeper } = guard;
-        keeper.shared().send_release(&lease.key, &lease.owner, keep_until, guard.queues_for_release())
+        keeper.shared().send_release(&lease.key, &lease.owner, keep_until, queue)
     }
 
     /// The store's answer, and whether the release was sent twice.
@@ -155,7 +155,9 @@ impl<'a> SentRelease<'a> {
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<(Result<bool, StoreError>, bool)> {
         let Some(command) = &mut self.command else { return Poll::Pending };
-        let answer = ready!(command.poll(cx, || Self::send(self.guard, self.keep_until)));
+        let (guard, keep_until) = (self.guard, self.keep_until);
+        let send = || Self::send(guard, keep_until, guard.queue_for_release().as_deref());
+        let answer = ready!(command.poll(cx, send));
         let resent = command.was_resent();
         self.command = None;
         Poll::Ready((answer, resent))
@@ -177,7 +179,7 @@ impl Drop for LockGuard {
         let lease = &self.lease;
         let released = lease.released.load(Ordering::Acquire) || {
             self.keeper.untrack(lease);
-            self.hand_over_locally()
+            self.hand_over_locally(self.queue_for_release().as_deref())
         };
         // For a call chain that still has the body.
         lease.lose(LostReason::Expired);

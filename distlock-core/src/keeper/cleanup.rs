@@ -36,7 +36,7 @@ async fn left_to_release(shared: &Shared, queues: &WaitQueues, cleanup: Cleanup)
         Cleanup::Releasing { command, release } if command.is_poisoned() => Some(release),
         Cleanup::Releasing { mut command, release } => {
             let PendingRelease { key, owner, keep_until, doubt, .. } = &release;
-            let send = || shared.send_release(key, owner, *keep_until, Some(queues));
+            let send = || shared.send_release(key, owner, *keep_until, queues.find(key).as_deref());
             let Ok(answer) = poll_fn(|cx| command.poll(cx, send)).await else { return Some(release) };
             queues.notify_released(key);
             let Released { was_owner, doubt } = Released::judge(answer, command.was_resent(), *doubt);
@@ -49,7 +49,7 @@ async fn left_to_release(shared: &Shared, queues: &WaitQueues, cleanup: Cleanup)
             let in_doubt = release.doubt != Doubt::None;
             match pending.await {
                 Ok(Acquired::Granted { .. }) => {
-                    Some(PendingRelease { doubt: Doubt::new(in_doubt, true), ..release })
+                    Some(PendingRelease { doubt: Doubt::new(in_doubt, true), is_of_lease: true, ..release })
                 }
                 Ok(Acquired::Busy { .. }) => (queued || in_doubt).then_some(release),
                 Err(error) if error.outcome_unknown() => {

@@ -27,6 +27,7 @@ use crate::{
     lease::{Cleanup, Lease},
     runtime::PerRuntime,
     shared::Shared,
+    store::StoreFuture,
     wait_queue::WaitQueues,
 };
 
@@ -34,7 +35,7 @@ mod cleanup;
 mod state;
 mod task;
 
-use state::KeeperState;
+use state::{KeeperState, SentClaim};
 use task::Task;
 
 /// The handle to a keeper. When the last one is dropped, the task finishes what it has and ends.
@@ -105,6 +106,13 @@ impl Keeper {
         }
     }
 
+    /// Waits for the answer to a claim that was sent at `sent`. The lease is [tracked](Self::track) already.
+    pub(crate) fn finish_claim(&self, lease: &Arc<Lease>, sent: Moment, answer: StoreFuture<bool>) {
+        let claim = SentClaim { lease: Arc::clone(lease), sent, answer };
+        self.state().schedule().claims.push(claim);
+        self.state().wake.notify_one();
+    }
+
     /// Stops renewing a lease: it was released, or is about to be.
     pub(crate) fn untrack(&self, lease: &Lease) {
         self.state().schedule().remove_alarm(lease);
@@ -112,10 +120,9 @@ impl Keeper {
 
     /// Has a clean-up done in the background.
     ///
-    /// A release goes to the keeper of the current runtime if that is another one. This keeper's runtime may
-    /// stand still, and if the release has been sent, the current runtime has begun to send it. An acquire
-    /// stays with the runtime that it began on. If no keeper can take the clean-up, it is counted and left to
-    /// the ttl.
+    /// The current runtime's keeper takes a release, because this keeper's runtime may stand still. A release
+    /// that was sent belongs to the runtime that sent it. An acquire stays with the runtime that it began on.
+    /// If no keeper can take the clean-up, it is counted and left to the ttl.
     pub(crate) fn clean_up(&self, cleanup: Cleanup) {
         let is_acquire = matches!(cleanup, Cleanup::Acquire { .. });
         let here = || {
@@ -136,7 +143,7 @@ impl Keeper {
         }
     }
 
-    /// Loses every lease, and hands all of them over to be released.
+    /// Marks every lease as lost, and returns them all for release.
     pub(crate) fn give_up_all(&self) -> Vec<Arc<Lease>> {
         let leases = self.state().schedule().take_leases();
         for lease in &leases {

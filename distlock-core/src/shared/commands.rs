@@ -12,7 +12,7 @@ use crate::{
     lease::{Doubt, Lease, PendingRelease, Released},
     store::{StoreFuture, retry::send_again_once},
     token::OwnerToken,
-    wait_queue::WaitQueues,
+    wait_queue::{WaitQueue, WaitQueues},
 };
 
 /// With less than this left of `at_least`, the key is released. Servers count whole milliseconds.
@@ -28,10 +28,10 @@ impl Shared {
         // are owed.
         let mut permit = None;
         loop {
-            let PendingRelease { key, owner, until, doubt, keep_until } = &release;
+            let PendingRelease { key, owner, until, doubt, keep_until, .. } = &release;
             let answer = timeout_at(
                 *until,
-                send_again_once(|| self.send_release(key, owner, *keep_until, Some(queues))),
+                send_again_once(|| self.send_release(key, owner, *keep_until, queues.find(key).as_deref())),
             )
             .await;
             let (answer, resent) = answer.unwrap_or_else(|_| (Err(StoreError::timed_out()), true));
@@ -47,29 +47,39 @@ impl Shared {
                 }
                 Err(error) => Some(error),
             };
-            let PendingRelease { key, until, .. } = &release;
+            let until = release.until;
             let again_at = Instant::now() + backoff.next_delay();
             let hopeless = error.as_ref().is_some_and(|error| !error.is_transient());
-            if again_at >= *until || hopeless {
+            if again_at >= until || hopeless {
                 if let Some(error) = error {
-                    self.count_failed_release(key, &error);
+                    self.give_up(&release, &error);
                 }
                 return;
             }
             if let Some(error) = error
                 && permit.is_none()
             {
-                permit = timeout_at(*until, self.retries.acquire()).await.ok().and_then(Result::ok);
+                permit = timeout_at(until, self.retries.acquire()).await.ok().and_then(Result::ok);
                 if permit.is_none() {
-                    return self.count_failed_release(key, &error);
+                    return self.give_up(&release, &error);
                 }
             }
             sleep_until(again_at).await;
         }
     }
 
-    /// Makes the release command, with the waiter that the key may be handed to: one of `queues`, which are
-    /// those of the runtime that sends the command.
+    /// Leaves a key to its ttl.
+    fn give_up(&self, release: &PendingRelease, error: &StoreError) {
+        let PendingRelease { key, is_of_lease, .. } = release;
+        if *is_of_lease {
+            self.count_failed_release(key, error);
+        } else {
+            tracing::debug!(key = key.name(), %error, "an acquire without an answer is left to its ttl");
+        }
+    }
+
+    /// Makes the release command. It names the contender of `queue`, which must belong to the runtime that
+    /// sends the command.
     ///
     /// Before `keep_until`, the lease is shortened to what is left until then. That is counted anew at each
     /// sending, so that a release that is tried again does not keep the key longer.
@@ -78,20 +88,28 @@ impl Shared {
         key: &Key,
         owner: &OwnerToken,
         keep_until: Option<Instant>,
-        queues: Option<&WaitQueues>,
+        queue: Option<&WaitQueue>,
     ) -> StoreFuture<bool> {
         let rest = keep_until.map(|until| until.saturating_duration_since(Instant::now()));
         if let Some(rest) = rest.filter(|rest| *rest >= WORTH_KEEPING) {
             return self.store.renew(key, owner, rest);
         }
-        match queues.and_then(|queues| queues.take_next(key)) {
+        match queue.and_then(WaitQueue::take_next) {
             Some(next) => self.store.release_and_hand_over(key, owner, next),
             None => self.store.release(key, owner),
         }
     }
 
-    /// Renews a lease once for its whole ttl.
+    /// Renews a lease once for its whole ttl, which claims it if it was handed over.
     pub(crate) async fn renew_once(&self, lease: &Lease) -> Result<bool, StoreError> {
-        send_again_once(|| self.store.renew(&lease.key, &lease.owner, lease.ttl)).await.0
+        let Lease { key, owner, ttl, .. } = lease;
+        let send = || {
+            if lease.is_unclaimed() {
+                self.store.confirm_hand_over(key, owner, *ttl)
+            } else {
+                self.store.renew(key, owner, *ttl)
+            }
+        };
+        send_again_once(send).await.0
     }
 }

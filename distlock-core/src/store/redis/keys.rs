@@ -17,7 +17,7 @@ use redis::{RedisWrite, ToRedisArgs};
 
 use crate::key::Key;
 
-const SEPARATOR: char = '\u{1f}';
+const SEPARATOR: u8 = 0x1f;
 
 /// The name of a lock's key, or of one of its companions.
 #[derive(Clone, Copy)]
@@ -65,21 +65,26 @@ impl<'a> RedisKey<'a> {
 
     /// Writes the name piece by piece, so that a command needs no copy of it.
     fn write(self, mut write: impl FnMut(&[u8])) {
-        each_piece(self.text, &mut write);
-        if let Some(companion) = self.companion {
-            let letter = companion as u8;
-            write(&[SEPARATOR as u8, letter]);
-            if !has_effective_tag(self.text) {
-                let mut crc = 0;
-                each_piece(self.text, |piece| crc = checksum(crc, piece));
-                write(&letters(crc, letter));
-            }
+        let mut crc = 0;
+        each_piece(self.text, |piece| {
+            write(piece);
+            crc = checksum(crc, piece);
+        });
+        let Some(companion) = self.companion else { return };
+        let letter = companion as u8;
+        if has_effective_tag(self.text) {
+            return write(&[SEPARATOR, letter]);
         }
+        let [a, b, c, d] = letters(crc, letter);
+        write(&[SEPARATOR, letter, a, b, c, d]);
     }
 }
 
 impl ToRedisArgs for RedisKey<'_> {
     fn write_redis_args<W: ?Sized + RedisWrite>(&self, out: &mut W) {
+        if self.companion.is_none() && !self.text.as_bytes().contains(&SEPARATOR) {
+            return out.write_arg(self.text.as_bytes());
+        }
         let mut argument = out.writer_for_next_arg();
         // Writing into memory does not fail.
         self.write(|piece| _ = argument.write_all(piece));
@@ -92,25 +97,29 @@ impl ToRedisArgs for RedisKey<'_> {
 /// wait queue too early, becomes a space: `id` alone keeps channels apart.
 pub(super) fn channel(namespace: &str, id: impl std::fmt::Display) -> String {
     let colon = if namespace.is_empty() { "" } else { ":" };
-    format!("{}{colon}{SEPARATOR}{id}", namespace.replace('\n', " "))
+    format!("{}{colon}{}{id}", namespace.replace('\n', " "), char::from(SEPARATOR))
 }
 
 /// Gives the text in pieces, with every separator doubled.
 fn each_piece(text: &str, mut give: impl FnMut(&[u8])) {
-    let mut rest = text;
-    while let Some(at) = rest.find(SEPARATOR) {
-        let (piece, after) = rest.split_at(at + 1);
-        give(piece.as_bytes());
-        give(&[SEPARATOR as u8]);
-        rest = after;
+    let text = text.as_bytes();
+    // Most keys have none, and each command asks.
+    if !text.contains(&SEPARATOR) {
+        return give(text);
     }
-    give(rest.as_bytes());
+    for piece in text.split_inclusive(|byte| *byte == SEPARATOR) {
+        give(piece);
+        if piece.ends_with(&[SEPARATOR]) {
+            give(&[SEPARATOR]);
+        }
+    }
 }
 
 /// Whether Redis Cluster takes the hash slot from a part of the key: from what stands between the first `{`
 /// and the first `}` after it, unless that is nothing.
 fn has_effective_tag(text: &str) -> bool {
-    text.split_once('{').is_some_and(|(_, after)| after.find('}').is_some_and(|at| at > 0))
+    text.as_bytes().contains(&b'{')
+        && text.split_once('{').is_some_and(|(_, after)| after.find('}').is_some_and(|at| at > 0))
 }
 
 /// The four letters that end a companion of a key with this checksum, so that both are in one hash slot.
@@ -120,7 +129,7 @@ fn has_effective_tag(text: &str) -> bool {
 /// bits, and [`CORRECTIONS`] says which of the 16 free bits make up for each of the 14 bits in which the
 /// slots differ.
 const fn letters(crc: u16, kind: u8) -> [u8; 4] {
-    let mut difference = slot(crc ^ checksum(crc, &[SEPARATOR as u8, kind, b'@', b'@', b'@', b'@']));
+    let mut difference = slot(crc ^ checksum(crc, &[SEPARATOR, kind, b'@', b'@', b'@', b'@']));
     let mut free = 0;
     while difference != 0 {
         free ^= CORRECTIONS[difference.trailing_zeros() as usize];
@@ -144,7 +153,7 @@ const fn spread(free: u16, base: u8) -> [u8; 4] {
 ///
 /// Gauss-Jordan elimination of what each free bit changes. It finds a pivot for every bit of the slot, or
 /// this would not compile: so there are letters for every key.
-const CORRECTIONS: [u16; 14] = {
+static CORRECTIONS: [u16; 14] = {
     let (mut changes, mut free) = ([0; 16], [0; 16]);
     let mut at = 0;
     while at < 16 {
@@ -189,7 +198,7 @@ const fn checksum(mut crc: u16, bytes: &[u8]) -> u16 {
     crc
 }
 
-const CRC_OF_BYTE: [u16; 256] = {
+static CRC_OF_BYTE: [u16; 256] = {
     let mut table = [0; 256];
     let mut byte = 0_u16;
     while byte < 256 {
@@ -230,7 +239,7 @@ mod tests {
             for crc in 0..=u16::MAX {
                 let letters = letters(crc, kind);
                 assert!(letters.iter().all(|letter| (b'@'..=b'O').contains(letter)));
-                assert_eq!(slot(checksum(checksum(crc, &[SEPARATOR as u8, kind]), &letters)), slot(crc));
+                assert_eq!(slot(checksum(checksum(crc, &[SEPARATOR, kind]), &letters)), slot(crc));
             }
         }
     }
