@@ -71,7 +71,8 @@ pub fn check(root: &Path, patch: &Path) -> Result<(), String> {
 
 fn apply(folder: &Path, patch: &Path, options: &[&str]) -> Result<(), String> {
     let output = Command::new("git")
-        .arg("apply")
+        // One line of context is enough, so that fewer changes nearby break a patch.
+        .args(["apply", "-C1"])
         .args(options)
         .arg(patch)
         .current_dir(folder)
