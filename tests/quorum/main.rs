@@ -5,7 +5,9 @@ use std::time::Duration;
 use distlock::{LockManager, LockManagerBuilder};
 use test_support::RedisServer;
 
+mod contention;
 mod fencing;
+mod late_node;
 mod late_nodes;
 mod leases;
 mod restarts;

@@ -4,7 +4,10 @@ use std::{
     future::poll_fn,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
+
+use tokio::time::{Instant, timeout_at};
 
 use super::{
     attempt::WaitFor,
@@ -30,7 +33,14 @@ pub(super) struct FanOut<T, C> {
     pending: Vec<PendingAnswer<T>>,
     /// The index in `pending` to poll next. Those before it have been polled since the last wake.
     next_poll: usize,
+    sent: Instant,
+    /// How long the nodes that have answered took, in ascending order.
+    latencies: Vec<Duration>,
 }
+
+/// Once a majority of the nodes has answered without deciding a command, the other nodes have this many times
+/// the median latency of that majority to answer.
+const PATIENCE_FACTOR: u32 = 3;
 
 struct PendingAnswer<T> {
     node: usize,
@@ -69,22 +79,41 @@ where
             };
             pending.push(PendingAnswer { node: at, answer: Resending::new(answer) });
         }
-        Self { nodes: Arc::clone(nodes), command, pending, next_poll: 0 }
+        let (nodes, latencies) = (Arc::clone(nodes), Vec::with_capacity(pending.len()));
+        Self { nodes, command, pending, next_poll: 0, sent: Instant::now(), latencies }
     }
 
     /// Records answers until they decide. `judge` says what each counts for.
+    ///
+    /// Once a majority has answered, the other nodes have [`PATIENCE_FACTOR`] times its median latency, and
+    /// `least_patience` at the least, to make the answers decide. Otherwise a minority that hangs would hold
+    /// up every contender of a key for which the other nodes are divided.
     pub(super) async fn decide(
         &mut self,
         tally: &mut Tally,
+        least_patience: Duration,
         mut judge: impl FnMut(usize, Result<T, StoreError>) -> Result<bool, StoreError>,
     ) -> Verdict {
+        let mut decide_by = None;
         loop {
             if let Some(verdict) = tally.verdict() {
                 return verdict;
             }
-            let Some((node, answer)) = self.next_answer().await else { return Verdict::Undecided };
+            if decide_by.is_none() && tally.majority_answered() {
+                let patience = (self.median_latency() * PATIENCE_FACTOR).max(least_patience);
+                decide_by = Instant::now().checked_add(patience);
+            }
+            let next = match decide_by {
+                Some(decide_by) => timeout_at(decide_by, self.next_answer()).await.unwrap_or(None),
+                None => self.next_answer().await,
+            };
+            let Some((node, answer)) = next else { return Verdict::Undecided };
             tally.record(node, judge(node, answer));
         }
+    }
+
+    fn median_latency(&self) -> Duration {
+        self.latencies.get(self.latencies.len() / 2).copied().unwrap_or_default()
     }
 
     /// Receives the pending answers in a background task, which owns `receive` until the last of them.
@@ -117,8 +146,9 @@ where
                 self.next_poll += 1;
                 continue;
             };
-            if let Err(error) = &answer {
-                node.note_error(error);
+            match &answer {
+                Ok(_) => self.latencies.push(self.sent.elapsed()),
+                Err(error) => node.note_error(error),
             }
             let PendingAnswer { node, .. } = self.pending.swap_remove(self.next_poll);
             return Poll::Ready(Some((node, answer)));
