@@ -39,6 +39,11 @@ impl Settings {
     }
 }
 
+/// Whether a URL names a quorum.
+pub(super) fn names_quorum(url: &str) -> bool {
+    url.starts_with("redlock")
+}
+
 /// The store that a URL names, and how to ask it whether it answers.
 ///
 /// Messages name the URL's scheme only: the rest may hold a password.
