@@ -81,6 +81,29 @@ async fn a_node_that_hangs_is_skipped_until_it_answers() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_node_that_is_much_slower_than_the_others_is_skipped_before_its_timeout() {
+    let (nodes, locks) = late_nodes_in_order::<3>(true);
+    *nodes[2].acquire_lag.lock().unwrap() = NEVER / 2;
+    locks.lock("first").acquire().await.unwrap().release().await.unwrap();
+    sleep(Duration::from_secs(1)).await;
+    for _ in 0..20 {
+        locks.lock("k").acquire().await.unwrap().release().await.unwrap();
+    }
+    assert_eq!(nodes[2].acquires.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_hangs_has_a_bounded_number_of_commands_to_answer() {
+    let (nodes, locks) = late_nodes_in_order::<3>(true);
+    *nodes[2].acquire_lag.lock().unwrap() = NEVER / 2;
+    for _ in 0..5000 {
+        locks.lock("k").acquire().await.unwrap().release().await.unwrap();
+    }
+    let acquires = nodes[2].acquires.load(Ordering::Relaxed);
+    assert!((100..=1024).contains(&acquires), "{acquires} acquires are unanswered");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_released_key_is_free_for_the_next_call() {
     let (nodes, locks) = late_nodes::<5>();
     let lag = |lag: fn(&LateNode) -> &Mutex<Duration>, nodes: &[Arc<LateNode>], millis| {

@@ -12,6 +12,7 @@ mod late_nodes;
 mod leases;
 mod restarts;
 mod servers;
+mod standing_runtimes;
 
 const SOON: Duration = Duration::from_secs(10);
 /// Longer than any test takes: a call that waits for a node that hangs fails its test.

@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{
     attempt::WaitFor,
-    node::Nodes,
+    node::{Nodes, Unanswered},
     node_set::NodeSet,
     tally::{Tally, Verdict},
 };
@@ -42,9 +42,24 @@ pub(super) struct FanOut<T, C> {
 /// the median latency of that majority to answer.
 const PATIENCE_FACTOR: u32 = 3;
 
+/// A node that takes this many times as long as a command's decision, and [`LEAST_SLOW`] at the least, is
+/// skipped by later commands until it answers a probe.
+const SLOW_FACTOR: u32 = 10;
+const LEAST_SLOW: Duration = Duration::from_millis(500);
+
 struct PendingAnswer<T> {
     node: usize,
     answer: Resending<T>,
+    _unanswered: Unanswered,
+}
+
+/// Which nodes a command skips.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Skip {
+    /// Nodes that are down, or have left many commands unanswered.
+    Overdue,
+    /// Nodes that are down. For releases, which are no more than the acquires before them.
+    Down,
 }
 
 impl<T, C> FanOut<T, C>
@@ -54,18 +69,26 @@ where
 {
     /// Sends a command to all nodes except `except`, to each once it has answered what `wait_for` names.
     ///
-    /// A node that is down is skipped, and recorded in the tally as failed.
+    /// A node that is skipped is recorded in the tally as failed.
     pub(super) fn start(
         nodes: &Nodes,
         except: NodeSet,
+        skip: Skip,
         wait_for: &WaitFor,
         tally: &mut Tally,
         command: C,
     ) -> Self {
         let mut pending = Vec::with_capacity(nodes.len());
+        let counts = nodes.unanswered();
         for (at, node) in nodes.iter().enumerate().filter(|(at, _)| !except.contains(*at)) {
             if node.is_down() {
                 tally.record(at, Err(node.down_error()));
+                continue;
+            }
+            if skip == Skip::Overdue
+                && let Err(error) = Unanswered::check(&counts, at)
+            {
+                tally.record(at, Err(error));
                 continue;
             }
             let answer = if wait_for.is_nothing() {
@@ -77,9 +100,10 @@ where
                     command(&*node.store).await
                 })
             };
-            pending.push(PendingAnswer { node: at, answer: Resending::new(answer) });
+            let _unanswered = Unanswered::new(&counts, at);
+            pending.push(PendingAnswer { node: at, answer: Resending::new(answer), _unanswered });
         }
-        let (nodes, latencies) = (Arc::clone(nodes), Vec::with_capacity(pending.len()));
+        let (nodes, latencies) = (nodes.clone(), Vec::with_capacity(pending.len()));
         Self { nodes, command, pending, next_poll: 0, sent: Instant::now(), latencies }
     }
 
@@ -126,11 +150,36 @@ where
         }
         // The new task has not polled any.
         self.next_poll = 0;
+        let slow_after = (self.sent.elapsed() * SLOW_FACTOR).max(LEAST_SLOW);
         tokio::spawn(async move {
-            while let Some((node, answer)) = self.next_answer().await {
+            let mut slow_at = self.sent.checked_add(slow_after);
+            loop {
+                let next = match slow_at {
+                    None => self.next_answer().await,
+                    Some(at) => match timeout_at(at, self.next_answer()).await {
+                        Ok(next) => next,
+                        Err(_) => {
+                            let stood_still = at.elapsed() > LEAST_SLOW / 2;
+                            // Answers that came meanwhile have yet to be read.
+                            slow_at = stood_still.then(|| Instant::now() + slow_after);
+                            if !stood_still {
+                                self.note_silence(slow_after);
+                            }
+                            continue;
+                        }
+                    },
+                };
+                let Some((node, answer)) = next else { return };
                 receive(node, answer);
             }
         });
+    }
+
+    /// Marks the nodes as down whose answers are still pending.
+    fn note_silence(&self, silence: Duration) {
+        for pending in &self.pending {
+            self.nodes[pending.node].note_silence(silence);
+        }
     }
 
     /// The next answer that comes, and its node. The error of a node that does not answer marks the node as

@@ -84,7 +84,7 @@ impl QuorumStore {
         nodes: impl IntoIterator<Item = (String, Box<dyn Store>)>,
         wall_clock: WallClock,
     ) -> Result<Self, LockError> {
-        let nodes: Nodes = nodes.into_iter().map(|(name, store)| Arc::new(Node::new(name, store))).collect();
+        let nodes = Nodes::new(nodes.into_iter().map(|(name, store)| Node::new(name, store)));
         if !(1..=MAX_NODES).contains(&nodes.len()) {
             let reason = format!(
                 "a quorum of {} nodes; name 1 to {MAX_NODES}, best three or five that fail independently",

@@ -11,7 +11,7 @@ use std::{
 
 use super::{
     attempt::WaitFor,
-    fan_out::FanOut,
+    fan_out::{FanOut, Skip},
     node::Nodes,
     node_set::NodeSet,
     tally::{Tally, Verdict, highest_fence, majority, majority_free_in},
@@ -48,7 +48,7 @@ const RENEWALS_PATIENCE_PER_TTL: u32 = 10;
 
 impl Quorum {
     pub(super) fn new(nodes: Nodes, wall_clock: WallClock) -> Self {
-        let unfinished = Arc::new(UnfinishedAttempts::new(Arc::clone(&nodes)));
+        let unfinished = Arc::new(UnfinishedAttempts::new(nodes.clone()));
         Self { nodes, unfinished, highest_fence: AtomicU64::new(0), wall_clock }
     }
 
@@ -176,13 +176,14 @@ impl Quorum {
     ) -> Result<bool, StoreError> {
         let (attempt, wait_for) = self.unfinished.begin_release(key, owner);
         let mut tally = self.tally();
-        for node in attempt.skipped.iter() {
+        let skipped = attempt.skipped();
+        for node in skipped.iter() {
             tally.record(node, Ok(false));
         }
         let mut fan_out = {
             let (key, owner) = (key.clone(), *owner);
             let release = move |store: &dyn Store| store.release(&key, &owner);
-            self.send_to_all(attempt.skipped, &wait_for, &mut tally, release)
+            FanOut::start(&self.nodes, skipped, Skip::Down, &wait_for, &mut tally, release)
         };
         for node in tally.failed().iter() {
             // The node may have granted the key before it went down.
@@ -233,7 +234,7 @@ impl Quorum {
         T: Send + 'static,
         C: Fn(&dyn Store) -> StoreFuture<T> + Clone + Send + Sync + 'static,
     {
-        FanOut::start(&self.nodes, except, wait_for, tally, command)
+        FanOut::start(&self.nodes, except, Skip::Overdue, wait_for, tally, command)
     }
 
     /// Waits for a command's decision. A background task receives the later answers, since they may show that

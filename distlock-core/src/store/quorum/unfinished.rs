@@ -15,8 +15,10 @@
 //!    has to know that. Any other is removed with its last answer. It is registered before the call returns,
 //!    so its release finds it.
 //! 5. No wait is endless. The background task owns [`LateAnswers`]. They are dropped when the task ends or
-//!    its runtime does, and their nodes then count as having answered. A lease that stays on a node ends with
-//!    its ttl.
+//!    its runtime does. Their nodes then count as having answered, and their acquires as in doubt. A runtime
+//!    that stands still delays the commands of another one for a bounded time only, as if its answers were
+//!    lost. A lease that stays on a node ends with its ttl, and so does the registration of an attempt that
+//!    nothing releases.
 
 use std::{
     collections::HashMap,
@@ -44,8 +46,17 @@ pub(super) struct UnfinishedAttempts {
     /// The longest ttl of all acquires so far, in milliseconds. A lease that is not released has ended by
     /// then.
     longest_ttl_ms: AtomicU64,
-    by_key: Mutex<HashMap<Key, Vec<Arc<Attempt>>>>,
+    registered: Mutex<Registered>,
 }
+
+#[derive(Default)]
+struct Registered {
+    by_key: HashMap<Key, Vec<Arc<Attempt>>>,
+    /// The number of keys at which the next sweep happens. Set by each sweep.
+    sweep_at: usize,
+}
+
+const FIRST_SWEEP_AT: usize = 1024;
 
 /// The answers to one command that a background task has yet to receive.
 pub(super) struct LateAnswers {
@@ -57,13 +68,13 @@ pub(super) struct LateAnswers {
 impl UnfinishedAttempts {
     pub(super) fn new(nodes: Nodes) -> Self {
         let keep_order = nodes.iter().all(|node| node.store.keeps_order());
-        Self { nodes, keep_order, longest_ttl_ms: AtomicU64::new(0), by_key: Mutex::default() }
+        Self { nodes, keep_order, longest_ttl_ms: AtomicU64::new(0), registered: Mutex::default() }
     }
 
     /// Notes that an acquire is about to be sent, and answers what it has to wait for.
     pub(super) fn begin_acquire(&self, key: &Key, ttl: Duration) -> WaitFor {
         self.longest_ttl_ms.fetch_max(u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
-        let by_key = self.by_key();
+        let by_key = &self.registered().by_key;
         let earlier = if by_key.is_empty() { None } else { by_key.get(key) };
         let earlier = earlier.into_iter().flatten().filter(|attempt| !self.is_sent_in_order(attempt));
         WaitFor::AllAnswers(earlier.cloned().collect())
@@ -88,8 +99,9 @@ impl UnfinishedAttempts {
 
     /// The attempt that a release is about to end, and what the release has to wait for.
     pub(super) fn begin_release(&self, key: &Key, owner: &OwnerToken) -> (Arc<Attempt>, WaitFor) {
-        let by_key = self.by_key();
-        let registered = by_key.get(key).and_then(|all| all.iter().find(|attempt| attempt.owner == *owner));
+        let registered = self.registered();
+        let registered =
+            registered.by_key.get(key).and_then(|all| all.iter().find(|attempt| attempt.owner == *owner));
         match registered {
             None => (Attempt::new(key, owner), WaitFor::Nothing),
             Some(attempt) if self.is_sent_in_order(attempt) => (Arc::clone(attempt), WaitFor::Nothing),
@@ -117,7 +129,7 @@ impl UnfinishedAttempts {
             return;
         }
         let (node, key, owner) = (Arc::clone(&self.nodes[node]), attempt.key.clone(), attempt.owner);
-        let until = Instant::now() + Duration::from_millis(self.longest_ttl_ms.load(Ordering::Relaxed));
+        let until = Instant::now() + self.longest_ttl();
         tokio::spawn(async move { node.release_again(key, owner, again, until).await });
     }
 
@@ -127,9 +139,14 @@ impl UnfinishedAttempts {
         self.keep_order && attempt.is_of_this_runtime()
     }
 
+    fn longest_ttl(&self) -> Duration {
+        Duration::from_millis(self.longest_ttl_ms.load(Ordering::Relaxed))
+    }
+
     fn register(&self, attempt: &Arc<Attempt>) {
-        let mut by_key = self.by_key();
-        let attempts = by_key.entry(attempt.key.clone()).or_default();
+        let mut registered = self.registered();
+        registered.sweep(self.longest_ttl());
+        let attempts = registered.by_key.entry(attempt.key.clone()).or_default();
         if !attempts.iter().any(|other| Arc::ptr_eq(other, attempt)) {
             attempts.push(Arc::clone(attempt));
         }
@@ -139,7 +156,7 @@ impl UnfinishedAttempts {
         if !attempt.is_finished() {
             return;
         }
-        let mut by_key = self.by_key();
+        let by_key = &mut self.registered().by_key;
         if let Some(attempts) = by_key.get_mut(&attempt.key) {
             attempts.retain(|other| !Arc::ptr_eq(other, attempt));
             if attempts.is_empty() {
@@ -148,8 +165,23 @@ impl UnfinishedAttempts {
         }
     }
 
-    fn by_key(&self) -> MutexGuard<'_, HashMap<Key, Vec<Arc<Attempt>>>> {
-        self.by_key.lock().unwrap_or_else(PoisonError::into_inner)
+    fn registered(&self) -> MutexGuard<'_, Registered> {
+        self.registered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Registered {
+    /// Removes the attempts whose leases have ended since their last command, whenever the number of keys may
+    /// have doubled since the last sweep. Without that, the attempts of runtimes that have ended, which
+    /// nothing releases, would stay for ever.
+    fn sweep(&mut self, longest_ttl: Duration) {
+        if self.by_key.len() >= self.sweep_at.max(FIRST_SWEEP_AT) {
+            self.by_key.retain(|_, attempts| {
+                attempts.retain(|attempt| !attempt.is_older_than(longest_ttl));
+                !attempts.is_empty()
+            });
+            self.sweep_at = self.by_key.len() * 2;
+        }
     }
 }
 
@@ -174,7 +206,7 @@ impl LateAnswers {
 
 impl Drop for LateAnswers {
     fn drop(&mut self) {
-        self.attempt.no_longer_pending(self.step, NodeSet::ALL);
+        self.attempt.abandoned(self.step);
         self.unfinished.remove_if_finished(&self.attempt);
     }
 }
