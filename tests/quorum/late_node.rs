@@ -9,8 +9,8 @@ use std::{
 };
 
 use distlock::{
-    Acquired, Holder, Key, LockManager, MemoryStore, OwnerToken, Store, StoreError, StoreErrorKind,
-    StoreFuture,
+    Acquired, FencingToken, Holder, Key, LockManager, MemoryStore, OwnerToken, Store, StoreError,
+    StoreErrorKind, StoreFuture,
 };
 use tokio::time::sleep;
 
@@ -21,6 +21,7 @@ use crate::NEVER;
 pub(crate) struct LateNode {
     pub(crate) store: MemoryStore,
     pub(crate) acquires: AtomicUsize,
+    pub(crate) heals: AtomicUsize,
     /// How long each acquire is on its way. `NEVER`: it times out.
     pub(crate) acquire_lag: Mutex<Duration>,
     /// The same for each release.
@@ -56,6 +57,17 @@ impl Store for LateNode {
 
     fn renew(&self, key: &Key, owner: &OwnerToken, ttl: Duration) -> StoreFuture<bool> {
         self.store.renew(key, owner, ttl)
+    }
+
+    fn take_again(
+        &self,
+        key: &Key,
+        owner: &OwnerToken,
+        rest_of_ttl: Duration,
+        fence: Option<FencingToken>,
+    ) -> StoreFuture<bool> {
+        self.heals.fetch_add(1, Ordering::Relaxed);
+        Self::after(&self.acquire_lag, self.store.take_again(key, owner, rest_of_ttl, fence))
     }
 
     fn release(&self, key: &Key, owner: &OwnerToken) -> StoreFuture<bool> {

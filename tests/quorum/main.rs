@@ -7,6 +7,7 @@ use test_support::RedisServer;
 
 mod contention;
 mod fencing;
+mod heals;
 mod late_node;
 mod late_nodes;
 mod leases;

@@ -24,6 +24,8 @@ fn a_node_is_probed_by_another_runtime_if_the_one_that_found_it_down_stands_stil
     *nodes[1].acquire_lag.lock().unwrap() = Duration::ZERO;
     runtime().block_on(eventually(SOON, async || {
         let guard = locks.lock("k").acquire().await.unwrap();
+        // A minority is granted later.
+        sleep(Duration::from_millis(20)).await;
         let is_back = nodes[1].has("k").await;
         guard.release().await.unwrap();
         is_back

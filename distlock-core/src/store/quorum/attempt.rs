@@ -34,7 +34,8 @@ const PATIENCE_WITH_OTHER_RUNTIMES: Duration = Duration::from_millis(100);
 /// ended.
 #[derive(Clone, Copy)]
 struct State {
-    /// The nodes that the acquire was not sent to, because they were down. Set by the acquire's decision.
+    /// The nodes that the acquire was not sent to, because they were down. Set by the acquire's decision,
+    /// cleared by a heal.
     skipped: NodeSet,
     /// The runtime that waits for the acquire's answers. Set with `acquire_pending`.
     acquire_runtime: Option<Id>,
@@ -42,12 +43,14 @@ struct State {
     release_runtime: Option<Id>,
     /// When a command was last decided. Set with `acquire_pending` and `release_pending`.
     decided_at: Instant,
-    /// Have not answered the acquire. Set by the acquire's decision, cleared by its late answers.
+    /// Have not answered the acquire, or a heal. Set by the acquire's decision and by the heal, cleared by
+    /// their answers.
     acquire_pending: NodeSet,
     /// Failed to answer the acquire, so that it may have executed or may yet execute. Set by the acquire's
     /// decision and by its late answers.
     in_doubt: NodeSet,
-    /// Granted the acquire, but not in time for its decision. Set by the acquire's late answers.
+    /// Granted the acquire, but not in time for its decision, or took the key again. Set by the acquire's
+    /// late answers, and by the answers to heals.
     granted_late: NodeSet,
     /// Have not answered the release. Set by the release's decision, cleared by its late answers.
     release_pending: NodeSet,
@@ -118,6 +121,21 @@ impl Attempt {
             && (state.release_pending.is_empty() || state.release_runtime == runtime)
     }
 
+    /// Notes that these nodes are about to be sent a heal, which is one more acquire. Answers those of them
+    /// that no acquire is pending on.
+    pub(super) fn heal_begins(&self, nodes: NodeSet) -> NodeSet {
+        let mut state = self.state();
+        let nodes = nodes.minus(state.acquire_pending);
+        let runtime = current_runtime();
+        // Answers that several runtimes wait for count as those of another one.
+        let is_only = state.acquire_pending.is_empty() || state.acquire_runtime == runtime;
+        state.acquire_runtime = runtime.filter(|_| is_only);
+        state.acquire_pending = state.acquire_pending.union(nodes);
+        state.skipped = state.skipped.minus(nodes);
+        state.decided_at = Instant::now();
+        nodes
+    }
+
     /// Whether no answer is pending, and no release is still to come that has to know of this attempt.
     pub(super) fn is_finished(&self) -> bool {
         let state = *self.state();
@@ -158,14 +176,14 @@ impl Attempt {
         state.release_again(node)
     }
 
-    /// Notes that nothing receives the answers any more that are pending.
-    pub(super) fn abandoned(&self, step: Step) {
+    /// Notes that nothing receives the answers of these nodes any more.
+    pub(super) fn abandoned(&self, step: Step, nodes: NodeSet) {
         if matches!(step, Step::Acquire) {
             // The acquires may have been sent, and may yet execute.
             let mut state = self.state();
-            state.in_doubt = state.in_doubt.union(state.acquire_pending);
+            state.in_doubt = state.in_doubt.union(nodes);
         }
-        self.no_longer_pending(step, NodeSet::ALL);
+        self.no_longer_pending(step, nodes);
     }
 
     /// Notes that these nodes have answered.
@@ -322,7 +340,7 @@ mod tests {
     #[test]
     fn an_acquire_whose_answer_nothing_receives_is_in_doubt() {
         let attempt = attempt(false, true);
-        attempt.abandoned(Step::Acquire);
+        attempt.abandoned(Step::Acquire, NodeSet::ALL);
         assert!(!attempt.is_finished());
         assert_eq!(attempt.release_ended(NODE, &Ok(false)), ReleaseAgain::UntilConfirmed);
     }

@@ -50,7 +50,7 @@ const LEAST_SLOW: Duration = Duration::from_millis(500);
 struct PendingAnswer<T> {
     node: usize,
     answer: Resending<T>,
-    _unanswered: Unanswered,
+    _counted: Unanswered,
 }
 
 /// Which nodes a command skips.
@@ -100,8 +100,8 @@ where
                     command(&*node.store).await
                 })
             };
-            let _unanswered = Unanswered::new(&counts, at);
-            pending.push(PendingAnswer { node: at, answer: Resending::new(answer), _unanswered });
+            let (answer, counted) = (Resending::new(answer), Unanswered::new(&counts, at));
+            pending.push(PendingAnswer { node: at, answer, _counted: counted });
         }
         let (nodes, latencies) = (nodes.clone(), Vec::with_capacity(pending.len()));
         Self { nodes, command, pending, next_poll: 0, sent: Instant::now(), latencies }
@@ -155,22 +155,19 @@ where
             let mut slow_at = self.sent.checked_add(slow_after);
             loop {
                 let next = match slow_at {
-                    None => self.next_answer().await,
-                    Some(at) => match timeout_at(at, self.next_answer()).await {
-                        Ok(next) => next,
-                        Err(_) => {
-                            let stood_still = at.elapsed() > LEAST_SLOW / 2;
-                            // Answers that came meanwhile have yet to be read.
-                            slow_at = stood_still.then(|| Instant::now() + slow_after);
-                            if !stood_still {
-                                self.note_silence(slow_after);
-                            }
-                            continue;
-                        }
-                    },
+                    None => Ok(self.next_answer().await),
+                    Some(at) => timeout_at(at, self.next_answer()).await.map_err(|_| at.elapsed()),
                 };
-                let Some((node, answer)) = next else { return };
-                receive(node, answer);
+                match next {
+                    Ok(Some((node, answer))) => receive(node, answer),
+                    Ok(None) => return,
+                    // This runtime stood still: answers that came meanwhile have yet to be read.
+                    Err(late) if late > LEAST_SLOW / 2 => slow_at = Instant::now().checked_add(slow_after),
+                    Err(_) => {
+                        slow_at = None;
+                        self.note_silence(slow_after);
+                    }
+                }
             }
         });
     }
@@ -184,7 +181,7 @@ where
 
     /// The next answer that comes, and its node. The error of a node that does not answer marks the node as
     /// down.
-    async fn next_answer(&mut self) -> Option<(usize, Result<T, StoreError>)> {
+    pub(super) async fn next_answer(&mut self) -> Option<(usize, Result<T, StoreError>)> {
         poll_fn(|cx| self.poll_next_answer(cx)).await
     }
 

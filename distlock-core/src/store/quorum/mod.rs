@@ -4,6 +4,7 @@
 //! reading order:
 //!
 //! - [`operations`] are acquire, renew, release and inspect over all nodes.
+//! - [`heal`] has nodes take a lease again that they have lost.
 //! - [`fan_out`] sends one command to several nodes and collects their answers.
 //! - [`unfinished`] sees to the answers that come too late for a decision, so that no grant is forgotten.
 //! - [`attempt`] has the state of one acquire and its release, node by node.
@@ -24,6 +25,7 @@ use crate::{clock::WallClock, error::LockError, key::Key, token::OwnerToken};
 
 mod attempt;
 mod fan_out;
+mod heal;
 mod node;
 mod node_set;
 mod operations;

@@ -9,9 +9,12 @@ use std::{
     time::Duration,
 };
 
+use tokio::time::Instant;
+
 use super::{
     attempt::WaitFor,
     fan_out::{FanOut, Skip},
+    heal::HeldLeases,
     node::Nodes,
     node_set::NodeSet,
     tally::{Tally, Verdict, highest_fence, majority, majority_free_in},
@@ -29,6 +32,7 @@ use crate::{
 pub(super) struct Quorum {
     pub(super) nodes: Nodes,
     unfinished: Arc<UnfinishedAttempts>,
+    held: Arc<HeldLeases>,
     /// The value of the highest fencing token that was granted here, over all keys. Raised by each fenced
     /// acquire.
     highest_fence: AtomicU64,
@@ -49,7 +53,8 @@ const RENEWALS_PATIENCE_PER_TTL: u32 = 10;
 impl Quorum {
     pub(super) fn new(nodes: Nodes, wall_clock: WallClock) -> Self {
         let unfinished = Arc::new(UnfinishedAttempts::new(nodes.clone()));
-        Self { nodes, unfinished, highest_fence: AtomicU64::new(0), wall_clock }
+        let held = Arc::new(HeldLeases::new(nodes.clone(), Arc::clone(&unfinished)));
+        Self { nodes, unfinished, held, highest_fence: AtomicU64::new(0), wall_clock }
     }
 
     /// Acquires on a majority, with a fencing token that a majority has stored if `fenced`.
@@ -60,6 +65,7 @@ impl Quorum {
         ttl: Duration,
         fenced: bool,
     ) -> Result<Acquired, StoreError> {
+        let sent = Instant::now();
         let proposal = fenced.then(|| self.propose_fence());
         let wait_for = self.unfinished.begin_acquire(key, ttl);
         let mut tally = self.tally();
@@ -89,18 +95,24 @@ impl Quorum {
             }
         };
         let verdict = fan_out.decide(&mut tally, LEAST_PATIENCE, judge).await;
-        if let Some(late) = self.unfinished.acquire_decided(key, owner, skipped, in_doubt, tally.pending()) {
+        if let Some(mut late) =
+            self.unfinished.acquire_decided(key, owner, skipped, in_doubt, tally.pending())
+        {
             fan_out.finish_in_background(move |node, answer| late.acquire_ended(node, &answer));
         }
         let granted = match verdict {
             Verdict::Accepted if fenced => self.agree_on_fence(key, owner, &grants).await,
-            Verdict::Accepted => return Ok(Acquired::Granted { fence: None }),
+            Verdict::Accepted => {
+                self.held.granted(owner, None, sent, ttl);
+                return Ok(Acquired::Granted { fence: None });
+            }
             Verdict::Rejected => Ok(None),
             // Contenders have taken some nodes each.
             Verdict::Undecided if tally.majority_answered() => Ok(None),
             Verdict::Undecided => Err(self.no_quorum(tally)),
         };
         if let Ok(Some(fence)) = granted {
+            self.held.granted(owner, Some(fence), sent, ttl);
             return Ok(Acquired::Granted { fence: Some(fence) });
         }
         // An attempt that failed must not keep the nodes that it got from others.
@@ -146,18 +158,33 @@ impl Quorum {
         }
     }
 
-    /// Renews on a majority.
+    /// Renews on a majority, and then heals the nodes that have lost the lease.
     pub(super) async fn renew(
         &self,
         key: &Key,
         owner: &OwnerToken,
         ttl: Duration,
     ) -> Result<bool, StoreError> {
+        self.held.renewal_begins(owner, ttl);
+        let (key, owner, sent) = (key.clone(), *owner, Instant::now());
         let mut tally = self.tally();
-        let (key, owner) = (key.clone(), *owner);
-        let renew = move |store: &dyn Store| store.renew(&key, &owner, ttl);
-        let fan_out = self.send_to_all(NodeSet::new(), &WaitFor::Nothing, &mut tally, renew);
-        let (verdict, tally) = Self::conclude(tally, fan_out, ttl / RENEWALS_PATIENCE_PER_TTL).await;
+        let mut fan_out = {
+            let key = key.clone();
+            let renew = move |store: &dyn Store| store.renew(&key, &owner, ttl);
+            self.send_to_all(NodeSet::new(), &WaitFor::Nothing, &mut tally, renew)
+        };
+        let patience = ttl / RENEWALS_PATIENCE_PER_TTL;
+        let verdict = fan_out.decide(&mut tally, patience, |_, answer| answer).await;
+        if verdict == Verdict::Accepted {
+            self.held.renewed(&owner, sent);
+            self.held.heal(&key, &owner, tally.rejected());
+        }
+        let held = Arc::clone(&self.held);
+        fan_out.finish_in_background(move |node, answer| {
+            if verdict == Verdict::Accepted && matches!(answer, Ok(false)) {
+                held.heal(&key, &owner, [node].into_iter().collect());
+            }
+        });
         self.answer(verdict, tally)
     }
 
@@ -174,6 +201,7 @@ impl Quorum {
         owner: &OwnerToken,
         least_patience: Duration,
     ) -> Result<bool, StoreError> {
+        self.held.ends(owner);
         let (attempt, wait_for) = self.unfinished.begin_release(key, owner);
         let mut tally = self.tally();
         let skipped = attempt.skipped();
@@ -194,7 +222,7 @@ impl Quorum {
             answer
         };
         let verdict = fan_out.decide(&mut tally, least_patience, judge).await;
-        let late = self.unfinished.release_decided(attempt, tally.pending());
+        let mut late = self.unfinished.release_decided(attempt, tally.pending());
         fan_out.finish_in_background(move |node, answer| late.release_ended(node, &answer));
         self.answer(verdict, tally)
     }

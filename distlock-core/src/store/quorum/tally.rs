@@ -66,6 +66,11 @@ impl Tally {
         }
     }
 
+    /// The nodes that have rejected.
+    pub(super) fn rejected(&self) -> NodeSet {
+        self.rejected
+    }
+
     /// The nodes that failed to answer.
     pub(super) fn failed(&self) -> NodeSet {
         self.failed.iter().map(|(node, _)| *node).collect()

@@ -63,6 +63,8 @@ pub(super) struct LateAnswers {
     unfinished: Arc<UnfinishedAttempts>,
     attempt: Arc<Attempt>,
     step: Step,
+    /// The nodes whose answers are still to come. Each answer clears its own.
+    pending: NodeSet,
 }
 
 impl UnfinishedAttempts {
@@ -94,7 +96,24 @@ impl UnfinishedAttempts {
         }
         let attempt = Attempt::acquired(key, owner, skipped, in_doubt, pending);
         self.register(&attempt);
-        Some(LateAnswers { unfinished: Arc::clone(self), attempt, step: Step::Acquire })
+        Some(LateAnswers { unfinished: Arc::clone(self), attempt, step: Step::Acquire, pending })
+    }
+
+    /// Registers the heals that are about to be sent to these nodes, but to none that has an acquire to
+    /// answer; `None` if no node is left.
+    pub(super) fn heal_begins(
+        self: &Arc<Self>,
+        key: &Key,
+        owner: &OwnerToken,
+        nodes: NodeSet,
+    ) -> Option<LateAnswers> {
+        let (attempt, _) = self.begin_release(key, owner);
+        let pending = attempt.heal_begins(nodes);
+        if pending.is_empty() {
+            return None;
+        }
+        self.register(&attempt);
+        Some(LateAnswers { unfinished: Arc::clone(self), attempt, step: Step::Acquire, pending })
     }
 
     /// The attempt that a release is about to end, and what the release has to wait for.
@@ -120,7 +139,7 @@ impl UnfinishedAttempts {
         if !pending.is_empty() {
             self.register(&attempt);
         }
-        LateAnswers { unfinished: Arc::clone(self), attempt, step: Step::Release }
+        LateAnswers { unfinished: Arc::clone(self), attempt, step: Step::Release, pending }
     }
 
     /// Releases the key on a node in the background.
@@ -186,19 +205,25 @@ impl Registered {
 }
 
 impl LateAnswers {
+    /// The nodes whose answers are still to come.
+    pub(super) fn pending(&self) -> NodeSet {
+        self.pending
+    }
+
     /// Receives a node's answer to the acquire.
-    pub(super) fn acquire_ended(&self, node: usize, answer: &Result<Acquired, StoreError>) {
+    pub(super) fn acquire_ended(&mut self, node: usize, answer: &Result<Acquired, StoreError>) {
         let again = self.attempt.acquire_ended(node, answer);
         self.ended(node, again);
     }
 
     /// Receives a node's answer to the release.
-    pub(super) fn release_ended(&self, node: usize, answer: &Result<bool, StoreError>) {
+    pub(super) fn release_ended(&mut self, node: usize, answer: &Result<bool, StoreError>) {
         let again = self.attempt.release_ended(node, answer);
         self.ended(node, again);
     }
 
-    fn ended(&self, node: usize, again: ReleaseAgain) {
+    fn ended(&mut self, node: usize, again: ReleaseAgain) {
+        self.pending.remove(node);
         self.unfinished.release_again(&self.attempt, node, again);
         self.attempt.no_longer_pending(self.step, [node].into_iter().collect());
     }
@@ -206,7 +231,7 @@ impl LateAnswers {
 
 impl Drop for LateAnswers {
     fn drop(&mut self) {
-        self.attempt.abandoned(self.step);
+        self.attempt.abandoned(self.step, self.pending);
         self.unfinished.remove_if_finished(&self.attempt);
     }
 }

@@ -23,6 +23,7 @@ mod keys;
 mod restart;
 mod script;
 mod settings;
+mod take_again;
 mod wait;
 
 use commands::{NamedKeys, ReleaseForm};
@@ -208,6 +209,19 @@ impl<C: Connector> Store for RedisStore<C> {
         let (key, owner) = (key.clone(), *owner);
         self.with_connection(Purpose::Other, move |mut connection| async move {
             commands::raise_fence(&mut connection, &key, &owner, fence).await
+        })
+    }
+
+    fn take_again(
+        &self,
+        key: &Key,
+        owner: &OwnerToken,
+        rest_of_ttl: Duration,
+        fence: Option<FencingToken>,
+    ) -> StoreFuture<bool> {
+        let (key, owner) = (key.clone(), *owner);
+        self.with_connection(Purpose::Grant, move |mut connection| async move {
+            take_again::take_again(&mut connection, &key, &owner, rest_of_ttl, fence).await
         })
     }
 

@@ -37,8 +37,8 @@ pub(crate) struct Node {
     pub(crate) stored: Fence,
     /// Whether the node has lost its counter, so that its clock makes up for it. Only kept if nodes have one.
     pub(crate) by_clock: bool,
-    /// During the restart delay: for each owner that was asking or valid at the loss, the latest round that it
-    /// had sent.
+    /// During the restart delay: for each owner that was asking or valid at the loss, the latest round that
+    /// it had sent.
     pub(crate) delay: Option<[Option<Round>; OWNERS]>,
     pub(crate) messages: [Messages; OWNERS],
 }
