@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use distlock::{Key, LockError, OwnerToken, Store};
+use distlock::{Acquired, Holder, Key, LockError, LockManager, OwnerToken, QuorumStore, Store, StoreFuture};
 use test_support::in_time;
 use tokio::time::{Instant, sleep};
 
@@ -74,4 +74,41 @@ async fn contenders_take_turns_while_a_minority_hangs() {
     let longest_gap = longest_gap.load(Ordering::SeqCst);
     println!("the key was free for {longest_gap} ms at the longest");
     assert!(longest_gap < 3000, "the key was free for {longest_gap} ms while three managers wanted it");
+}
+
+/// A node whose key is held for ever, by a remaining time that no clock can add.
+struct HeldForEver;
+
+impl Store for HeldForEver {
+    fn acquire(&self, _: &Key, _: &OwnerToken, _: Duration, _: bool) -> StoreFuture<Acquired> {
+        Box::pin(async { Ok(Acquired::busy(Some(Duration::MAX))) })
+    }
+
+    fn renew(&self, _: &Key, _: &OwnerToken, _: Duration) -> StoreFuture<bool> {
+        Box::pin(async { Ok(false) })
+    }
+
+    fn release(&self, _: &Key, _: &OwnerToken) -> StoreFuture<bool> {
+        Box::pin(async { Ok(false) })
+    }
+
+    fn inspect(&self, _: &Key) -> StoreFuture<Option<Holder>> {
+        Box::pin(async { Ok(Some(Holder::new(Some(Duration::MAX)))) })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_without_end_is_busy() {
+    let locks = LockManager::quorum([HeldForEver, HeldForEver, HeldForEver]).unwrap();
+    for wait in [Duration::ZERO, Duration::from_millis(50)] {
+        let busy = locks.lock("k").wait(wait).acquire().await.unwrap_err();
+        assert!(matches!(busy, LockError::Busy { .. }), "{busy}");
+    }
+    // A ttl that no clock can add, of a caller that uses the store without a manager.
+    let nodes = (0..3).map(|at| (format!("node {at}"), Box::new(HeldForEver) as Box<dyn Store>));
+    let quorum = QuorumStore::new(nodes).unwrap();
+    let (key, owner) = (Key::new("lock", "k").unwrap(), OwnerToken::random());
+    assert!(!quorum.renew(&key, &owner, Duration::MAX).await.unwrap());
+    let busy = quorum.acquire(&key, &owner, Duration::MAX, false).await.unwrap();
+    assert!(matches!(busy, Acquired::Busy { .. }), "{busy:?}");
 }

@@ -197,14 +197,15 @@ impl LockManagerBuilder {
     /// Makes the manager and asks the server once whether it answers.
     ///
     /// # Errors
-    /// As [`build`](Self::build), and [`LockError::Store`] if the server does not answer.
+    /// As [`build`](Self::build), [`LockError::Store`] if the server does not answer, and
+    /// [`LockError::Config`] if two nodes of a quorum are one server under two names.
     ///
     /// # Cancel safety
     /// Nothing is left behind.
     pub async fn connect(self) -> Result<LockManager, LockError> {
         let (manager, probe) = self.assemble()?;
         if let Some(probe) = probe {
-            probe.await.map_err(|error| error.for_key(""))?;
+            probe.await?;
         }
         Ok(manager)
     }

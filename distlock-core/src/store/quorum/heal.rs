@@ -30,6 +30,7 @@ use super::{
 use crate::{
     error::{StoreError, StoreErrorKind},
     key::Key,
+    limits::MAX_TTL,
     store::contract::{Acquired, Store},
     token::{FencingToken, OwnerToken},
 };
@@ -77,6 +78,7 @@ impl HeldLeases {
     ) {
         let mut by_owner = self.by_owner();
         by_owner.sweep(sent);
+        let ttl = ttl.min(MAX_TTL);
         by_owner.leases.insert(*owner, HeldLease { fence, ttl, ends: sent + ttl });
     }
 

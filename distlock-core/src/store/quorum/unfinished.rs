@@ -36,7 +36,7 @@ use super::{
     node::{Nodes, ReleaseAgain},
     node_set::NodeSet,
 };
-use crate::{error::StoreError, key::Key, store::contract::Acquired, token::OwnerToken};
+use crate::{error::StoreError, key::Key, limits::MAX_TTL, store::contract::Acquired, token::OwnerToken};
 
 /// A quorum's attempts of which an answer is pending, or which their releases have to know about.
 pub(super) struct UnfinishedAttempts {
@@ -75,7 +75,8 @@ impl UnfinishedAttempts {
 
     /// Notes that an acquire is about to be sent, and answers what it has to wait for.
     pub(super) fn begin_acquire(&self, key: &Key, ttl: Duration) -> WaitFor {
-        self.longest_ttl_ms.fetch_max(u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        let ttl_ms = u64::try_from(ttl.min(MAX_TTL).as_millis()).unwrap_or(u64::MAX);
+        self.longest_ttl_ms.fetch_max(ttl_ms, Ordering::Relaxed);
         let by_key = &self.registered().by_key;
         let earlier = if by_key.is_empty() { None } else { by_key.get(key) };
         let earlier = earlier.into_iter().flatten().filter(|attempt| !self.is_sent_in_order(attempt));

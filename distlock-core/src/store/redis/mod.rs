@@ -105,6 +105,13 @@ impl RedisStore {
         };
         ping.await.map_err(|error| error.at(&self.address()))
     }
+
+    /// The server's run id, which no two servers share; `None` if the server does not tell.
+    pub(crate) async fn run_id(&self) -> Option<String> {
+        let (mut connection, _) = self.inner.connector.connection().await.ok()?;
+        let info: String = redis::cmd("INFO").arg("server").query_async(&mut connection).await.ok()?;
+        restart::run_id(&info).map(str::to_owned)
+    }
 }
 
 impl<C> RedisStore<CallerConnection<C>>
