@@ -20,6 +20,10 @@ pub const MAX_TTL: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 /// The longest key: 4,096 bytes of UTF-8, without the namespace.
 pub const MAX_KEY_BYTES: usize = 4096;
 
+/// For how long after its start a node of a quorum does not grant, unless the manager sets another delay:
+/// 60 s. It is also the longest ttl on that quorum.
+pub(crate) const DEFAULT_RESTART_DELAY: Duration = Duration::from_secs(60);
+
 /// A lease is renewed this many times in each ttl.
 pub(crate) const RENEWALS_PER_TTL: u32 = 3;
 
@@ -32,6 +36,20 @@ pub(crate) fn check_ttl(ttl: Duration) -> Result<Duration, String> {
         Ok(Duration::new(ttl.as_secs(), ttl.subsec_millis() * 1_000_000))
     } else {
         Err(format!("a lease lasts {MIN_TTL:?} to {} days", MAX_TTL.as_secs() / 86_400))
+    }
+}
+
+/// Checks a ttl against the restart delay of a quorum, if its nodes have one.
+///
+/// # Errors
+/// The limit and the way out, if the lease could outlast the delay of a node that has lost it.
+pub(crate) fn check_restart_delay(ttl: Duration, restart_delay: Option<Duration>) -> Result<(), String> {
+    match restart_delay {
+        Some(delay) if ttl > delay => Err(format!(
+            "it is above the quorum's restart_delay of {delay:?}, after which a node that has lost the lease would \
+             grant the key again; shorten the ttl, or raise restart_delay on all managers of the quorum"
+        )),
+        _ => Ok(()),
     }
 }
 

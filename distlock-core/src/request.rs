@@ -150,7 +150,7 @@ impl LockRequest {
         let started = Instant::now();
         let Self { manager, key, options } = self;
         let key = manager.key(&key)?;
-        let options = options.checked(key.name())?;
+        let options = options.checked(key.name(), manager.restart_delay())?;
         if call_chain::holds(manager.shared(), &key) {
             return Err(LockError::Reentrant { key: key.name().to_owned() });
         }

@@ -1,86 +1,16 @@
 //! Nodes that get commands late, or never, in virtual time.
 
 use std::{
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex, atomic::Ordering},
     time::Duration,
 };
 
-use distlock::{
-    Acquired, Holder, Key, LockManager, MemoryStore, OwnerToken, Store, StoreError, StoreErrorKind,
-    StoreFuture,
-};
 use tokio::time::sleep;
 
-use crate::NEVER;
-
-/// A node that gets its commands late, or never.
-#[derive(Default)]
-struct LateNode {
-    store: MemoryStore,
-    acquires: AtomicUsize,
-    /// How long each acquire is on its way. `NEVER`: it times out.
-    acquire_lag: Mutex<Duration>,
-    /// The same for each release.
-    release_lag: Mutex<Duration>,
-    /// What the node claims with `keeps_order`.
-    in_order: bool,
-}
-
-impl LateNode {
-    fn after<T: Send + 'static>(lag: &Mutex<Duration>, command: StoreFuture<T>) -> StoreFuture<T> {
-        let lag = *lag.lock().unwrap();
-        Box::pin(async move {
-            if lag == NEVER {
-                sleep(Duration::from_millis(100)).await;
-                return Err(StoreError::new(StoreErrorKind::TimedOut, "the node did not answer in time"));
-            }
-            sleep(lag).await;
-            command.await
-        })
-    }
-
-    async fn has(&self, name: &str) -> bool {
-        let key = Key::new("lock", name).unwrap();
-        self.store.inspect(&key).await.unwrap().is_some()
-    }
-}
-
-impl Store for LateNode {
-    fn acquire(&self, key: &Key, owner: &OwnerToken, ttl: Duration, fenced: bool) -> StoreFuture<Acquired> {
-        self.acquires.fetch_add(1, Ordering::Relaxed);
-        Self::after(&self.acquire_lag, self.store.acquire(key, owner, ttl, fenced))
-    }
-
-    fn renew(&self, key: &Key, owner: &OwnerToken, ttl: Duration) -> StoreFuture<bool> {
-        self.store.renew(key, owner, ttl)
-    }
-
-    fn release(&self, key: &Key, owner: &OwnerToken) -> StoreFuture<bool> {
-        Self::after(&self.release_lag, self.store.release(key, owner))
-    }
-
-    fn keeps_order(&self) -> bool {
-        self.in_order
-    }
-
-    fn inspect(&self, key: &Key) -> StoreFuture<Option<Holder>> {
-        Self::after(&self.acquire_lag, self.store.inspect(key))
-    }
-}
-
-fn late_nodes<const N: usize>() -> ([Arc<LateNode>; N], LockManager) {
-    late_nodes_in_order(false)
-}
-
-fn late_nodes_in_order<const N: usize>(in_order: bool) -> ([Arc<LateNode>; N], LockManager) {
-    let nodes: [Arc<LateNode>; N] =
-        std::array::from_fn(|_| Arc::new(LateNode { in_order, ..LateNode::default() }));
-    let locks = LockManager::quorum(nodes.clone()).unwrap();
-    (nodes, locks)
-}
+use crate::{
+    NEVER,
+    late_node::{LateNode, late_nodes, late_nodes_in_order},
+};
 
 #[tokio::test(start_paused = true)]
 async fn a_release_never_overtakes_its_own_acquire() {
@@ -148,6 +78,29 @@ async fn a_node_that_hangs_is_skipped_until_it_answers() {
     let _guard = locks.lock("k").acquire().await.unwrap();
     sleep(Duration::from_millis(1)).await;
     assert!(nodes[1].has("k").await, "the node takes part again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_is_much_slower_than_the_others_is_skipped_before_its_timeout() {
+    let (nodes, locks) = late_nodes_in_order::<3>(true);
+    *nodes[2].acquire_lag.lock().unwrap() = NEVER / 2;
+    locks.lock("first").acquire().await.unwrap().release().await.unwrap();
+    sleep(Duration::from_secs(1)).await;
+    for _ in 0..20 {
+        locks.lock("k").acquire().await.unwrap().release().await.unwrap();
+    }
+    assert_eq!(nodes[2].acquires.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_hangs_has_a_bounded_number_of_commands_to_answer() {
+    let (nodes, locks) = late_nodes_in_order::<3>(true);
+    *nodes[2].acquire_lag.lock().unwrap() = NEVER / 2;
+    for _ in 0..5000 {
+        locks.lock("k").acquire().await.unwrap().release().await.unwrap();
+    }
+    let acquires = nodes[2].acquires.load(Ordering::Relaxed);
+    assert!((100..=1024).contains(&acquires), "{acquires} acquires are unanswered");
 }
 
 #[tokio::test(start_paused = true)]

@@ -5,13 +5,17 @@ use std::time::Duration;
 use distlock::{LockManager, LockManagerBuilder};
 use test_support::RedisServer;
 
+mod contention;
 mod failed_attempts;
 mod fencing;
+mod heals;
+mod late_node;
 mod late_nodes;
 mod leases;
 mod order_on_nodes;
 mod restarts;
 mod servers;
+mod standing_runtimes;
 mod successors;
 
 const SOON: Duration = Duration::from_secs(10);

@@ -129,3 +129,21 @@ async fn a_partition_that_heals_leaves_no_key() {
     proxies[..2].iter().for_each(|proxy| proxy.let_replies_flow(true));
     eventually(SOON, async || nodes_with(&servers, "lock:k").await == 0).await;
 }
+
+#[tokio::test]
+async fn one_server_under_two_names_is_refused() {
+    let servers = servers::<2>();
+    let url = format!("{},localhost:{}", url(&servers), servers[0].port());
+    let twice = || LockManager::builder().url(&url).restart_delay(Duration::ZERO);
+    let error = twice().connect().await.expect_err("three names of two servers");
+    let text = error.to_string();
+    assert!(matches!(error, LockError::Config { .. }), "{text}");
+    for name in ["127.0.0.1", "localhost"] {
+        assert!(text.contains(&format!("{name}:{}", servers[0].port())), "{text}");
+    }
+    // Where the server does not say who it is, nothing is known.
+    for server in &servers {
+        server.command::<()>(&["ACL", "SETUSER", "default", "-info"]).await;
+    }
+    twice().connect().await.expect("the names may be of three servers");
+}

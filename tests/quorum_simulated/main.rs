@@ -26,7 +26,6 @@ use tokio::{
 mod network;
 
 const CLIENTS: u64 = 3;
-const WAR: Duration = Duration::from_millis(400);
 
 /// One grant. Times are measured from the beginning of the schedule.
 #[derive(Debug, Clone, Copy)]
@@ -45,6 +44,8 @@ struct Outcome {
     grants: Vec<Grant>,
     /// How many clients did not get the key after the faults.
     stuck: usize,
+    /// How many times a node has taken a lease again.
+    heals: usize,
 }
 
 impl Outcome {
@@ -81,7 +82,7 @@ fn run(seed: u64, faults: Faults) -> Outcome {
             let manager = LockManager::builder().store(store).ttl(TTL).build().unwrap();
             clients.spawn(client(number, manager, Arc::clone(&world), Arc::clone(&outcome)));
         }
-        let end = Instant::now() + WAR;
+        let end = Instant::now() + faults.war;
         while Instant::now() < end {
             sleep(Duration::from_millis(world.draw(|random| random.u64(5..200)))).await;
             let one = world.draw(|random| random.usize(0..nodes.len()));
@@ -99,6 +100,7 @@ fn run(seed: u64, faults: Faults) -> Outcome {
         clients.join_all().await;
         let mut outcome = std::mem::take(&mut *outcome.lock().unwrap());
         outcome.grants.sort_by_key(|grant| grant.from);
+        outcome.heals = world.heals.load(Ordering::Relaxed);
         outcome
     })
 }
@@ -112,7 +114,7 @@ async fn client(client: u64, locks: LockManager, world: Arc<World>, outcome: Arc
         // A caller that may give up at any time.
         let Ok(Ok(guard)) = timeout(patience, lock().wait(TTL * 4).acquire()).await else { continue };
         let (from, fence) = (world.elapsed(), guard.fencing_token().unwrap().value());
-        let hold = Duration::from_micros(world.draw(|random| random.u64(0..400_000)));
+        let hold = world.draw(|random| world.faults.longest_hold.mul_f64(random.f64()));
         let _ = timeout(hold, guard.lost()).await;
         outcome.lock().unwrap().grants.push(Grant { client, fence, asked, from, to: world.elapsed() });
         if world.draw(fastrand::Rng::bool) {
@@ -140,6 +142,8 @@ const FAULTS: Faults = Faults {
     loses_data: false,
     restart_delay: true,
     step_back: Duration::ZERO,
+    longest_hold: Duration::from_millis(400),
+    war: Duration::from_millis(400),
 };
 
 /// Returns the seed in `DISTLOCK_SEED`, or `number` times `DISTLOCK_TIMES` seeds.
@@ -154,21 +158,22 @@ fn seeds(number: u64) -> impl Iterator<Item = u64> {
 /// Runs schedules on two threads, and calls `check` with each seed and outcome.
 fn run_all(number: u64, faults: Faults, check: impl Fn(u64, &Outcome) + Sync) {
     let seeds: Vec<_> = seeds(number).collect();
-    let grants = AtomicUsize::new(0);
+    let (grants, heals) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let start = std::time::Instant::now();
     std::thread::scope(|scope| {
         for half in seeds.chunks(seeds.len().div_ceil(2)) {
-            let (grants, check) = (&grants, &check);
+            let (grants, heals, check) = (&grants, &heals, &check);
             scope.spawn(move || {
                 for seed in half {
                     let outcome = run(*seed, faults);
                     grants.fetch_add(outcome.grants.len(), Ordering::Relaxed);
+                    heals.fetch_add(outcome.heals, Ordering::Relaxed);
                     check(*seed, &outcome);
                 }
             });
         }
     });
-    println!("{} schedules, {grants:?} grants, in {:.1?}", seeds.len(), start.elapsed());
+    println!("{} schedules, {grants:?} grants, {heals:?} heals, in {:.1?}", seeds.len(), start.elapsed());
 }
 
 /// Checks that nothing went wrong.
@@ -203,6 +208,20 @@ fn a_node_that_loses_its_data_does_no_harm_if_it_stays_out_for_a_ttl() {
 #[test]
 fn nodes_that_lose_their_data_all_at_once_do_no_harm_while_clocks_go_on() {
     run_all(200, Faults { loses_data: true, all_at_once: true, ..FAULTS }, no_harm);
+}
+
+/// Leases that last through the restarts of several nodes, each of which loses its data.
+const LONG: Faults =
+    Faults { loses_data: true, longest_hold: Duration::from_secs(4), war: Duration::from_secs(3), ..FAULTS };
+
+#[test]
+fn leases_that_are_healed_do_no_harm() {
+    let heals = AtomicUsize::new(0);
+    run_all(300, LONG, |seed, outcome| {
+        no_harm(seed, outcome);
+        heals.fetch_add(outcome.heals, Ordering::Relaxed);
+    });
+    assert!(heals.into_inner() > 0, "no lease was healed");
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use std::{
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, AtomicI64, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -41,6 +41,10 @@ pub(crate) struct Faults {
     pub(crate) restart_delay: bool,
     /// How far all clocks step back when a node restarts.
     pub(crate) step_back: Duration,
+    /// How long a client holds the lock at most.
+    pub(crate) longest_hold: Duration,
+    /// For how long faults happen.
+    pub(crate) war: Duration,
 }
 
 /// The network and the clocks of one schedule.
@@ -52,6 +56,8 @@ pub(crate) struct World {
     in_order: bool,
     /// Whether the faults have stopped. Set by `run`.
     pub(crate) at_peace: AtomicBool,
+    /// How many times a node has taken a lease again. Set by `take_again`.
+    pub(crate) heals: AtomicUsize,
     /// How far all clocks have stepped, in microseconds. Set by `step_clocks_back`.
     step: AtomicI64,
 }
@@ -65,6 +71,7 @@ impl World {
             start: Instant::now(),
             faults,
             at_peace: AtomicBool::new(false),
+            heals: AtomicUsize::new(0),
             step: AtomicI64::new(0),
         })
     }
@@ -251,6 +258,25 @@ impl Store for Node {
     fn raise_fence(&self, key: &Key, owner: &OwnerToken, fence: FencingToken) -> StoreFuture<bool> {
         let (key, owner) = (key.clone(), *owner);
         self.call(false, move |store, _| store.raise_fence(&key, &owner, fence))
+    }
+
+    fn take_again(
+        &self,
+        key: &Key,
+        owner: &OwnerToken,
+        rest_of_ttl: Duration,
+        fence: Option<FencingToken>,
+    ) -> StoreFuture<bool> {
+        let (key, owner, world) = (key.clone(), *owner, Arc::clone(&self.world));
+        self.call(true, move |store, rate| {
+            let (store, key, world) = (store.clone(), key.clone(), Arc::clone(&world));
+            Box::pin(async move {
+                let was_free = store.inspect(&key).await?.is_none();
+                let taken = store.take_again(&key, &owner, rest_of_ttl.mul_f64(rate), fence).await?;
+                world.heals.fetch_add(usize::from(was_free && taken), Ordering::Relaxed);
+                Ok(taken)
+            })
+        })
     }
 
     fn renew(&self, key: &Key, owner: &OwnerToken, ttl: Duration) -> StoreFuture<bool> {

@@ -4,12 +4,15 @@ use std::{fmt, time::Duration};
 
 use super::{
     handle::LockManager,
-    url::{KNOWN, Probe, Settings, config, store_of},
+    url::{KNOWN, Probe, Settings, config, names_quorum, store_of},
 };
 use crate::{
     error::LockError,
     key::Key,
-    limits::{DEFAULT_CONNECT_TIMEOUT, DEFAULT_NAMESPACE, DEFAULT_RESPONSE_TIMEOUT, DEFAULT_TTL, check_ttl},
+    limits::{
+        DEFAULT_CONNECT_TIMEOUT, DEFAULT_NAMESPACE, DEFAULT_RESPONSE_TIMEOUT, DEFAULT_RESTART_DELAY,
+        DEFAULT_TTL, check_restart_delay, check_ttl,
+    },
     store::{MemoryStore, QuorumStore, Store},
 };
 
@@ -19,8 +22,8 @@ impl LockManager {
     /// * `redis://[user:password@]host[:port][/db]`: one Redis server; the port is 6379 unless given.
     /// * `rediss://..`: the same over TLS, with the feature `tls`.
     /// * `redlock://[user:password@]host[:port],host[:port],..[/db]`: a quorum of independent servers, best
-    ///   three or five; see [`QuorumStore`]. A server that was started less than a ttl ago does not grant
-    ///   yet: see [`restart_delay`](LockManagerBuilder::restart_delay).
+    ///   three or five; see [`QuorumStore`]. A server that was started less than 60 s ago does not grant yet,
+    ///   and no ttl is longer than that: see [`restart_delay`](LockManagerBuilder::restart_delay).
     /// * `memory://`: this process's memory, which excludes no other process.
     ///
     /// For settings, or for a server that need not be up yet, use [`builder`](Self::builder).
@@ -53,7 +56,7 @@ impl LockManager {
             ttl: DEFAULT_TTL,
             response_timeout: DEFAULT_RESPONSE_TIMEOUT,
             connect_timeout: DEFAULT_CONNECT_TIMEOUT,
-            restart_delay: None,
+            restart_delay: DEFAULT_RESTART_DELAY,
         }
     }
 
@@ -64,6 +67,9 @@ impl LockManager {
     }
 
     /// A manager on a quorum of stores of your own, in place of a `redlock://` URL: see [`QuorumStore`].
+    ///
+    /// A node that was started a short time ago, perhaps without its data, must not grant. The stores see to
+    /// that themselves: this manager knows of no restart delay, and no ttl is too long for it.
     ///
     /// Messages call the stores `node 1` and so on. For names, and for settings, give a [`QuorumStore`] to
     /// the [`builder`](Self::builder).
@@ -90,7 +96,7 @@ impl LockManager {
     }
 
     fn with_defaults(store: Box<dyn Store>) -> Self {
-        Self::over(store, DEFAULT_NAMESPACE.to_owned(), DEFAULT_TTL)
+        Self::over(store, DEFAULT_NAMESPACE.to_owned(), DEFAULT_TTL, None)
     }
 }
 
@@ -115,7 +121,7 @@ pub struct LockManagerBuilder {
     ttl: Duration,
     response_timeout: Duration,
     connect_timeout: Duration,
-    restart_delay: Option<Duration>,
+    restart_delay: Duration,
 }
 
 enum StoreChoice {
@@ -164,13 +170,18 @@ impl LockManagerBuilder {
     }
 
     /// Sets for how long after its start a node of a `redlock://` quorum does not grant: a node that came
-    /// back without its data would help a second owner to a majority.
+    /// back without its data would help a second owner to a majority. The default is 60 s.
     ///
-    /// The default is the manager's [`ttl`](Self::ttl). The delay must not be shorter than the longest ttl
-    /// that any request to these nodes asks for. Zero turns it off, for nodes that keep every lease over a
-    /// restart (`appendfsync always`).
+    /// The delay belongs to the quorum, so all managers of one quorum must set the same. No ttl may be above
+    /// it, because the lease would outlast the delay: a longer one is
+    /// [`InvalidDuration`](LockError::InvalidDuration) before anything is sent. Zero turns the delay off, and
+    /// the limit with it, for nodes that keep every lease over a restart (`appendfsync always`).
+    ///
+    /// A server tells by its own clock how long it has been up. A node that boots with a wrong clock and is
+    /// stepped forward afterwards passes for one that has been up for long, unless the manager knew it before
+    /// the restart.
     pub fn restart_delay(mut self, delay: Duration) -> Self {
-        self.restart_delay = Some(delay);
+        self.restart_delay = delay;
         self
     }
 
@@ -186,14 +197,15 @@ impl LockManagerBuilder {
     /// Makes the manager and asks the server once whether it answers.
     ///
     /// # Errors
-    /// As [`build`](Self::build), and [`LockError::Store`] if the server does not answer.
+    /// As [`build`](Self::build), [`LockError::Store`] if the server does not answer, and
+    /// [`LockError::Config`] if two nodes of a quorum are one server under two names.
     ///
     /// # Cancel safety
     /// Nothing is left behind.
     pub async fn connect(self) -> Result<LockManager, LockError> {
         let (manager, probe) = self.assemble()?;
         if let Some(probe) = probe {
-            probe.await.map_err(|error| error.for_key(""))?;
+            probe.await?;
         }
         Ok(manager)
     }
@@ -204,8 +216,12 @@ impl LockManagerBuilder {
         let settings = Settings {
             response_timeout: self.response_timeout,
             connect_timeout: self.connect_timeout,
-            restart_delay: self.restart_delay.unwrap_or(self.ttl),
+            restart_delay: self.restart_delay,
         };
+        let is_quorum = matches!(&self.choice, Some(StoreChoice::Url(url)) if names_quorum(url));
+        let restart_delay = Some(self.restart_delay).filter(|delay| is_quorum && !delay.is_zero());
+        check_restart_delay(self.ttl, restart_delay)
+            .map_err(|reason| config(format!("ttl {:?}: {reason}", self.ttl)))?;
         let (store, probe) = match self.choice {
             Some(StoreChoice::Store(store)) => (store, None),
             Some(StoreChoice::Url(url)) => store_of(&url, settings)?,
@@ -214,7 +230,7 @@ impl LockManagerBuilder {
                 return Err(config(reason));
             }
         };
-        Ok((LockManager::over(store, self.namespace, self.ttl), probe))
+        Ok((LockManager::over(store, self.namespace, self.ttl, restart_delay), probe))
     }
 }
 

@@ -51,6 +51,8 @@ struct Inner {
     keepers: Arc<Keepers>,
     namespace: String,
     ttl: Duration,
+    /// The longest ttl, if the nodes of a quorum grant nothing for this long after their start.
+    restart_delay: Option<Duration>,
 }
 
 /// How many releases of a shutdown are in flight at a time: enough to fill a connection's pipeline.
@@ -62,9 +64,14 @@ const PATIENCE_WITH_OTHER_RUNTIMES: Duration = DEFAULT_RESPONSE_TIMEOUT;
 
 impl LockManager {
     /// A manager over a store, with settings that were checked before.
-    pub(super) fn over(store: Box<dyn Store>, namespace: String, ttl: Duration) -> Self {
+    pub(super) fn over(
+        store: Box<dyn Store>,
+        namespace: String,
+        ttl: Duration,
+        restart_delay: Option<Duration>,
+    ) -> Self {
         let shared = Arc::new(Shared::new(store));
-        Self { inner: Arc::new(Inner { shared, keepers: Arc::default(), namespace, ttl }) }
+        Self { inner: Arc::new(Inner { shared, keepers: Arc::default(), namespace, ttl, restart_delay }) }
     }
 
     /// How many leases this manager could not release, so that their ttl has ended or will end them. Each was
@@ -120,6 +127,10 @@ impl LockManager {
 
     pub(crate) fn ttl(&self) -> Duration {
         self.inner.ttl
+    }
+
+    pub(crate) fn restart_delay(&self) -> Option<Duration> {
+        self.inner.restart_delay
     }
 
     pub(crate) fn key(&self, name: &str) -> Result<Key, LockError> {

@@ -2,20 +2,25 @@
 
 #[cfg(feature = "redis")]
 use std::sync::Arc;
-use std::time::Duration;
+use std::{pin::Pin, time::Duration};
 
 #[cfg(feature = "redis")]
 use crate::store::{
     QuorumStore, RedisStore,
     redis::{self, Role},
 };
+#[cfg(feature = "redis")]
+use futures_util::future::join_all;
+#[cfg(feature = "redis")]
+use tokio::time::timeout;
+
 use crate::{
     error::LockError,
-    store::{MemoryStore, Store, StoreFuture},
+    store::{MemoryStore, Store},
 };
 
-/// Asks a server whether it answers.
-pub(super) type Probe = StoreFuture<()>;
+/// Asks a server whether it answers, and whether it is set up as it must be.
+pub(super) type Probe = Pin<Box<dyn Future<Output = Result<(), LockError>> + Send>>;
 
 /// The URLs that are known, for messages.
 pub(super) const KNOWN: &str =
@@ -39,6 +44,11 @@ impl Settings {
     }
 }
 
+/// Whether a URL names a quorum.
+pub(super) fn names_quorum(url: &str) -> bool {
+    url.starts_with("redlock")
+}
+
 /// The store that a URL names, and how to ask it whether it answers.
 ///
 /// Messages name the URL's scheme only: the rest may hold a password.
@@ -59,13 +69,21 @@ pub(super) fn store_of(url: &str, settings: Settings) -> Result<(Box<dyn Store>,
         "redis" | "rediss" => {
             let store = Arc::new(RedisStore::with_settings(url, settings.of(Role::Single))?);
             let probed = Arc::clone(&store);
-            Ok((Box::new(store), Some(Box::pin(async move { probed.ping().await }))))
+            let ping = async move { probed.ping().await.map_err(|error| error.for_key("")) };
+            Ok((Box::new(store), Some(Box::pin(ping))))
         }
         #[cfg(feature = "redis")]
         "redlock" => {
-            let store = Arc::new(quorum_of(rest, settings)?);
+            let nodes = quorum_nodes(rest, settings)?;
+            let named =
+                nodes.iter().map(|node| (node.address(), Box::new(Arc::clone(node)) as Box<dyn Store>));
+            let store = Arc::new(QuorumStore::new(named)?);
             let probed = Arc::clone(&store);
-            Ok((Box::new(store), Some(Box::pin(async move { probed.ping().await }))))
+            let ping = async move {
+                probed.ping().await.map_err(|error| error.for_key(""))?;
+                check_that_servers_differ(&nodes).await
+            };
+            Ok((Box::new(store), Some(Box::pin(ping))))
         }
         #[cfg(not(feature = "redis"))]
         "redis" | "rediss" | "redlock" => {
@@ -78,25 +96,43 @@ pub(super) fn store_of(url: &str, settings: Settings) -> Result<(Box<dyn Store>,
     }
 }
 
-/// A quorum of the nodes in `[user:password@]host[:port],..[/db]`. Credentials and database are those of all
+/// The nodes of a quorum in `[user:password@]host[:port],..[/db]`. Credentials and database are those of all
 /// nodes.
 #[cfg(feature = "redis")]
-fn quorum_of(rest: &str, settings: Settings) -> Result<QuorumStore, LockError> {
+fn quorum_nodes(rest: &str, settings: Settings) -> Result<Vec<Arc<RedisStore>>, LockError> {
     let Settings { restart_delay, .. } = settings;
     let (credentials, hosts) = rest.rsplit_once('@').unwrap_or(("", rest));
     let at = if credentials.is_empty() { "" } else { "@" };
     let (hosts, database) = hosts.split_once('/').unwrap_or((hosts, ""));
-    let mut nodes: Vec<(String, Box<dyn Store>)> = Vec::new();
+    let mut nodes: Vec<Arc<RedisStore>> = Vec::new();
     for host in hosts.split(',') {
         let url = format!("redis://{credentials}{at}{host}/{database}");
         let node = RedisStore::with_settings(&url, settings.of(Role::QuorumNode { restart_delay }))?;
         let name = node.address();
-        if nodes.iter().any(|(other, _)| *other == name) {
+        if nodes.iter().any(|other| other.address() == name) {
             return Err(config(format!("the node `{name}` is named twice: it would count as two")));
         }
-        nodes.push((name, Box::new(node)));
+        nodes.push(Arc::new(node));
     }
-    QuorumStore::new(nodes)
+    Ok(nodes)
+}
+
+/// Fails if two nodes are one server under two names, which would count as two. A server that does not say
+/// who it is, or not soon, is not checked.
+#[cfg(feature = "redis")]
+async fn check_that_servers_differ(nodes: &[Arc<RedisStore>]) -> Result<(), LockError> {
+    const PATIENCE: Duration = Duration::from_millis(500);
+    let run_ids = nodes.iter().map(|node| async { timeout(PATIENCE, node.run_id()).await.ok().flatten() });
+    let run_ids = join_all(run_ids).await;
+    for (at, run_id) in run_ids.iter().enumerate().filter(|(_, run_id)| run_id.is_some()) {
+        if let Some(twin) = run_ids[..at].iter().position(|other| other == run_id) {
+            let (one, other) = (nodes[twin].address(), nodes[at].address());
+            return Err(config(format!(
+                "the nodes `{one}` and `{other}` are one server under two names: it would count as two"
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// An error in the set-up, which came before any key.

@@ -122,6 +122,23 @@ pub trait Store: Send + Sync + 'static {
         Box::pin(std::future::ready(Err(StoreError::new(StoreErrorKind::Refused, detail))))
     }
 
+    /// Takes the key again, if it is free, for an owner whose lease a node of a quorum has lost while the
+    /// quorum has kept it. The lease lasts for the rest of its ttl. Answers false, and changes nothing, if
+    /// another owner holds the key.
+    ///
+    /// For a fenced lease, the key's fencing counter is raised to the lease's token, unless the counter is
+    /// higher. A store that must not grant yet after its start fails as for an acquire. The default answers
+    /// false: a lease then wears down as its nodes lose it one by one.
+    fn take_again(
+        &self,
+        _key: &Key,
+        _owner: &OwnerToken,
+        _rest_of_ttl: Duration,
+        _fence: Option<FencingToken>,
+    ) -> StoreFuture<bool> {
+        Box::pin(std::future::ready(Ok(false)))
+    }
+
     /// Whether operations that are sent from one tokio runtime take effect in the order in which their
     /// futures were first polled, as long as none fails. A quorum then need not wait for a node's answers one
     /// by one.

@@ -137,6 +137,23 @@ impl State {
         true
     }
 
+    fn take_again(
+        &mut self,
+        key: Key,
+        owner: OwnerToken,
+        rest_of_ttl: Duration,
+        fence: Option<FencingToken>,
+    ) -> bool {
+        let now = Instant::now();
+        if let Some(lease) = self.lease(&key, now) {
+            return lease.owner == owner;
+        }
+        self.sweep(now);
+        self.last_fence = self.last_fence.max(fence.map_or(0, FencingToken::value));
+        self.leases.insert(key, Lease { owner, ends: now + rest_of_ttl, fence, freed: Arc::default() });
+        true
+    }
+
     fn inspect(&mut self, key: &Key) -> Option<Holder> {
         let now = Instant::now();
         self.lease(key, now).map(|lease| Holder::new(Some(lease.ends - now)))
@@ -190,6 +207,17 @@ impl Store for MemoryStore {
     fn raise_fence(&self, key: &Key, owner: &OwnerToken, fence: FencingToken) -> StoreFuture<bool> {
         let (store, key, owner) = (self.clone(), key.clone(), *owner);
         Box::pin(async move { Ok(store.state().raise_fence(&key, &owner, fence)) })
+    }
+
+    fn take_again(
+        &self,
+        key: &Key,
+        owner: &OwnerToken,
+        rest_of_ttl: Duration,
+        fence: Option<FencingToken>,
+    ) -> StoreFuture<bool> {
+        let (store, key, owner) = (self.clone(), key.clone(), *owner);
+        Box::pin(async move { Ok(store.state().take_again(key, owner, rest_of_ttl, fence)) })
     }
 
     fn renew(&self, key: &Key, owner: &OwnerToken, ttl: Duration) -> StoreFuture<bool> {

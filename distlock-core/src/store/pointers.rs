@@ -39,6 +39,16 @@ macro_rules! forward {
                 (**self).raise_fence(key, owner, fence)
             }
 
+            fn take_again(
+                &self,
+                key: &Key,
+                owner: &OwnerToken,
+                rest_of_ttl: Duration,
+                fence: Option<FencingToken>,
+            ) -> StoreFuture<bool> {
+                (**self).take_again(key, owner, rest_of_ttl, fence)
+            }
+
             fn renew(&self, key: &Key, owner: &OwnerToken, ttl: Duration) -> StoreFuture<bool> {
                 (**self).renew(key, owner, ttl)
             }

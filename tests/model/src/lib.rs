@@ -40,7 +40,8 @@
 //!   clocks are alike.
 //!
 //! # What the model leaves out
-//! - Renewal, which changes no fencing token, and the validity time, which only makes clients give up.
+//! - Renewal, which changes no fencing token, and the validity time, which only makes clients give up. The
+//!   model [`heal`] has both.
 //! - The limit that a node's clock sets to a proposal. Nodes grant different fences even without it, because
 //!   their counters are unequal.
 //! - More than three nodes, two clients, two acquisitions of each client, and one loss of data or one request
@@ -52,6 +53,7 @@
 //! The checker tells states apart by a hash of 64 bits.
 
 mod client;
+pub mod heal;
 mod node;
 mod normal_form;
 mod protocol;

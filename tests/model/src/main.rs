@@ -1,8 +1,9 @@
-//! Prints what the checker finds for each variant of the protocol and each starting state.
+//! Prints what the checker finds for each variant of the protocol and each starting state, and for each
+//! variant of the heal.
 
 use std::time::Instant;
 
-use protocol_model::{Setup, Start, Variant, check};
+use protocol_model::{Setup, Start, Variant, check, heal};
 
 fn main() {
     println!("| variant | counters | proposals | states | refuted | seconds |");
@@ -18,5 +19,12 @@ fn main() {
             let (name, states) = (variant.name, report.states);
             println!("| {name} | {counters:?} | {proposals:?} | {states} | {refuted} | {seconds:.1} |");
         }
+    }
+    for variant in heal::Variant::ALL {
+        let begun = Instant::now();
+        let report = heal::check(variant);
+        let seconds = begun.elapsed().as_secs_f32();
+        let refuted = if report.refuted.is_empty() { "nothing".into() } else { report.refuted.join(", ") };
+        println!("| {} | | | {} | {refuted} | {seconds:.1} |", variant.name, report.states);
     }
 }

@@ -1,10 +1,14 @@
 //! One attempt at a key: the state, node by node, of the acquire and the release of one owner token.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use tokio::{
     runtime::{Handle, Id},
     sync::Notify,
+    time::{Instant, timeout_at},
 };
 
 use super::{node::ReleaseAgain, node_set::NodeSet};
@@ -14,28 +18,39 @@ use crate::{error::StoreError, key::Key, store::contract::Acquired, token::Owner
 pub(super) struct Attempt {
     pub(super) key: Key,
     pub(super) owner: OwnerToken,
-    /// The nodes that the acquire was not sent to, because they were down.
-    pub(super) skipped: NodeSet,
-    /// The runtime over whose connections the acquire was sent.
-    runtime: Option<Id>,
     state: Mutex<State>,
     /// Notified when nodes leave `acquire_pending` or `release_pending`.
     changed: Notify,
 }
+
+/// How long a command waits for the answers to an attempt of another runtime, counted from the attempt's
+/// latest command. That runtime may stand still.
+const PATIENCE_WITH_OTHER_RUNTIMES: Duration = Duration::from_millis(100);
 
 /// How far the attempt is on each node.
 ///
 /// A node that answers once its command was decided enters, in one step, the set that tells how the command
 /// ended there, and is then removed from the pending ones. It never leaves the sets that tell how a command
 /// ended.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 struct State {
-    /// Have not answered the acquire. Set by the acquire's decision, cleared by its late answers.
+    /// The nodes that the acquire was not sent to, because they were down. Set by the acquire's decision,
+    /// cleared by a heal.
+    skipped: NodeSet,
+    /// The runtime that waits for the acquire's answers. Set with `acquire_pending`.
+    acquire_runtime: Option<Id>,
+    /// The runtime that waits for the release's answers. Set with `release_pending`.
+    release_runtime: Option<Id>,
+    /// When a command was last decided. Set with `acquire_pending` and `release_pending`.
+    decided_at: Instant,
+    /// Have not answered the acquire, or a heal. Set by the acquire's decision and by the heal, cleared by
+    /// their answers.
     acquire_pending: NodeSet,
     /// Failed to answer the acquire, so that it may have executed or may yet execute. Set by the acquire's
     /// decision and by its late answers.
     in_doubt: NodeSet,
-    /// Granted the acquire, but not in time for its decision. Set by the acquire's late answers.
+    /// Granted the acquire, but not in time for its decision, or took the key again. Set by the acquire's
+    /// late answers, and by the answers to heals.
     granted_late: NodeSet,
     /// Have not answered the release. Set by the release's decision, cleared by its late answers.
     release_pending: NodeSet,
@@ -69,7 +84,7 @@ pub(super) enum WaitFor {
 impl Attempt {
     /// An attempt of which nothing is pending.
     pub(super) fn new(key: &Key, owner: &OwnerToken) -> Arc<Self> {
-        Self::with_state(key, owner, NodeSet::new(), State::default())
+        Self::with_state(key, owner, State::new())
     }
 
     /// An attempt whose acquire was decided while these nodes were skipped, in doubt or pending.
@@ -80,31 +95,52 @@ impl Attempt {
         in_doubt: NodeSet,
         pending: NodeSet,
     ) -> Arc<Self> {
-        let state = State { acquire_pending: pending, in_doubt, ..State::default() };
-        Self::with_state(key, owner, skipped, state)
+        Self::with_state(key, owner, State { skipped, acquire_pending: pending, in_doubt, ..State::new() })
     }
 
-    fn with_state(key: &Key, owner: &OwnerToken, skipped: NodeSet, state: State) -> Arc<Self> {
-        Arc::new(Self {
-            key: key.clone(),
-            owner: *owner,
-            skipped,
-            runtime: current_runtime(),
-            state: Mutex::new(state),
-            changed: Notify::new(),
-        })
+    fn with_state(key: &Key, owner: &OwnerToken, state: State) -> Arc<Self> {
+        let (key, state) = (key.clone(), Mutex::new(state));
+        Arc::new(Self { key, owner: *owner, state, changed: Notify::new() })
     }
 
-    /// Whether the acquire was sent from the current runtime.
+    /// The nodes that the acquire was not sent to.
+    pub(super) fn skipped(&self) -> NodeSet {
+        self.state().skipped
+    }
+
+    /// Whether no answer is pending, and the latest command was decided that long ago.
+    pub(super) fn is_older_than(&self, ttl: Duration) -> bool {
+        let state = *self.state();
+        state.acquire_pending.union(state.release_pending).is_empty() && state.decided_at.elapsed() > ttl
+    }
+
+    /// Whether the current runtime waits for all answers that are pending.
     pub(super) fn is_of_this_runtime(&self) -> bool {
-        self.runtime == current_runtime()
+        let (state, runtime) = (*self.state(), current_runtime());
+        (state.acquire_pending.is_empty() || state.acquire_runtime == runtime)
+            && (state.release_pending.is_empty() || state.release_runtime == runtime)
+    }
+
+    /// Notes that these nodes are about to be sent a heal, which is one more acquire. Answers those of them
+    /// that no acquire is pending on.
+    pub(super) fn heal_begins(&self, nodes: NodeSet) -> NodeSet {
+        let mut state = self.state();
+        let nodes = nodes.minus(state.acquire_pending);
+        let runtime = current_runtime();
+        // Answers that several runtimes wait for count as those of another one.
+        let is_only = state.acquire_pending.is_empty() || state.acquire_runtime == runtime;
+        state.acquire_runtime = runtime.filter(|_| is_only);
+        state.acquire_pending = state.acquire_pending.union(nodes);
+        state.skipped = state.skipped.minus(nodes);
+        state.decided_at = Instant::now();
+        nodes
     }
 
     /// Whether no answer is pending, and no release is still to come that has to know of this attempt.
     pub(super) fn is_finished(&self) -> bool {
         let state = *self.state();
         let pending = state.acquire_pending.union(state.release_pending);
-        let to_know = state.in_doubt.union(self.skipped);
+        let to_know = state.in_doubt.union(state.skipped);
         pending.is_empty() && (state.release_decided || to_know.is_empty())
     }
 
@@ -124,6 +160,8 @@ impl Attempt {
     pub(super) fn release_decided(&self, pending: NodeSet) {
         let mut state = self.state();
         state.release_pending = pending;
+        state.release_runtime = current_runtime();
+        state.decided_at = Instant::now();
         state.release_decided = true;
     }
 
@@ -138,7 +176,17 @@ impl Attempt {
         state.release_again(node)
     }
 
-    /// Notes that these nodes have answered, or that nothing receives their answers any more.
+    /// Notes that nothing receives the answers of these nodes any more.
+    pub(super) fn abandoned(&self, step: Step, nodes: NodeSet) {
+        if matches!(step, Step::Acquire) {
+            // The acquires may have been sent, and may yet execute.
+            let mut state = self.state();
+            state.in_doubt = state.in_doubt.union(nodes);
+        }
+        self.no_longer_pending(step, nodes);
+    }
+
+    /// Notes that these nodes have answered.
     pub(super) fn no_longer_pending(&self, step: Step, nodes: NodeSet) {
         let mut state = self.state();
         let pending = match step {
@@ -150,14 +198,20 @@ impl Attempt {
         self.changed.notify_waiters();
     }
 
+    /// Waits for answers, for a bounded time if another runtime receives them.
     async fn wait_until(&self, done: impl Fn(State) -> bool) {
         loop {
             // Created before the state is read, so that no change in between is missed.
             let changed = self.changed.notified();
-            if done(*self.state()) {
+            let state = *self.state();
+            if done(state) {
                 return;
             }
-            changed.await;
+            if self.is_of_this_runtime() {
+                changed.await;
+            } else if timeout_at(state.decided_at + PATIENCE_WITH_OTHER_RUNTIMES, changed).await.is_err() {
+                return;
+            }
         }
     }
 
@@ -167,6 +221,24 @@ impl Attempt {
 }
 
 impl State {
+    fn new() -> Self {
+        let (none, runtime) = (NodeSet::new(), current_runtime());
+        Self {
+            skipped: none,
+            acquire_runtime: runtime,
+            release_runtime: runtime,
+            decided_at: Instant::now(),
+            acquire_pending: none,
+            in_doubt: none,
+            granted_late: none,
+            release_pending: none,
+            release_decided: false,
+            released: none,
+            not_owner: none,
+            release_failed: none,
+        }
+    }
+
     /// Whether the node may still hold the key although both the acquire and the release have ended there.
     fn release_again(&self, node: usize) -> ReleaseAgain {
         let release_ended = self.released.union(self.not_owner).union(self.release_failed);
@@ -194,7 +266,8 @@ impl WaitFor {
         }
     }
 
-    /// Waits until the node has answered, or until nothing receives its answers any more.
+    /// Waits until the node has answered, or until nothing receives its answers any more. An answer that
+    /// another runtime is to receive is waited for a bounded time.
     pub(super) async fn wait(self, node: usize) {
         match self {
             Self::Nothing => {}
@@ -262,6 +335,14 @@ mod tests {
         let refusal = StoreError::new(StoreErrorKind::Refused, "no permission");
         assert_eq!(refused.acquire_ended(NODE, &Err(refusal)), ReleaseAgain::No);
         assert_eq!(refused.release_ended(NODE, &Ok(false)), ReleaseAgain::No);
+    }
+
+    #[test]
+    fn an_acquire_whose_answer_nothing_receives_is_in_doubt() {
+        let attempt = attempt(false, true);
+        attempt.abandoned(Step::Acquire, NodeSet::ALL);
+        assert!(!attempt.is_finished());
+        assert_eq!(attempt.release_ended(NODE, &Ok(false)), ReleaseAgain::UntilConfirmed);
     }
 
     #[test]

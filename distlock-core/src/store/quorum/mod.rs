@@ -4,6 +4,7 @@
 //! reading order:
 //!
 //! - [`operations`] are acquire, renew, release and inspect over all nodes.
+//! - [`heal`] has nodes take a lease again that they have lost.
 //! - [`fan_out`] sends one command to several nodes and collects their answers.
 //! - [`unfinished`] sees to the answers that come too late for a decision, so that no grant is forgotten.
 //! - [`attempt`] has the state of one acquire and its release, node by node.
@@ -24,6 +25,7 @@ use crate::{clock::WallClock, error::LockError, key::Key, token::OwnerToken};
 
 mod attempt;
 mod fan_out;
+mod heal;
 mod node;
 mod node_set;
 mod operations;
@@ -84,7 +86,7 @@ impl QuorumStore {
         nodes: impl IntoIterator<Item = (String, Box<dyn Store>)>,
         wall_clock: WallClock,
     ) -> Result<Self, LockError> {
-        let nodes: Nodes = nodes.into_iter().map(|(name, store)| Arc::new(Node::new(name, store))).collect();
+        let nodes = Nodes::new(nodes.into_iter().map(|(name, store)| Node::new(name, store)));
         if !(1..=MAX_NODES).contains(&nodes.len()) {
             let reason = format!(
                 "a quorum of {} nodes; name 1 to {MAX_NODES}, best three or five that fail independently",

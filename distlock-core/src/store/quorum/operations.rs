@@ -9,9 +9,12 @@ use std::{
     time::Duration,
 };
 
+use tokio::time::Instant;
+
 use super::{
     attempt::WaitFor,
-    fan_out::FanOut,
+    fan_out::{FanOut, Skip},
+    heal::HeldLeases,
     node::Nodes,
     node_set::NodeSet,
     tally::{Tally, Verdict, highest_fence, majority, majority_free_in},
@@ -29,16 +32,29 @@ use crate::{
 pub(super) struct Quorum {
     pub(super) nodes: Nodes,
     unfinished: Arc<UnfinishedAttempts>,
+    held: Arc<HeldLeases>,
     /// The value of the highest fencing token that was granted here, over all keys. Raised by each fenced
     /// acquire.
     highest_fence: AtomicU64,
     wall_clock: WallClock,
 }
 
+/// The least time that the slower nodes have once a majority has answered an acquire, or another command of
+/// an attempt.
+const LEAST_PATIENCE: Duration = Duration::from_millis(5);
+
+/// The same for a release, which is worth more patience: its caller wants to know whether the lease had ended
+/// before.
+const RELEASE_PATIENCE: Duration = Duration::from_millis(500);
+
+/// The same for a renewal, as a part of the ttl: contenders do not wait for it.
+const RENEWALS_PATIENCE_PER_TTL: u32 = 10;
+
 impl Quorum {
     pub(super) fn new(nodes: Nodes, wall_clock: WallClock) -> Self {
-        let unfinished = Arc::new(UnfinishedAttempts::new(Arc::clone(&nodes)));
-        Self { nodes, unfinished, highest_fence: AtomicU64::new(0), wall_clock }
+        let unfinished = Arc::new(UnfinishedAttempts::new(nodes.clone()));
+        let held = Arc::new(HeldLeases::new(nodes.clone(), Arc::clone(&unfinished)));
+        Self { nodes, unfinished, held, highest_fence: AtomicU64::new(0), wall_clock }
     }
 
     /// Acquires on a majority, with a fencing token that a majority has stored if `fenced`.
@@ -49,6 +65,7 @@ impl Quorum {
         ttl: Duration,
         fenced: bool,
     ) -> Result<Acquired, StoreError> {
+        let sent = Instant::now();
         let proposal = fenced.then(|| self.propose_fence());
         let wait_for = self.unfinished.begin_acquire(key, ttl);
         let mut tally = self.tally();
@@ -77,23 +94,29 @@ impl Quorum {
                 Err(error)
             }
         };
-        let verdict = fan_out.decide(&mut tally, judge).await;
-        if let Some(late) = self.unfinished.acquire_decided(key, owner, skipped, in_doubt, tally.pending()) {
+        let verdict = fan_out.decide(&mut tally, LEAST_PATIENCE, judge).await;
+        if let Some(mut late) =
+            self.unfinished.acquire_decided(key, owner, skipped, in_doubt, tally.pending())
+        {
             fan_out.finish_in_background(move |node, answer| late.acquire_ended(node, &answer));
         }
         let granted = match verdict {
             Verdict::Accepted if fenced => self.agree_on_fence(key, owner, &grants).await,
-            Verdict::Accepted => return Ok(Acquired::Granted { fence: None }),
+            Verdict::Accepted => {
+                self.held.granted(owner, None, sent, ttl);
+                return Ok(Acquired::Granted { fence: None });
+            }
             Verdict::Rejected => Ok(None),
-            // A divided quorum: contenders have taken some nodes each.
+            // Contenders have taken some nodes each.
             Verdict::Undecided if tally.majority_answered() => Ok(None),
             Verdict::Undecided => Err(self.no_quorum(tally)),
         };
         if let Ok(Some(fence)) = granted {
+            self.held.granted(owner, Some(fence), sent, ttl);
             return Ok(Acquired::Granted { fence: Some(fence) });
         }
         // An attempt that failed must not keep the nodes that it got from others.
-        let _ = self.release(key, owner).await;
+        let _ = self.release_within(key, owner, LEAST_PATIENCE).await;
         granted.map(|_| Acquired::Busy { remaining: majority_free_in(self.nodes.len(), busy) })
     }
 
@@ -126,35 +149,69 @@ impl Quorum {
         let (key, owner) = (key.clone(), *owner);
         let raise = move |store: &dyn Store| store.raise_fence(&key, &owner, fence);
         let fan_out = self.send_to_all(exact, &WaitFor::Nothing, &mut tally, raise);
-        Ok(self.conclude(tally, fan_out).await?.then_some(fence))
+        let (verdict, tally) = Self::conclude(tally, fan_out, LEAST_PATIENCE).await;
+        match verdict {
+            Verdict::Accepted => Ok(Some(fence)),
+            Verdict::Rejected => Ok(None),
+            Verdict::Undecided if tally.majority_answered() => Ok(None),
+            Verdict::Undecided => Err(self.no_quorum(tally)),
+        }
     }
 
-    /// Renews on a majority.
+    /// Renews on a majority, and then heals the nodes that have lost the lease.
     pub(super) async fn renew(
         &self,
         key: &Key,
         owner: &OwnerToken,
         ttl: Duration,
     ) -> Result<bool, StoreError> {
+        self.held.renewal_begins(owner, ttl);
+        let (key, owner, sent) = (key.clone(), *owner, Instant::now());
         let mut tally = self.tally();
-        let (key, owner) = (key.clone(), *owner);
-        let renew = move |store: &dyn Store| store.renew(&key, &owner, ttl);
-        let fan_out = self.send_to_all(NodeSet::new(), &WaitFor::Nothing, &mut tally, renew);
-        self.conclude(tally, fan_out).await
+        let mut fan_out = {
+            let key = key.clone();
+            let renew = move |store: &dyn Store| store.renew(&key, &owner, ttl);
+            self.send_to_all(NodeSet::new(), &WaitFor::Nothing, &mut tally, renew)
+        };
+        let patience = ttl / RENEWALS_PATIENCE_PER_TTL;
+        let verdict = fan_out.decide(&mut tally, patience, |_, answer| answer).await;
+        if verdict == Verdict::Accepted {
+            self.held.renewed(&owner, sent);
+            self.held.heal(&key, &owner, tally.rejected());
+        }
+        let held = Arc::clone(&self.held);
+        fan_out.finish_in_background(move |node, answer| {
+            if verdict == Verdict::Accepted && matches!(answer, Ok(false)) {
+                held.heal(&key, &owner, [node].into_iter().collect());
+            }
+        });
+        self.answer(verdict, tally)
     }
 
     /// Releases on all nodes that may have been sent the acquire, on each once it cannot overtake the acquire
     /// there.
     pub(super) async fn release(&self, key: &Key, owner: &OwnerToken) -> Result<bool, StoreError> {
+        self.release_within(key, owner, RELEASE_PATIENCE).await
+    }
+
+    /// Releases, with this much patience for the slower nodes once a majority has answered.
+    async fn release_within(
+        &self,
+        key: &Key,
+        owner: &OwnerToken,
+        least_patience: Duration,
+    ) -> Result<bool, StoreError> {
+        self.held.ends(owner);
         let (attempt, wait_for) = self.unfinished.begin_release(key, owner);
         let mut tally = self.tally();
-        for node in attempt.skipped.iter() {
+        let skipped = attempt.skipped();
+        for node in skipped.iter() {
             tally.record(node, Ok(false));
         }
         let mut fan_out = {
             let (key, owner) = (key.clone(), *owner);
             let release = move |store: &dyn Store| store.release(&key, &owner);
-            self.send_to_all(attempt.skipped, &wait_for, &mut tally, release)
+            FanOut::start(&self.nodes, skipped, Skip::Down, &wait_for, &mut tally, release)
         };
         for node in tally.failed().iter() {
             // The node may have granted the key before it went down.
@@ -164,8 +221,8 @@ impl Quorum {
             self.unfinished.release_ended(&attempt, node, &answer);
             answer
         };
-        let verdict = fan_out.decide(&mut tally, judge).await;
-        let late = self.unfinished.release_decided(attempt, tally.pending());
+        let verdict = fan_out.decide(&mut tally, least_patience, judge).await;
+        let mut late = self.unfinished.release_decided(attempt, tally.pending());
         fan_out.finish_in_background(move |node, answer| late.release_ended(node, &answer));
         self.answer(verdict, tally)
     }
@@ -182,10 +239,11 @@ impl Quorum {
             busy.extend(holder.map(|holder| holder.remaining));
             Ok(holder.is_none())
         };
-        match fan_out.decide(&mut tally, judge).await {
+        match fan_out.decide(&mut tally, LEAST_PATIENCE, judge).await {
             Verdict::Accepted => Ok(None),
-            Verdict::Rejected => Ok(Some(Holder::new(majority_free_in(self.nodes.len(), busy)))),
-            Verdict::Undecided => Err(self.no_quorum(tally)),
+            Verdict::Undecided if !tally.majority_answered() => Err(self.no_quorum(tally)),
+            // Contenders have taken some nodes each, or one of them has a majority.
+            _ => Ok(Some(Holder::new(majority_free_in(self.nodes.len(), busy)))),
         }
     }
 
@@ -204,18 +262,22 @@ impl Quorum {
         T: Send + 'static,
         C: Fn(&dyn Store) -> StoreFuture<T> + Clone + Send + Sync + 'static,
     {
-        FanOut::start(&self.nodes, except, wait_for, tally, command)
+        FanOut::start(&self.nodes, except, Skip::Overdue, wait_for, tally, command)
     }
 
     /// Waits for a command's decision. A background task receives the later answers, since they may show that
     /// a node is down.
-    async fn conclude<C>(&self, mut tally: Tally, mut fan_out: FanOut<bool, C>) -> Result<bool, StoreError>
+    async fn conclude<C>(
+        mut tally: Tally,
+        mut fan_out: FanOut<bool, C>,
+        least_patience: Duration,
+    ) -> (Verdict, Tally)
     where
         C: Fn(&dyn Store) -> StoreFuture<bool> + Clone + Send + Sync + 'static,
     {
-        let verdict = fan_out.decide(&mut tally, |_, answer| answer).await;
+        let verdict = fan_out.decide(&mut tally, least_patience, |_, answer| answer).await;
         fan_out.finish_in_background(|_, _| {});
-        self.answer(verdict, tally)
+        (verdict, tally)
     }
 
     fn answer(&self, verdict: Verdict, tally: Tally) -> Result<bool, StoreError> {

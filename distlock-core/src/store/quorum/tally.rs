@@ -28,7 +28,7 @@ pub(super) enum Verdict {
     Accepted,
     /// So many nodes have rejected that a majority cannot accept, whatever the other nodes would answer.
     Rejected,
-    /// So many nodes have failed that neither a majority nor its impossibility is certain.
+    /// No majority accepts, and none has rejected: the nodes are divided, or too many have failed.
     Undecided,
 }
 
@@ -46,7 +46,7 @@ impl Tally {
         }
     }
 
-    /// The verdict, as soon as no answer that is still pending can change it.
+    /// The verdict, as soon as no answer that is still pending can change what the caller is told.
     pub(super) fn verdict(&self) -> Option<Verdict> {
         let (accepted, rejected) = (self.accepted.len(), self.rejected.len());
         let majority = majority(self.nodes);
@@ -55,12 +55,20 @@ impl Tally {
             Some(Verdict::Accepted)
         } else if self.nodes - rejected < majority {
             Some(Verdict::Rejected)
-        } else if accepted + pending < majority {
+        } else if accepted + pending >= majority {
+            None
+        } else if self.majority_answered() || accepted + rejected + pending < majority {
             // The nodes that failed might have accepted or rejected.
             Some(Verdict::Undecided)
         } else {
+            // With the pending answers, a majority will have answered, if only to be divided.
             None
         }
+    }
+
+    /// The nodes that have rejected.
+    pub(super) fn rejected(&self) -> NodeSet {
+        self.rejected
     }
 
     /// The nodes that failed to answer.
@@ -74,7 +82,7 @@ impl Tally {
         (0..self.nodes).collect::<NodeSet>().minus(recorded)
     }
 
-    /// Whether a majority has accepted or rejected, so that an undecided verdict means a divided quorum.
+    /// Whether a majority has answered, so that an undecided verdict means a divided quorum.
     pub(super) fn majority_answered(&self) -> bool {
         self.accepted.len() + self.rejected.len() >= majority(self.nodes)
     }
@@ -146,6 +154,9 @@ mod tests {
         assert_eq!(verdict(5, 2, 0, 2), None);
         assert_eq!(verdict(5, 2, 0, 3), Some(Verdict::Undecided));
         assert_eq!(verdict(5, 2, 2, 1), Some(Verdict::Undecided));
+        // The fifth node may yet be the third to answer.
+        assert_eq!(verdict(5, 0, 2, 2), None);
+        assert_eq!(verdict(5, 1, 2, 1), Some(Verdict::Undecided));
         assert_eq!(verdict(5, 0, 0, 3), Some(Verdict::Undecided));
         assert_eq!(verdict(3, 0, 2, 1), Some(Verdict::Rejected));
     }

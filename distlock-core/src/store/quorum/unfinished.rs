@@ -15,8 +15,10 @@
 //!    has to know that. Any other is removed with its last answer. It is registered before the call returns,
 //!    so its release finds it.
 //! 5. No wait is endless. The background task owns [`LateAnswers`]. They are dropped when the task ends or
-//!    its runtime does, and their nodes then count as having answered. A lease that stays on a node ends with
-//!    its ttl.
+//!    its runtime does. Their nodes then count as having answered, and their acquires as in doubt. A runtime
+//!    that stands still delays the commands of another one for a bounded time only, as if its answers were
+//!    lost. A lease that stays on a node ends with its ttl, and so does the registration of an attempt that
+//!    nothing releases.
 
 use std::{
     collections::HashMap,
@@ -34,7 +36,7 @@ use super::{
     node::{Nodes, ReleaseAgain},
     node_set::NodeSet,
 };
-use crate::{error::StoreError, key::Key, store::contract::Acquired, token::OwnerToken};
+use crate::{error::StoreError, key::Key, limits::MAX_TTL, store::contract::Acquired, token::OwnerToken};
 
 /// A quorum's attempts of which an answer is pending, or which their releases have to know about.
 pub(super) struct UnfinishedAttempts {
@@ -44,26 +46,38 @@ pub(super) struct UnfinishedAttempts {
     /// The longest ttl of all acquires so far, in milliseconds. A lease that is not released has ended by
     /// then.
     longest_ttl_ms: AtomicU64,
-    by_key: Mutex<HashMap<Key, Vec<Arc<Attempt>>>>,
+    registered: Mutex<Registered>,
 }
+
+#[derive(Default)]
+struct Registered {
+    by_key: HashMap<Key, Vec<Arc<Attempt>>>,
+    /// The number of keys at which the next sweep happens. Set by each sweep.
+    sweep_at: usize,
+}
+
+const FIRST_SWEEP_AT: usize = 1024;
 
 /// The answers to one command that a background task has yet to receive.
 pub(super) struct LateAnswers {
     unfinished: Arc<UnfinishedAttempts>,
     attempt: Arc<Attempt>,
     step: Step,
+    /// The nodes whose answers are still to come. Each answer clears its own.
+    pending: NodeSet,
 }
 
 impl UnfinishedAttempts {
     pub(super) fn new(nodes: Nodes) -> Self {
         let keep_order = nodes.iter().all(|node| node.store.keeps_order());
-        Self { nodes, keep_order, longest_ttl_ms: AtomicU64::new(0), by_key: Mutex::default() }
+        Self { nodes, keep_order, longest_ttl_ms: AtomicU64::new(0), registered: Mutex::default() }
     }
 
     /// Notes that an acquire is about to be sent, and answers what it has to wait for.
     pub(super) fn begin_acquire(&self, key: &Key, ttl: Duration) -> WaitFor {
-        self.longest_ttl_ms.fetch_max(u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
-        let by_key = self.by_key();
+        let ttl_ms = u64::try_from(ttl.min(MAX_TTL).as_millis()).unwrap_or(u64::MAX);
+        self.longest_ttl_ms.fetch_max(ttl_ms, Ordering::Relaxed);
+        let by_key = &self.registered().by_key;
         let earlier = if by_key.is_empty() { None } else { by_key.get(key) };
         let earlier = earlier.into_iter().flatten().filter(|attempt| !self.is_sent_in_order(attempt));
         WaitFor::AllAnswers(earlier.cloned().collect())
@@ -83,13 +97,31 @@ impl UnfinishedAttempts {
         }
         let attempt = Attempt::acquired(key, owner, skipped, in_doubt, pending);
         self.register(&attempt);
-        Some(LateAnswers { unfinished: Arc::clone(self), attempt, step: Step::Acquire })
+        Some(LateAnswers { unfinished: Arc::clone(self), attempt, step: Step::Acquire, pending })
+    }
+
+    /// Registers the heals that are about to be sent to these nodes, but to none that has an acquire to
+    /// answer; `None` if no node is left.
+    pub(super) fn heal_begins(
+        self: &Arc<Self>,
+        key: &Key,
+        owner: &OwnerToken,
+        nodes: NodeSet,
+    ) -> Option<LateAnswers> {
+        let (attempt, _) = self.begin_release(key, owner);
+        let pending = attempt.heal_begins(nodes);
+        if pending.is_empty() {
+            return None;
+        }
+        self.register(&attempt);
+        Some(LateAnswers { unfinished: Arc::clone(self), attempt, step: Step::Acquire, pending })
     }
 
     /// The attempt that a release is about to end, and what the release has to wait for.
     pub(super) fn begin_release(&self, key: &Key, owner: &OwnerToken) -> (Arc<Attempt>, WaitFor) {
-        let by_key = self.by_key();
-        let registered = by_key.get(key).and_then(|all| all.iter().find(|attempt| attempt.owner == *owner));
+        let registered = self.registered();
+        let registered =
+            registered.by_key.get(key).and_then(|all| all.iter().find(|attempt| attempt.owner == *owner));
         match registered {
             None => (Attempt::new(key, owner), WaitFor::Nothing),
             Some(attempt) if self.is_sent_in_order(attempt) => (Arc::clone(attempt), WaitFor::Nothing),
@@ -108,7 +140,7 @@ impl UnfinishedAttempts {
         if !pending.is_empty() {
             self.register(&attempt);
         }
-        LateAnswers { unfinished: Arc::clone(self), attempt, step: Step::Release }
+        LateAnswers { unfinished: Arc::clone(self), attempt, step: Step::Release, pending }
     }
 
     /// Releases the key on a node in the background.
@@ -117,7 +149,7 @@ impl UnfinishedAttempts {
             return;
         }
         let (node, key, owner) = (Arc::clone(&self.nodes[node]), attempt.key.clone(), attempt.owner);
-        let until = Instant::now() + Duration::from_millis(self.longest_ttl_ms.load(Ordering::Relaxed));
+        let until = Instant::now() + self.longest_ttl();
         tokio::spawn(async move { node.release_again(key, owner, again, until).await });
     }
 
@@ -127,9 +159,14 @@ impl UnfinishedAttempts {
         self.keep_order && attempt.is_of_this_runtime()
     }
 
+    fn longest_ttl(&self) -> Duration {
+        Duration::from_millis(self.longest_ttl_ms.load(Ordering::Relaxed))
+    }
+
     fn register(&self, attempt: &Arc<Attempt>) {
-        let mut by_key = self.by_key();
-        let attempts = by_key.entry(attempt.key.clone()).or_default();
+        let mut registered = self.registered();
+        registered.sweep(self.longest_ttl());
+        let attempts = registered.by_key.entry(attempt.key.clone()).or_default();
         if !attempts.iter().any(|other| Arc::ptr_eq(other, attempt)) {
             attempts.push(Arc::clone(attempt));
         }
@@ -139,7 +176,7 @@ impl UnfinishedAttempts {
         if !attempt.is_finished() {
             return;
         }
-        let mut by_key = self.by_key();
+        let by_key = &mut self.registered().by_key;
         if let Some(attempts) = by_key.get_mut(&attempt.key) {
             attempts.retain(|other| !Arc::ptr_eq(other, attempt));
             if attempts.is_empty() {
@@ -148,25 +185,46 @@ impl UnfinishedAttempts {
         }
     }
 
-    fn by_key(&self) -> MutexGuard<'_, HashMap<Key, Vec<Arc<Attempt>>>> {
-        self.by_key.lock().unwrap_or_else(PoisonError::into_inner)
+    fn registered(&self) -> MutexGuard<'_, Registered> {
+        self.registered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Registered {
+    /// Removes the attempts whose leases have ended since their last command, whenever the number of keys may
+    /// have doubled since the last sweep. Without that, the attempts of runtimes that have ended, which
+    /// nothing releases, would stay for ever.
+    fn sweep(&mut self, longest_ttl: Duration) {
+        if self.by_key.len() >= self.sweep_at.max(FIRST_SWEEP_AT) {
+            self.by_key.retain(|_, attempts| {
+                attempts.retain(|attempt| !attempt.is_older_than(longest_ttl));
+                !attempts.is_empty()
+            });
+            self.sweep_at = self.by_key.len() * 2;
+        }
     }
 }
 
 impl LateAnswers {
+    /// The nodes whose answers are still to come.
+    pub(super) fn pending(&self) -> NodeSet {
+        self.pending
+    }
+
     /// Receives a node's answer to the acquire.
-    pub(super) fn acquire_ended(&self, node: usize, answer: &Result<Acquired, StoreError>) {
+    pub(super) fn acquire_ended(&mut self, node: usize, answer: &Result<Acquired, StoreError>) {
         let again = self.attempt.acquire_ended(node, answer);
         self.ended(node, again);
     }
 
     /// Receives a node's answer to the release.
-    pub(super) fn release_ended(&self, node: usize, answer: &Result<bool, StoreError>) {
+    pub(super) fn release_ended(&mut self, node: usize, answer: &Result<bool, StoreError>) {
         let again = self.attempt.release_ended(node, answer);
         self.ended(node, again);
     }
 
-    fn ended(&self, node: usize, again: ReleaseAgain) {
+    fn ended(&mut self, node: usize, again: ReleaseAgain) {
+        self.pending.remove(node);
         self.unfinished.release_again(&self.attempt, node, again);
         self.attempt.no_longer_pending(self.step, [node].into_iter().collect());
     }
@@ -174,7 +232,7 @@ impl LateAnswers {
 
 impl Drop for LateAnswers {
     fn drop(&mut self) {
-        self.attempt.no_longer_pending(self.step, NodeSet::ALL);
+        self.attempt.abandoned(self.step, self.pending);
         self.unfinished.remove_if_finished(&self.attempt);
     }
 }

@@ -40,7 +40,7 @@ static ACQUIRE_FENCED: Script = Script::new(ACQUIRE_FENCED_LUA, || Script::sha1(
 static RAISE_FENCE: Script = Script::new(RAISE_FENCE_LUA, || Script::sha1(RAISE_FENCE_LUA));
 
 /// How long a fencing counter outlives the key's last grant. Later the server's clock keeps tokens rising.
-const FENCE_TTL: Duration = Duration::from_secs(2 * 24 * 60 * 60);
+pub(super) const FENCE_TTL: Duration = Duration::from_secs(2 * 24 * 60 * 60);
 
 /// Takes the key if it is free. A key that is held costs a second round trip, which reads the holder.
 pub(super) async fn acquire(

@@ -23,6 +23,7 @@ mod keys;
 mod restart;
 mod script;
 mod settings;
+mod take_again;
 mod wait;
 
 use commands::{NamedKeys, ReleaseForm};
@@ -103,6 +104,13 @@ impl RedisStore {
             redis::cmd("PING").query_async::<()>(&mut connection).await.map_err(errors::classify)
         };
         ping.await.map_err(|error| error.at(&self.address()))
+    }
+
+    /// The server's run id, which no two servers share; `None` if the server does not tell.
+    pub(crate) async fn run_id(&self) -> Option<String> {
+        let (mut connection, _) = self.inner.connector.connection().await.ok()?;
+        let info: String = redis::cmd("INFO").arg("server").query_async(&mut connection).await.ok()?;
+        restart::run_id(&info).map(str::to_owned)
     }
 }
 
@@ -208,6 +216,19 @@ impl<C: Connector> Store for RedisStore<C> {
         let (key, owner) = (key.clone(), *owner);
         self.with_connection(Purpose::Other, move |mut connection| async move {
             commands::raise_fence(&mut connection, &key, &owner, fence).await
+        })
+    }
+
+    fn take_again(
+        &self,
+        key: &Key,
+        owner: &OwnerToken,
+        rest_of_ttl: Duration,
+        fence: Option<FencingToken>,
+    ) -> StoreFuture<bool> {
+        let (key, owner) = (key.clone(), *owner);
+        self.with_connection(Purpose::Grant, move |mut connection| async move {
+            take_again::take_again(&mut connection, &key, &owner, rest_of_ttl, fence).await
         })
     }
 

@@ -11,6 +11,15 @@ use tokio::time::Instant;
 #[derive(Default)]
 pub(super) struct LastStart(Mutex<Option<(String, Instant)>>);
 
+/// The run id in an answer to `INFO server`.
+pub(super) fn run_id(info: &str) -> Option<&str> {
+    field(info, "run_id").filter(|run_id| !run_id.is_empty())
+}
+
+fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
+    info.lines().find_map(|text| text.trim().strip_prefix(name)?.strip_prefix(':'))
+}
+
 impl LastStart {
     /// When the server that answered this to `INFO server` grants leases again: `delay` after its start.
     ///
@@ -18,9 +27,9 @@ impl LastStart {
     /// server that was not known, `uptime_in_seconds` decides: the difference of two readings of its clock,
     /// each cut to a second.
     pub(super) fn grants_from(&self, info: &str, delay: Duration, now: Instant) -> Instant {
-        let field = |name| info.lines().find_map(|text| text.trim().strip_prefix(name)?.strip_prefix(':'));
-        let run_id = field("run_id").unwrap_or_default();
-        let uptime: u64 = field("uptime_in_seconds").and_then(|seconds| seconds.parse().ok()).unwrap_or(0);
+        let run_id = run_id(info).unwrap_or_default();
+        let uptime: u64 =
+            field(info, "uptime_in_seconds").and_then(|seconds| seconds.parse().ok()).unwrap_or(0);
         let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let at = match &*last {
             Some((known, at)) if known == run_id => *at,

@@ -23,8 +23,8 @@ const TASKS: u64 = 4;
 
 /// Works until the standard input ends.
 pub(crate) async fn work(url: &str, directory: &Path, seed: u64) -> Outcome<()> {
-    let locks =
-        LockManager::builder().url(url).ttl(TTL).response_timeout(Duration::from_millis(200)).build()?;
+    let builder = LockManager::builder().url(url).ttl(TTL).restart_delay(TTL);
+    let locks = builder.response_timeout(Duration::from_millis(200)).build()?;
     let is_over = Arc::new(AtomicBool::new(false));
     let mut random = fastrand::Rng::with_seed(seed);
     let mut tasks = tokio::task::JoinSet::new();
