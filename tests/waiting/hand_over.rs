@@ -213,3 +213,38 @@ async fn a_release_hands_its_key_to_no_waiter_of_another_key() {
     other.release().await.unwrap();
     gets(waiter).await.release().await.unwrap();
 }
+
+/// An administrator changes the access rules in two steps.
+#[tokio::test]
+async fn wait_queues_are_used_again_some_time_after_a_refusal() {
+    let server = RedisServer::start();
+    let (holder, waiting) = (manager(server.url()).await, manager(server.url()).await);
+    server.command::<()>(&["ACL", "SETUSER", "default", "-subscribe"]).await;
+    let held = holder.lock("k").acquire().await.unwrap();
+    let waiter = wait_for(waiting.lock("k"));
+    sleep(Duration::from_millis(300)).await;
+    assert_eq!(queue_length(&server).await, 0, "the waiter polls");
+    server.command::<()>(&["ACL", "SETUSER", "default", "+subscribe"]).await;
+    eventually(Duration::from_secs(9), || async { queue_length(&server).await == 1 }).await;
+    held.release().await.unwrap();
+    gets(waiter).await.release().await.unwrap();
+}
+
+/// The deadline comes while a new connection is being made.
+#[tokio::test]
+async fn a_waiter_that_gives_up_during_an_outage_leaves_the_queue_after_it() {
+    let server = RedisServer::start();
+    let proxy = Proxy::to(server.port()).await;
+    let _held = manager(server.url()).await.lock("k").acquire().await.unwrap();
+    let locks = manager(proxy.url()).await;
+    let waiter = tokio::spawn(locks.lock("k").wait(Duration::from_millis(600)).acquire());
+    queue_has(&server, 1).await;
+    proxy.let_replies_flow(false);
+    proxy.cut();
+    assert!(waiter.await.unwrap().is_err());
+    assert_eq!(queue_length(&server).await, 1);
+    // The keeper's connection attempt ends without an answer.
+    sleep(Duration::from_millis(1500)).await;
+    proxy.let_replies_flow(true);
+    eventually(Duration::from_secs(3), || async { queue_length(&server).await == 0 }).await;
+}

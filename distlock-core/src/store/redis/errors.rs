@@ -31,6 +31,11 @@ pub(super) fn is_forbidden(error: &RedisError) -> bool {
     error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm)
 }
 
+/// Whether the other side closed the connection.
+pub(super) fn hung_up(error: &RedisError) -> bool {
+    error.is_connection_dropped() && !error.is_connection_refusal() && !is_lookup(error)
+}
+
 /// Whether a connection is of no use after an error over it.
 pub(super) fn breaks_connection(error: &StoreError) -> bool {
     matches!(error.kind(), StoreErrorKind::Disconnected | StoreErrorKind::TimedOut | StoreErrorKind::ReadOnly)

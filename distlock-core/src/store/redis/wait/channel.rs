@@ -24,21 +24,27 @@ use std::{
     time::Duration,
 };
 
-use redis::{AsyncConnectionConfig, Client, PushInfo, PushKind, RedisError, aio::MultiplexedConnection};
+use redis::{AsyncConnectionConfig, Client, PushInfo, PushKind, RedisResult, aio::MultiplexedConnection};
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
 use super::{
     super::{
         commands::{ReleaseForm, release},
-        connect::once::made,
-        errors::breaks_connection,
+        connect::{once::made, without_introduction},
+        errors::{breaks_connection, classify, hung_up},
         keys::{self, RedisKey},
     },
     registry::{Delivery, Registry},
     wire::{self, Message},
 };
-use crate::{clock::Moment, error::StoreError, key::Key, store::Hint, token::OwnerToken};
+use crate::{
+    clock::Moment,
+    error::{StoreError, StoreErrorKind},
+    key::Key,
+    store::Hint,
+    token::OwnerToken,
+};
 
 /// One runtime's connection for waiting, and the waiters that are registered there.
 pub(super) struct WaitChannel {
@@ -96,16 +102,39 @@ impl WaitChannel {
         self.cell().get().cloned()
     }
 
-    async fn establish(self: &Arc<Self>) -> Result<WaitConnection, RedisError> {
+    /// Makes a connection. Some proxies hang up on commands that they do not know, in place of refusing them.
+    async fn establish(self: &Arc<Self>) -> Result<WaitConnection, StoreError> {
+        match self.subscribed(&self.client, true).await {
+            Err(error) if hung_up(&error) => {}
+            subscribed => return subscribed.map_err(classify),
+        }
+        let silent = without_introduction(&self.client).map_err(classify)?;
+        self.subscribed(&silent, false).await.map_err(|error| {
+            if hung_up(&error) {
+                let detail = "the server, or a proxy before it, hangs up on HELLO or SUBSCRIBE";
+                StoreError::new(StoreErrorKind::Refused, detail).with_source(error)
+            } else {
+                classify(error)
+            }
+        })
+    }
+
+    async fn subscribed(self: &Arc<Self>, client: &Client, track: bool) -> RedisResult<WaitConnection> {
         let latest = LatestAnswer::default();
         let (channel, at) = (Arc::downgrade(self), latest.clone());
         let config = self.config.clone().set_push_sender(move |push| Self::on_push(&channel, &at, &push));
-        let mut commands = self.client.get_multiplexed_async_connection_with_config(&config).await?;
+        let mut commands = client.get_multiplexed_async_connection_with_config(&config).await?;
         commands.subscribe(&self.name).await?;
-        // Where client-side caching is forbidden, waiters only ask by themselves.
-        let mut track = redis::cmd("CLIENT");
-        track.arg("TRACKING").arg("ON").arg("NOLOOP");
-        let tracks = track.exec_async(&mut commands).await.is_ok();
+        let mut tracks = false;
+        if track {
+            let mut tracking = redis::cmd("CLIENT");
+            tracking.arg("TRACKING").arg("ON").arg("NOLOOP");
+            tracks = match tracking.exec_async(&mut commands).await {
+                Err(error) if hung_up(&error) => return Err(error),
+                // Where client-side caching is forbidden, waiters only ask by themselves.
+                answer => answer.is_ok(),
+            };
+        }
         Ok(WaitConnection { commands, latest, tracks })
     }
 

@@ -180,6 +180,17 @@ impl Registry {
         delivery
     }
 
+    /// Withdraws every waiter, because the wait queues cannot be used: each asks in another way.
+    pub(super) fn withdraw_all(&self) {
+        self.lock().retain(|_, registration| {
+            if registration.is_waiting() {
+                registration.state = State::Withdrawn;
+            }
+            registration.wake.notify_one();
+            registration.direct > 0
+        });
+    }
+
     /// Makes every waiter ask: its connection broke, and a message may be lost.
     pub(super) fn wake_all(&self) {
         for registration in self.lock().values() {
