@@ -31,25 +31,28 @@ impl OwnerToken {
 /// Bytes of the system's random source, drawn for many tokens at once. A call for each would be a twentieth
 /// of a lock's CPU time.
 ///
-/// A process that forks without exec uses the same bytes twice. It cannot do that from tokio, whose threads a
-/// fork does not copy.
+/// The child of a fork has a copy of its parent's bytes, and draws its own. A copy of a virtual machine
+/// cannot be noticed: at most 31 tokens may be the same in both.
 struct Random {
     bytes: [u8; 16 * 32],
     /// The number of bytes that are used up.
     used: usize,
+    /// The process that drew the bytes. Set with them.
+    process: u32,
 }
 
 thread_local! {
-    static RANDOM: RefCell<Random> = const { RefCell::new(Random { bytes: [0; 16 * 32], used: 16 * 32 }) };
+    static RANDOM: RefCell<Random> = const { RefCell::new(Random { bytes: [0; 16 * 32], used: 16 * 32, process: 0 }) };
 }
 
 impl Random {
     fn uuid(&mut self) -> Uuid {
-        if self.used == self.bytes.len() {
+        let process = std::process::id();
+        if self.used == self.bytes.len() || self.process != process {
             if getrandom::fill(&mut self.bytes).is_err() {
                 return Uuid::new_v4();
             }
-            self.used = 0;
+            (self.used, self.process) = (0, process);
         }
         let mut token = [0; 16];
         token.copy_from_slice(&self.bytes[self.used..self.used + 16]);

@@ -23,6 +23,8 @@ pub(crate) enum Fault {
     Panic(Operation),
     /// Renewals and releases are refused for the time being.
     Unavailable,
+    /// No operation is answered in time.
+    Silent,
 }
 
 #[derive(Clone, Default)]
@@ -48,6 +50,9 @@ impl FaultyStore {
             }
             Some(Fault::Unavailable) if operation != Operation::Acquire => {
                 Box::pin(ready(Err(StoreError::new(StoreErrorKind::Unavailable, "as the test wants"))))
+            }
+            Some(Fault::Silent) => {
+                Box::pin(ready(Err(StoreError::new(StoreErrorKind::TimedOut, "as the test wants"))))
             }
             _ => future,
         }

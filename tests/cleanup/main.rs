@@ -14,8 +14,10 @@ mod acquires_in_doubt;
 mod dropped_futures;
 mod endings;
 mod faulty_store;
+mod faulty_stores;
 mod managers;
 mod panics;
+
 mod releases;
 mod runtimes;
 

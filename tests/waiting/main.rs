@@ -8,6 +8,7 @@ use test_support::{RedisServer, eventually, in_time};
 use tokio::task::{JoinError, JoinHandle};
 
 mod bounds;
+mod claims;
 mod cost;
 mod hand_over;
 mod local_hand_over;

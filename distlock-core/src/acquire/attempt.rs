@@ -1,6 +1,13 @@
 //! One acquire, which is seen to its end even if its caller goes away.
 
-use std::{future::poll_fn, sync::Arc, time::Duration};
+use std::{
+    future::{poll_fn, ready},
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
+
+use tokio::task::yield_now;
 
 use crate::{
     clock::Moment,
@@ -157,17 +164,37 @@ impl<'a> AcquireOp<'a> {
     /// Takes a lease that was handed over to the owner.
     ///
     /// `None` if the message is so old that nothing of the lease may be left. The store has to be asked then.
-    pub(super) fn accept(&mut self, lease: HandOver) -> Result<Option<Arc<Lease>>, StoreError> {
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, the lease is released.
+    pub(super) async fn accept(&mut self, lease: HandOver) -> Result<Option<Arc<Lease>>, StoreError> {
         self.state.granted = true;
-        self.begin_lease(lease)
+        if lease.claim_within.is_none() {
+            return self.begin_lease(lease);
+        }
+        let sent = Moment::now();
+        let mut claim =
+            self.keeper.shared().store.confirm_hand_over(self.key, &self.state.owner, self.options.ttl);
+        let answer = poll_fn(|cx| Poll::Ready(claim.as_mut().poll(cx))).await;
+        if answer.is_pending() {
+            // The connection gets its turn to send the claim before a body may block this thread.
+            yield_now().await;
+        }
+        let Some(begun) = self.begin_lease(lease)? else { return Ok(None) };
+        let claim = match answer {
+            Poll::Ready(answer) => Box::pin(ready(answer)),
+            Poll::Pending => claim,
+        };
+        self.keeper.finish_claim(&begun, sent, claim);
+        Ok(Some(begun))
     }
 
     /// Gives a grant to the keeper as a lease; `None` if nothing of it is left.
     fn begin_lease(&mut self, granted: HandOver) -> Result<Option<Arc<Lease>>, StoreError> {
         let AcquireState { owner, in_doubt, .. } = self.state;
-        let HandOver { fence, since: sent, lasts, .. } = granted;
+        let HandOver { fence, since: sent, lasts, claim_within } = granted;
         let now = Moment::now();
-        let grant = Grant { owner, fence, term: Term { sent, lasts }, in_doubt };
+        let grant = Grant { owner, fence, term: Term { sent, lasts, claim_within }, in_doubt };
         let lease = Arc::new(Lease::new(self.key.clone(), self.options, &grant, now));
         if lease.status(now).is_err() {
             return Ok(None);

@@ -132,9 +132,11 @@ impl<'a> Contender<'a> {
                     return Ok(None);
                 };
                 // The contender's own entry in the store's queue is left to the next waiter.
-                AcquireOp::resume(keeper, key, self.options, AcquireState::granted(owner)).accept(lease)?
+                AcquireOp::resume(keeper, key, self.options, AcquireState::granted(owner))
+                    .accept(lease)
+                    .await?
             }
-            WakeReason::Hint(Hint::HandedOver(lease)) => self.acquire.accept(lease)?,
+            WakeReason::Hint(Hint::HandedOver(lease)) => self.acquire.accept(lease).await?,
             WakeReason::Hint(Hint::MayBeFree) => None,
         };
         if lease.is_some() {

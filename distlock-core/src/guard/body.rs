@@ -13,7 +13,7 @@ use tokio::sync::futures::Notified;
 use super::call_chain::{Entered, Frame};
 use crate::{
     error::LockError,
-    lease::{BodyCount, Lease},
+    lease::{BodyCount, Certainty, Lease},
     options::OnLost,
     shared::Shared,
 };
@@ -23,18 +23,29 @@ pin_project! {
     ///
     /// Whatever is generic over the body is compiled for every locked function, so that everything else is in
     /// the checks.
-    pub(super) struct LockedBody<'a, F> {
+    pub(super) struct LockedBody<'a, F: Future> {
         #[pin]
-        body: F,
+        body: Progress<F>,
         // After the body, so that it is dropped after it.
         #[pin]
         checks: PollChecks<'a>,
     }
 }
 
-impl<'a, F> LockedBody<'a, F> {
+pin_project! {
+    /// A body, or its value while the store has yet to confirm the lease that it ran under.
+    #[project = ProgressProjection]
+    #[project_replace = ProgressTaken]
+    enum Progress<F: Future> {
+        Running { #[pin] body: F },
+        Unconfirmed { value: F::Output },
+        Ended,
+    }
+}
+
+impl<'a, F: Future> LockedBody<'a, F> {
     pub(super) fn new(body: F, shared: &Arc<Shared>, lease: &'a Arc<Lease>) -> Self {
-        Self { body, checks: PollChecks::new(shared, lease) }
+        Self { body: Progress::Running { body }, checks: PollChecks::new(shared, lease) }
     }
 }
 
@@ -42,12 +53,26 @@ impl<F: Future> Future for LockedBody<'_, F> {
     type Output = Result<F::Output, LockError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        let entered = this.checks.before_poll()?;
-        let polled = this.body.poll(cx);
+        let mut this = self.project();
+        let Some(entered) = this.checks.as_mut().before_poll(cx)? else { return Poll::Pending };
+        let ProgressProjection::Running { body } = this.body.as_mut().project() else {
+            // The lease is confirmed now, and the body has ended before.
+            return match this.body.project_replace(Progress::Ended) {
+                ProgressTaken::Unconfirmed { value } => Poll::Ready(Ok(value)),
+                _ => Poll::Pending,
+            };
+        };
+        let polled = body.poll(cx);
         drop(entered);
-        this.checks.after_poll(polled.is_pending().then_some(cx))?;
-        polled.map(Ok)
+        match this.checks.after_poll(cx, polled.is_pending())? {
+            Certainty::Valid => polled.map(Ok),
+            Certainty::Unconfirmed => {
+                if let Poll::Ready(value) = polled {
+                    this.body.set(Progress::Unconfirmed { value });
+                }
+                Poll::Pending
+            }
+        }
     }
 }
 
@@ -55,7 +80,7 @@ pin_project! {
     /// What is checked around each poll of a body.
     struct PollChecks<'a> {
         #[pin]
-        lost: Notified<'a>,
+        changed: Notified<'a>,
         frame: Arc<Frame>,
         lease: &'a Lease,
         _count: BodyCount<'a>,
@@ -64,37 +89,50 @@ pin_project! {
 
 impl<'a> PollChecks<'a> {
     fn new(shared: &Arc<Shared>, lease: &'a Arc<Lease>) -> Self {
-        Self {
-            lost: lease.notified_when_lost(),
-            frame: Frame::new(shared, lease),
-            lease,
-            _count: lease.count_body(),
-        }
+        Self { changed: lease.changed(), frame: Frame::new(shared, lease), lease, _count: lease.count_body() }
     }
 
-    /// Checks the lease, and puts the body into the call chain until the value is dropped.
+    /// Checks the lease, and puts the body into the call chain until the value is dropped. `None` suspends
+    /// the body: the store has yet to confirm its lease.
     ///
     /// The clock is read before each poll: a process that was stopped past the deadline must not go on.
-    fn before_poll(&self) -> Result<Entered, LockError> {
-        self.check()?;
-        Ok(self.frame.enter())
+    fn before_poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Result<Option<Entered>, LockError> {
+        if self.lease.on_lost == OnLost::Finish {
+            return Ok(Some(self.frame.enter()));
+        }
+        match self.lease.check()? {
+            Certainty::Valid => Ok(Some(self.frame.enter())),
+            Certainty::Unconfirmed => Ok(match self.after_poll(cx, true)? {
+                // It was confirmed meanwhile: the task is polled again at once.
+                Certainty::Valid => {
+                    cx.waker().wake_by_ref();
+                    None
+                }
+                Certainty::Unconfirmed => None,
+            }),
+        }
     }
 
     /// Checks the lease again: a body that blocked its thread past the deadline did not run alone.
     ///
-    /// A body that is to be polled again, with the context, is woken by a loss.
-    fn after_poll(mut self: Pin<&mut Self>, pending: Option<&mut Context<'_>>) -> Result<(), LockError> {
-        if let Some(cx) = pending
-            && self.lease.on_lost == OnLost::Cancel
-        {
-            // Only the waker matters. The status is read after it is registered, so that a loss is either
-            // seen here or wakes the task.
-            let _ = self.as_mut().project().lost.poll(cx);
+    /// With `is_pending`, or while the lease is uncertain, the task is woken when that changes.
+    fn after_poll(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        is_pending: bool,
+    ) -> Result<Certainty, LockError> {
+        if self.lease.on_lost == OnLost::Finish {
+            return Ok(Certainty::Valid);
         }
-        self.check()
-    }
-
-    fn check(&self) -> Result<(), LockError> {
-        if self.lease.on_lost == OnLost::Cancel { self.lease.check() } else { Ok(()) }
+        if !is_pending && self.lease.check()? == Certainty::Valid {
+            return Ok(Certainty::Valid);
+        }
+        // Only the waker matters. The status is read after it is registered, so that a change is either seen
+        // here or wakes the task.
+        while self.as_mut().project().changed.poll(cx).is_ready() {
+            let changed = self.lease.changed();
+            self.as_mut().project().changed.set(changed);
+        }
+        self.lease.check()
     }
 }

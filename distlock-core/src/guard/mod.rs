@@ -74,10 +74,13 @@ impl LockGuard {
         self.lease.status(Moment::now()).unwrap_or_default()
     }
 
-    /// Whether the lease is still valid, by this host's monotonic clock and by what the store has answered so
-    /// far.
+    /// Whether the lease is certain to be valid, by this host's monotonic clock and by what the store has
+    /// answered so far.
+    ///
+    /// A lease that another process handed over may be uncertain for a while: until the store has confirmed
+    /// the hand-over, two seconds of it are certain.
     pub fn is_held(&self) -> bool {
-        self.lease.status(Moment::now()).is_ok()
+        self.lease.status(Moment::now()).is_ok_and(|left| !left.is_zero())
     }
 
     /// Waits until the lease is lost, and answers how. It answers at once if the lease is lost already, and
@@ -87,11 +90,11 @@ impl LockGuard {
     /// The future only listens. Dropping it changes nothing.
     pub async fn lost(&self) -> LostReason {
         loop {
-            let lost = self.lease.notified_when_lost();
+            let changed = self.lease.changed();
             if let Err(reason) = self.lease.status(Moment::now()) {
                 return reason;
             }
-            lost.await;
+            changed.await;
         }
     }
 

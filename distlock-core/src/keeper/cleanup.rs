@@ -49,7 +49,7 @@ async fn left_to_release(shared: &Shared, queues: &WaitQueues, cleanup: Cleanup)
             let in_doubt = release.doubt != Doubt::None;
             match pending.await {
                 Ok(Acquired::Granted { .. }) => {
-                    Some(PendingRelease { doubt: Doubt::new(in_doubt, true), ..release })
+                    Some(PendingRelease { doubt: Doubt::new(in_doubt, true), is_of_lease: true, ..release })
                 }
                 Ok(Acquired::Busy { .. }) => (queued || in_doubt).then_some(release),
                 Err(error) if error.outcome_unknown() => {

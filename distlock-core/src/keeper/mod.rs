@@ -27,6 +27,7 @@ use crate::{
     lease::{Cleanup, Lease},
     runtime::PerRuntime,
     shared::Shared,
+    store::StoreFuture,
     wait_queue::WaitQueues,
 };
 
@@ -34,7 +35,7 @@ mod cleanup;
 mod state;
 mod task;
 
-use state::KeeperState;
+use state::{KeeperState, SentClaim};
 use task::Task;
 
 /// The handle to a keeper. When the last one is dropped, the task finishes what it has and ends.
@@ -103,6 +104,13 @@ impl Keeper {
         if schedule.wakes_at.is_none_or(|wakes_at| at < wakes_at) {
             self.state().wake.notify_one();
         }
+    }
+
+    /// Waits for the answer to a claim that was sent at `sent`. The lease is [tracked](Self::track) already.
+    pub(crate) fn finish_claim(&self, lease: &Arc<Lease>, sent: Moment, answer: StoreFuture<bool>) {
+        let claim = SentClaim { lease: Arc::clone(lease), sent, answer };
+        self.state().schedule().claims.push(claim);
+        self.state().wake.notify_one();
     }
 
     /// Stops renewing a lease: it was released, or is about to be.

@@ -12,9 +12,11 @@ use tokio::{
 };
 
 use crate::{
+    clock::Moment,
     error::LostReason,
     lease::{Alarm, Cleanup, Lease},
     shared::Shared,
+    store::StoreFuture,
     wait_queue::WaitQueues,
 };
 
@@ -39,6 +41,8 @@ pub(super) struct Schedule {
     next_number: u64,
     /// Handles add to it, the task takes it.
     pub(super) cleanups: Vec<Cleanup>,
+    /// Claims that have been sent. Handles add to it, the task takes it.
+    pub(super) claims: Vec<SentClaim>,
     /// When the task wakes by itself; `None` for not at all. Only the task sets it.
     pub(super) wakes_at: Option<Instant>,
     /// Nothing is in flight. Only the task sets it.
@@ -47,6 +51,13 @@ pub(super) struct Schedule {
     pub(super) is_closing: bool,
     /// The task is gone, with its runtime. Set once by the end of the task.
     pub(super) is_gone: bool,
+}
+
+/// The claim of a handed-over lease, under way.
+pub(super) struct SentClaim {
+    pub(super) lease: Arc<Lease>,
+    pub(super) sent: Moment,
+    pub(super) answer: StoreFuture<bool>,
 }
 
 impl KeeperState {

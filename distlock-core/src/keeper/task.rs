@@ -10,7 +10,10 @@ use futures_util::{
 };
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::{cleanup::clean_up, state::KeeperState};
+use super::{
+    cleanup::clean_up,
+    state::{KeeperState, SentClaim},
+};
 use crate::{
     clock::Moment,
     error::{LostReason, StoreError},
@@ -40,6 +43,29 @@ struct InFlight {
     due: VecDeque<Arc<Lease>>,
 }
 
+impl InFlight {
+    /// Adds the renewal or claim of a lease, which was sent at `sent`. Its future may panic.
+    fn push_renewal(
+        &mut self,
+        lease: Arc<Lease>,
+        sent: Moment,
+        answer: impl Future<Output = Result<bool, StoreError>> + Send + 'static,
+    ) {
+        self.renewals += 1;
+        self.work.push(Box::pin(async move {
+            // A hung answer must leave time for another try.
+            let answer = AssertUnwindSafe(answer).catch_unwind();
+            let answer = match timeout(lease.renewal_interval(), answer).await {
+                Ok(Ok(answer)) => answer,
+                // A panic costs this lease at most.
+                Ok(Err(_panic)) => Err(StoreError::panicked()),
+                Err(_elapsed) => Err(StoreError::timed_out()),
+            };
+            Finished::Renewal { lease, sent, answer }
+        }));
+    }
+}
+
 impl Task {
     pub(super) async fn work(self) {
         let state = &self.0;
@@ -49,6 +75,9 @@ impl Task {
             self.start_renewals(&mut in_flight);
             let wakes_at = {
                 let mut schedule = state.schedule();
+                for SentClaim { lease, sent, answer } in std::mem::take(&mut schedule.claims) {
+                    in_flight.push_renewal(lease, sent, answer);
+                }
                 for cleanup in std::mem::take(&mut schedule.cleanups) {
                     // A panic is counted by the clean-up itself.
                     let cleanup = AssertUnwindSafe(clean_up(state, cleanup)).catch_unwind();
@@ -109,19 +138,9 @@ impl Task {
             if !lease.has_alarm() {
                 continue;
             }
-            in_flight.renewals += 1;
-            let (sent, shared) = (Moment::now(), Arc::clone(&self.0.shared));
-            in_flight.work.push(Box::pin(async move {
-                // A hung answer must leave time for another try.
-                let renewal = AssertUnwindSafe(shared.renew_once(&lease)).catch_unwind();
-                let answer = match timeout(lease.renewal_interval(), renewal).await {
-                    Ok(Ok(answer)) => answer,
-                    // It costs this lease at most.
-                    Ok(Err(_panic)) => Err(StoreError::panicked()),
-                    Err(_elapsed) => Err(StoreError::timed_out()),
-                };
-                Finished::Renewal { lease, sent, answer }
-            }));
+            let (sent, shared, renewed) = (Moment::now(), Arc::clone(&self.0.shared), Arc::clone(&lease));
+            let answer = async move { shared.renew_once(&renewed).await };
+            in_flight.push_renewal(lease, sent, answer);
         }
     }
 

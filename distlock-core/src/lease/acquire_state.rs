@@ -60,6 +60,7 @@ impl AcquireState {
             owner,
             until: Instant::now() + ttl,
             doubt: Doubt::new(in_doubt, granted),
+            is_of_lease: granted,
             keep_until: None,
         };
         match self.pending.take() {

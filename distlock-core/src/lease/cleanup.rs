@@ -39,6 +39,9 @@ pub(crate) struct PendingRelease {
     /// The end of the ttl. After it nothing is left to release.
     pub(crate) until: Instant,
     pub(crate) doubt: Doubt,
+    /// The key was granted for certain. Without it, a release that fails is not counted: most likely there is
+    /// nothing to release.
+    pub(crate) is_of_lease: bool,
     /// The end of `at_least`: until then the lease is shortened to it in place of being deleted.
     pub(crate) keep_until: Option<Instant>,
 }

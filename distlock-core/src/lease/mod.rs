@@ -36,7 +36,7 @@ mod validity;
 pub(crate) use acquire_state::{AcquireState, PendingAcquire};
 pub(crate) use cleanup::{Cleanup, Doubt, PendingRelease, Released};
 pub(crate) use hand_over::LocalHandOver;
-use validity::validity;
+use validity::{drift, validity};
 
 /// A granted lease.
 pub(crate) struct Lease {
@@ -62,8 +62,8 @@ pub(crate) struct Lease {
     bodies: AtomicUsize,
     /// Notified when the last body has ended.
     empty: Notify,
-    /// Notified when the lease is lost.
-    lost: Notify,
+    /// Notified when the lease is lost, and when its claim is confirmed.
+    changed: Notify,
     state: Mutex<LeaseState>,
 }
 
@@ -74,6 +74,9 @@ struct LeaseState {
     lasts: Duration,
     /// How long the lease may be believed in from `sent`.
     valid: Duration,
+    /// How long the lease is certain from `sent`, for a hand-over that the store has not confirmed yet: after
+    /// that the next waiter may have been served. A confirmed claim or renewal clears it.
+    unclaimed: Option<Duration>,
     /// Why the lease was lost. Set once, never cleared.
     lost: Option<LostReason>,
     /// Where the keeper's schedule has the lease. Only the keeper sets and clears it.
@@ -89,6 +92,8 @@ pub(crate) struct Term {
     /// A moment not later than the grant.
     pub(crate) sent: Moment,
     pub(crate) lasts: Duration,
+    /// See [`HandOver::claim_within`].
+    pub(crate) claim_within: Option<Duration>,
 }
 
 /// The parts of a grant that the store answered.
@@ -103,7 +108,8 @@ pub(crate) struct Grant {
 impl Lease {
     /// A lease whose grant was heard of at `heard`.
     pub(crate) fn new(key: Key, options: &Options, grant: &Grant, heard: Moment) -> Self {
-        let Term { sent, lasts } = grant.term;
+        let Term { sent, lasts, claim_within } = grant.term;
+        let unclaimed = claim_within.map(|within| within.saturating_sub(drift(lasts)));
         Self {
             key,
             owner: grant.owner,
@@ -119,19 +125,36 @@ impl Lease {
             released: AtomicBool::new(false),
             bodies: AtomicUsize::new(0),
             empty: Notify::new(),
-            lost: Notify::new(),
-            state: Mutex::new(LeaseState { sent, lasts, valid: validity(lasts), lost: None, alarm: None }),
+            changed: Notify::new(),
+            state: Mutex::new(LeaseState {
+                sent,
+                lasts,
+                valid: validity(lasts),
+                unclaimed,
+                lost: None,
+                alarm: None,
+            }),
         }
     }
 
-    /// What is left of the validity, or why there is none. A lease that was lost once stays lost.
+    /// What is certain to be left of the validity, or why the lease was lost. A lease that was lost once
+    /// stays lost.
+    ///
+    /// It is zero, and the lease is not lost, if a hand-over was not confirmed in time and may yet be.
     pub(crate) fn status(&self, now: Moment) -> Result<Duration, LostReason> {
         self.status_of(&mut self.state(), now)
     }
 
-    /// Fails unless the lease is valid now.
-    pub(crate) fn check(&self) -> Result<(), LockError> {
-        self.status(Moment::now()).map(drop).map_err(|reason| self.lost_error(reason))
+    /// Whether the lease is certain to be valid now.
+    ///
+    /// # Errors
+    /// When it was lost.
+    pub(crate) fn check(&self) -> Result<Certainty, LockError> {
+        match self.status(Moment::now()) {
+            Ok(Duration::ZERO) => Ok(Certainty::Unconfirmed),
+            Ok(_) => Ok(Certainty::Valid),
+            Err(reason) => Err(self.lost_error(reason)),
+        }
     }
 
     fn status_of(&self, state: &mut LeaseState, now: Moment) -> Result<Duration, LostReason> {
@@ -145,7 +168,8 @@ impl Lease {
         } else if valid.is_zero() {
             LostReason::Expired
         } else {
-            return Ok(valid.min(hold));
+            let certain = state.unclaimed.map(|unclaimed| unclaimed.saturating_sub(now.since(state.sent)));
+            return Ok(certain.unwrap_or(Duration::MAX).min(valid).min(hold));
         };
         state.lost = Some(reason);
         Err(reason)
@@ -154,15 +178,19 @@ impl Lease {
     /// Marks the lease as lost, unless it was lost before, and tells everybody who listens.
     pub(crate) fn lose(&self, reason: LostReason) {
         self.state().lost.get_or_insert(reason);
-        self.lost.notify_waiters();
+        self.changed.notify_waiters();
     }
 
     /// Prolongs the lease: a renewal that was sent at `sent` was confirmed. A lease that is lost stays lost.
     pub(crate) fn confirm(&self, sent: Moment, now: Moment) {
         let mut state = self.state();
         // Answers may overtake each other.
-        if self.status_of(&mut state, now).is_ok() && sent.at > state.sent.at {
+        if self.status_of(&mut state, now).is_ok() && sent.at >= state.sent.at {
             (state.sent, state.lasts, state.valid) = (sent, self.ttl, validity(self.ttl));
+            if state.unclaimed.take().is_some() {
+                drop(state);
+                self.changed.notify_waiters();
+            }
         }
     }
 
@@ -170,9 +198,15 @@ impl Lease {
         LockError::Lost { key: self.key.name().to_owned(), reason }
     }
 
-    /// Ends when the lease is [lost](Self::lose). Made before the status is read, it misses nothing.
-    pub(crate) fn notified_when_lost(&self) -> Notified<'_> {
-        self.lost.notified()
+    /// Ends when the lease is [lost](Self::lose), or its hand-over is confirmed. Made before the status is
+    /// read, it misses nothing.
+    pub(crate) fn changed(&self) -> Notified<'_> {
+        self.changed.notified()
+    }
+
+    /// Whether the lease was handed over, and the store has not confirmed it yet.
+    pub(crate) fn is_unclaimed(&self) -> bool {
+        self.state().unclaimed.is_some()
     }
 
     /// Until when the key is to be kept for `at_least`; `None` if that time is over.
@@ -190,8 +224,9 @@ impl Lease {
 
     /// Whether the keeper is to renew the lease: always, or once.
     pub(crate) fn is_to_be_renewed(&self) -> bool {
-        // A handed-over lease is shorter than its ttl, so it is renewed once even with `renew = false`.
-        self.renews || self.state().lasts < self.ttl
+        // A handed-over lease is to be confirmed, so it is renewed once even with `renew = false`.
+        let state = self.state();
+        self.renews || state.lasts < self.ttl || state.unclaimed.is_some()
     }
 
     pub(crate) fn renewal_interval(&self) -> Duration {
@@ -226,6 +261,7 @@ impl Lease {
             owner: self.owner,
             until: now.at + self.ttl,
             doubt: self.doubt(),
+            is_of_lease: true,
             keep_until: self.keep_until(now),
         }
     }
@@ -266,6 +302,15 @@ impl Lease {
     fn state(&self) -> MutexGuard<'_, LeaseState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether a lease that was not lost is certain to be valid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Certainty {
+    Valid,
+    /// The lease was handed over, and the store has not confirmed it in time: the next waiter may have been
+    /// served. The answer, or the end of the ttl, decides.
+    Unconfirmed,
 }
 
 /// Counts one body that runs under a lease.

@@ -28,7 +28,7 @@ impl Shared {
         // are owed.
         let mut permit = None;
         loop {
-            let PendingRelease { key, owner, until, doubt, keep_until } = &release;
+            let PendingRelease { key, owner, until, doubt, keep_until, .. } = &release;
             let answer = timeout_at(
                 *until,
                 send_again_once(|| self.send_release(key, owner, *keep_until, queues.find(key).as_deref())),
@@ -47,24 +47,34 @@ impl Shared {
                 }
                 Err(error) => Some(error),
             };
-            let PendingRelease { key, until, .. } = &release;
+            let until = release.until;
             let again_at = Instant::now() + backoff.next_delay();
             let hopeless = error.as_ref().is_some_and(|error| !error.is_transient());
-            if again_at >= *until || hopeless {
+            if again_at >= until || hopeless {
                 if let Some(error) = error {
-                    self.count_failed_release(key, &error);
+                    self.give_up(&release, &error);
                 }
                 return;
             }
             if let Some(error) = error
                 && permit.is_none()
             {
-                permit = timeout_at(*until, self.retries.acquire()).await.ok().and_then(Result::ok);
+                permit = timeout_at(until, self.retries.acquire()).await.ok().and_then(Result::ok);
                 if permit.is_none() {
-                    return self.count_failed_release(key, &error);
+                    return self.give_up(&release, &error);
                 }
             }
             sleep_until(again_at).await;
+        }
+    }
+
+    /// Leaves a key to its ttl.
+    fn give_up(&self, release: &PendingRelease, error: &StoreError) {
+        let PendingRelease { key, is_of_lease, .. } = release;
+        if *is_of_lease {
+            self.count_failed_release(key, error);
+        } else {
+            tracing::debug!(key = key.name(), %error, "an acquire without an answer is left to its ttl");
         }
     }
 
@@ -90,8 +100,16 @@ impl Shared {
         }
     }
 
-    /// Renews a lease once for its whole ttl.
+    /// Renews a lease once for its whole ttl, which claims it if it was handed over.
     pub(crate) async fn renew_once(&self, lease: &Lease) -> Result<bool, StoreError> {
-        send_again_once(|| self.store.renew(&lease.key, &lease.owner, lease.ttl)).await.0
+        let Lease { key, owner, ttl, .. } = lease;
+        let send = || {
+            if lease.is_unclaimed() {
+                self.store.confirm_hand_over(key, owner, *ttl)
+            } else {
+                self.store.renew(key, owner, *ttl)
+            }
+        };
+        send_again_once(send).await.0
     }
 }

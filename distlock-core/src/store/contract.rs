@@ -168,12 +168,12 @@ pub trait Store: Send + Sync + 'static {
         self.release(key, owner)
     }
 
-    /// Confirms a lease that was [handed over](crate::HandOver) and needs it, and lets it last `ttl` from now.
-    /// Answers false, and changes nothing, if the owner does not hold the key.
+    /// Confirms a lease that was [handed over](crate::HandOver) and needs it, and lets it last `ttl` from
+    /// now. Answers false, and changes nothing, if the owner does not hold the key.
     ///
     /// A store that gives the key to the next waiter if a waiter hangs waits for this. The default
     /// [renews](Self::renew).
-    fn claim(&self, key: &Key, owner: &OwnerToken, ttl: Duration) -> StoreFuture<bool> {
+    fn confirm_hand_over(&self, key: &Key, owner: &OwnerToken, ttl: Duration) -> StoreFuture<bool> {
         self.renew(key, owner, ttl)
     }
 

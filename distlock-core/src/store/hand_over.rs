@@ -89,7 +89,7 @@ pub struct HandOver {
     /// How long the lease lasts from then unless it is renewed.
     pub lasts: Duration,
     /// How long after `since` the store may give the key to the next waiter unless it has had the waiter's
-    /// [claim](crate::Store::claim) by then; `None` if the lease needs no claim.
+    /// [claim](crate::Store::confirm_hand_over) by then; `None` if the lease needs no claim.
     pub claim_within: Option<Duration>,
 }
 
@@ -100,7 +100,7 @@ impl HandOver {
         Self { fence: None, since, lasts, claim_within: None }
     }
 
-    /// Sets how long after `since` the store waits for the waiter's [claim](crate::Store::claim).
+    /// Sets how long after `since` the store waits for the waiter's [claim](crate::Store::confirm_hand_over).
     #[must_use]
     pub const fn with_claim_within(mut self, claim_within: Duration) -> Self {
         self.claim_within = Some(claim_within);

@@ -83,8 +83,8 @@ macro_rules! forward {
                 (**self).is_queued(owner)
             }
 
-            fn claim(&self, key: &Key, owner: &OwnerToken, ttl: Duration) -> StoreFuture<bool> {
-                (**self).claim(key, owner, ttl)
+            fn confirm_hand_over(&self, key: &Key, owner: &OwnerToken, ttl: Duration) -> StoreFuture<bool> {
+                (**self).confirm_hand_over(key, owner, ttl)
             }
 
             fn hint(&self, key: &Key, owner: &OwnerToken) -> HintFuture {

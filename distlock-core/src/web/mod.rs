@@ -35,7 +35,8 @@ impl Reply {
                 (None, "the lock was lost while this was being done; whether it was done is not known")
             }
             LockError::Store { .. } => {
-                (Some(STORE_RETRY_AFTER), "the lock service is not available; nothing was done")
+                // An outer call may have done its part: the error may be a nested lock's.
+                (Some(STORE_RETRY_AFTER), "the lock service is not available; try again later")
             }
             _ => {
                 tracing::error!(key = error.key(), %error, "a lock is used or configured in a wrong way");
@@ -94,6 +95,13 @@ mod tests {
         let error = body["error"].as_str().unwrap();
         assert!(!error.is_empty() && !error.contains("10.0.0.7"), "{error}");
         assert_eq!(body.as_object().unwrap().len(), 2);
+    }
+
+    #[test]
+    fn a_store_error_says_nothing_of_what_was_done() {
+        let source = StoreError::new(StoreErrorKind::Unreachable, "down");
+        let reply = Reply::to(&LockError::Store { key: key(), source });
+        assert!(!reply.body.contains("done"), "{}", reply.body);
     }
 
     #[test]
