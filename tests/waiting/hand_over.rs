@@ -89,6 +89,28 @@ async fn a_waiter_whose_process_died_is_skipped() {
     drop(gets(waiter).await);
 }
 
+/// A monitoring program listens to every channel.
+#[tokio::test]
+async fn dead_waiters_cost_no_time_while_a_client_listens_to_all_channels() {
+    let server = RedisServer::start();
+    let client = redis::Client::open(format!("{}?protocol=resp3", server.url())).unwrap();
+    let config = redis::AsyncConnectionConfig::new().set_push_sender(|_| Ok::<_, ()>(()));
+    let mut monitor = client.get_multiplexed_async_connection_with_config(&config).await.unwrap();
+    monitor.psubscribe("*").await.unwrap();
+    let held = manager(server.url()).await.lock("k").acquire().await.unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    for waiters in 1..=3 {
+        let url = server.url();
+        runtime.spawn(async { manager(url).await.lock("k").wait_forever().acquire().await });
+        queue_has(&server, waiters).await;
+    }
+    let waiter = wait_in_queue(&server, &manager(server.url()).await, 4).await;
+    runtime.shutdown_background();
+    sleep(Duration::from_millis(50)).await;
+    held.release().await.unwrap();
+    in_time(SOON / 5, waiter).await.unwrap().release().await.unwrap();
+}
+
 /// The first waiter hangs: another gets the key. When the first one reads its hand-over at last, that is too
 /// old to be used.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -186,7 +208,9 @@ async fn waiters_poll_a_server_that_cannot_hand_over() {
     no_messages.command::<()>(&["ACL", "SETUSER", "default", "-subscribe"]).await;
     let no_lists = RedisServer::start();
     no_lists.command::<()>(&["ACL", "SETUSER", "default", "-mget"]).await;
-    for server in [no_hello, no_messages, no_lists] {
+    let no_counts = RedisServer::start();
+    no_counts.command::<()>(&["ACL", "SETUSER", "default", "-pubsub"]).await;
+    for server in [no_hello, no_messages, no_lists, no_counts] {
         let (holder, waiting) = (manager(server.url()).await, manager(server.url()).await);
         let held = holder.lock("k").acquire().await.unwrap();
         let waiter = wait_for(waiting.lock("k"));

@@ -61,7 +61,7 @@ impl PerRuntimeConnection {
     }
 
     async fn establish(&self) -> Result<Connection, StoreError> {
-        let mut commands = self.connect().await.map_err(classify)?;
+        let mut commands = self.connect_once_more_if_hung_up().await.map_err(classify)?;
         let grants_from = if self.restart_delay.is_zero() {
             None
         } else {
@@ -72,7 +72,7 @@ impl PerRuntimeConnection {
         Ok(Connection { commands, grants_from })
     }
 
-    async fn connect(&self) -> RedisResult<MultiplexedConnection> {
+    async fn connect_once_more_if_hung_up(&self) -> RedisResult<MultiplexedConnection> {
         if !self.is_silent.load(Ordering::Relaxed) {
             match self.client.get_multiplexed_async_connection_with_config(&self.config).await {
                 Err(error) if hung_up(&error) => {}

@@ -9,7 +9,9 @@
 --   time of arrival in us by this server's clock, owner token, ms of a handed-over lease,
 --   1 for a fencing token else 0, channel
 -- A hand-over sets the lock to the entry's owner and publishes it to the entry's channel.
--- - A channel without a subscriber belongs to a process that is gone: the next entry gets the lock.
+-- - A channel without a subscriber belongs to a process that is gone: the next entry gets the lock. That is
+--   asked before the lock is set. The answer of PUBLISH counts clients that listen to a pattern, and leaves
+--   out subscribers at a replica or another node of a cluster, which get the message all the same.
 -- - The lease is short. A waiter that hears of it renews it at once. A waiter that hangs holds the others up
 --   for that long only.
 -- - A waiter also asks by itself. It then finds that it holds the lock, or its entry, or neither, and is
@@ -96,6 +98,12 @@ local function draw_for_waiter()
   return fence
 end
 
+-- Whether a client of this server is subscribed to the channel by its name.
+local function has_subscriber(channel)
+  local heard = redis.pcall('PUBSUB', 'NUMSUB', channel)
+  return not heard.err and heard[2] > 0
+end
+
 -- Hands the lock to the first of the entries whose process hears of it. `named` is the owner token of a
 -- waiter that hears of it by the script's answer. Gives back the new owner, or nil; the entries that are
 -- left; and the named waiter's fencing token.
@@ -104,19 +112,21 @@ local function hand_over(entries, named)
     local stop = string.find(entries, '\n', 1, true)
     local owner, lease = string.sub(entries, OWNER_AT, OWNER_AT + 35), tonumber(string.sub(entries, 55, 58))
     local fenced, channel = string.sub(entries, 60, 60) == '1', string.sub(entries, 62, stop - 1)
-    local fence = fenced and draw_for_waiter()
-    if fence == nil or redis.pcall('SET', KEYS[1], owner, 'PX', lease).err then
-      return nil, entries
+    local rest = string.sub(entries, stop + 1)
+    if owner == named or has_subscriber(channel) then
+      local fence = fenced and draw_for_waiter()
+      if fence == nil or redis.pcall('SET', KEYS[1], owner, 'PX', lease).err then
+        return nil, entries
+      end
+      if owner == named then
+        return owner, rest, fence
+      end
+      local message = owner .. ' ' .. lease .. ' ' .. (fence and string.format('%.0f', fence) or '')
+      if type(redis.pcall('PUBLISH', channel, message)) == 'number' then
+        return owner, rest
+      end
     end
-    entries = string.sub(entries, stop + 1)
-    if owner == named then
-      return owner, entries, fence
-    end
-    local message = owner .. ' ' .. lease .. ' ' .. (fence and string.format('%.0f', fence) or '')
-    local heard = redis.pcall('PUBLISH', channel, message)
-    if type(heard) == 'number' and heard > 0 then
-      return owner, entries
-    end
+    entries = rest
   end
   return nil, entries
 end
