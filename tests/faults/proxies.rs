@@ -26,7 +26,7 @@ async fn hangs_up_on(words: &'static [&'static str], server: u16) -> String {
 
 async fn pass(mut client: TcpStream, words: &[&str], server: u16) {
     let Ok(mut server) = TcpStream::connect(("127.0.0.1", server)).await else { return };
-    let (mut questions, mut answers) = ([0; 65536], [0; 65536]);
+    let (mut questions, mut answers) = ([0; 8192], [0; 8192]);
     loop {
         let passed = tokio::select! {
             read = client.read(&mut questions) => match read {

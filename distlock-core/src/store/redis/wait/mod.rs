@@ -2,6 +2,7 @@
 //!
 //! A [`WaitRoom`] has one [`WaitChannel`] per tokio runtime. From the bottom up:
 //! - [`availability`] knows whether the server has wait queues.
+//! - [`owners`] knows the owner tokens of this process.
 //! - [`tracking`] knows which keys have changed, [`registry`] which waiters are registered.
 //! - [`wire`] has what scripts and waiters say to each other.
 //! - [`channel`] has the connection, and [`offer`] is a release that names a waiter of this process.
@@ -23,6 +24,7 @@ mod availability;
 mod channel;
 pub(super) mod commands;
 mod offer;
+mod owners;
 mod registry;
 mod tracking;
 mod wire;
