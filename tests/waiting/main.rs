@@ -7,6 +7,7 @@ use distlock::{LockGuard, LockManager, LockRequest};
 use test_support::{RedisServer, eventually, in_time};
 use tokio::task::{JoinError, JoinHandle};
 
+mod aof;
 mod bounds;
 mod claims;
 mod cost;
