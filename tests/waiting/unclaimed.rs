@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use distlock::{Acquired, Enqueue, Hint, Key, OwnerToken, RedisStore, Store};
-use test_support::{RedisServer, eventually, in_time};
+use test_support::{Proxy, RedisServer, eventually, in_time};
 use tokio::time::{Instant, sleep};
 
 use crate::{SECOND, SOON, gets, manager, queue_length, wait_in_queue};
@@ -126,15 +126,18 @@ async fn a_waiter_that_has_stopped_asking_costs_no_time_at_all() {
     assert_eq!(server.keys().await, [""; 0]);
 }
 
-/// The entry of an owner that the process has forgotten, as after a release that could not be confirmed.
+/// The release that was to take the waiter out of the queue has failed for good.
 #[tokio::test]
 async fn a_key_that_is_handed_to_an_unknown_owner_is_passed_on_at_once() {
     let server = RedisServer::start();
-    let store = RedisStore::open(&server.url()).unwrap();
+    let proxy = Proxy::to(server.port()).await;
+    let store = RedisStore::open(&proxy.url()).unwrap();
     let held = manager(server.url()).await.lock("k").acquire().await.unwrap();
-    let forgotten = joins(&store).await;
-    // Never polled: nothing is sent, and the process holds nothing with this owner token any more.
-    drop(store.release(&key(), &forgotten));
+    let unknown = joins(&store).await;
+    assert!(store.inspect(&key()).await.unwrap().is_some());
+    proxy.lose_requests();
+    assert!(store.release(&key(), &unknown).await.is_err());
+    proxy.let_requests_flow(true);
     assert_eq!(queue_length(&server).await, 1);
     held.release().await.unwrap();
     eventually(SECOND / 2, || async { server.keys().await.is_empty() }).await;

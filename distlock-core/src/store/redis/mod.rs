@@ -217,7 +217,13 @@ impl<C: Connector> Store for RedisStore<C> {
         self.inner.release_sent(owner);
         let (inner, key, owner) = (Arc::clone(&self.inner), key.clone(), *owner);
         Box::pin(async move {
-            let (mut connection, origin) = inner.connector.connection().await?;
+            let (mut connection, origin) = match inner.connector.connection().await {
+                Ok(connected) => connected,
+                Err(error) => {
+                    inner.release_ended(&owner);
+                    return Err(error);
+                }
+            };
             let released = commands::release(&mut connection, &key, &owner, &inner.release_form).await;
             inner.release_ended(&owner);
             released.inspect_err(|error| inner.connector.failed(&origin, error))
