@@ -2,10 +2,11 @@
 //! beneath its attribute, usable without it.
 //!
 //! # How a lock travels
-//! A [`LockManager`] turns a key and options into a [`LockRequest`]. The request checks both. If it may wait,
-//! it joins this process's queue for the key. The contender of that queue asks the [store](Store) with a
-//! fresh owner token. A grant becomes a lease, which the runtime's keeper renews, and the caller gets a
-//! [`LockGuard`]. The guard ends with a release, with its drop, or when it is told that the lease is lost.
+//! A [`LockManager`] turns a key and options into a [`LockRequest`]. The request checks both. If the request
+//! may wait, it joins the queue of its manager and runtime for the key. The contender of that queue asks the
+//! [store](Store) with a fresh owner token. A grant becomes a lease, which the runtime's keeper renews, and
+//! the caller gets a [`LockGuard`]. The guard ends with a release, with its drop, or when it is told that the
+//! lease is lost.
 //!
 //! ```
 //! use std::time::Duration;
@@ -24,13 +25,13 @@
 //! # The rooms, in reading order
 //! Each room uses only rooms below it.
 //!
-//! - `request`: one call's wishes, and how they become a guard
+//! - `request`: the settings of one call, and how the call gets a guard
 //! - `acquire`: asking once, or in the queue until a deadline; the contender; one acquire, seen to its end
 //! - `guard`: the held lock, its release, the future around a body, nested calls
 //! - `manager`: the handle, its builder and URLs, the default manager, shutdown
 //! - `keeper`: the task of a runtime that renews leases and cleans up after callers that have gone
 //! - `shared`: what all parts of one manager share; releases and renewals as commands
-//! - `wait_queue`: this process's queue for each key
+//! - `wait_queue`: the queue of a manager's waiters for each key, in one runtime
 //! - `lease`: a lease as this process knows it, what comes before it, and what is owed after it
 //! - `store`: the contract of a store; the stores in memory, on Redis and on a quorum
 //! - `key`: a checked key in its namespace

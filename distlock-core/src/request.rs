@@ -1,4 +1,4 @@
-//! One call's wishes, and how they become a guard.
+//! The settings of one call, and how the call gets a guard.
 
 use std::{future::Future, time::Duration};
 
@@ -36,8 +36,8 @@ impl LockRequest {
     /// Sets how long the lease lasts without renewal, counted from just before it is asked for: 10 ms to 366
     /// days, in whole milliseconds.
     ///
-    /// The default is the manager's ttl, 30 s. Renewal keeps a longer body locked. The ttl is how long others
-    /// wait after a crash.
+    /// The default is the manager's ttl, 30 s. Renewal keeps a longer body locked. After a crash of the
+    /// holder, the key stays taken until the ttl is over.
     pub fn ttl(mut self, ttl: Duration) -> Self {
         self.options.ttl = ttl;
         self
@@ -87,11 +87,12 @@ impl LockRequest {
         self
     }
 
-    /// Sets whether waiters of other processes that came first are served first. The default is true.
+    /// Sets whether waiters of other runtimes and processes that came first are served first. The default is
+    /// true.
     ///
-    /// With `false`, a release may leave the lease to this waiter if it waits in the releasing process, up to
-    /// 16 times in a row. That is faster, because no message crosses the network, and it is bounded, so that
-    /// no waiter starves. The waiters of one process keep their order.
+    /// With `false`, a release in the waiter's own runtime may hand its lease to the waiter without a command
+    /// to the store. The waiter must renew, must not be fenced, and must have the lease's ttl. At most 16
+    /// leases in a row pass this way, so that no waiter starves. The waiters of one runtime keep their order.
     pub fn fair(mut self, fair: bool) -> Self {
         self.options.fair = fair;
         self
@@ -112,22 +113,25 @@ impl LockRequest {
 
     /// Acquires the lock, and waits for it as long as [`wait`](Self::wait) allows.
     ///
-    /// Waiters of one process are served in the order of their first polls. On a Redis server that allows
-    /// wait queues, the waiters of all processes are, unless they are not [`fair`](Self::fair). A waiter that
-    /// gives up leaves its place among the processes to the next waiter of its own process.
+    /// The waiters of one manager in one runtime are served in the order of their first polls. On a Redis
+    /// server that allows wait queues, the waiters of all runtimes and processes are served in that order,
+    /// unless they are not [`fair`](Self::fair). A waiter that gives up leaves its place in the store's queue
+    /// to the next waiter of its runtime.
     ///
     /// # Errors
-    /// - [`LockError::Busy`] if the key was held until `wait` ran out.
+    /// - [`LockError::Busy`] if the key was held until `wait` ran out. Without `wait`, also if a task of this
+    ///   runtime waits for the key.
     /// - [`LockError::Store`] if the store did not answer: at once without `wait`, else after further
-    ///   attempts until `wait` or one ttl is over.
+    ///   attempts until `wait` or one ttl is over. An error that is not transient ends the wait at once.
     /// - [`LockError::Reentrant`], [`InvalidKey`](LockError::InvalidKey),
     ///   [`InvalidDuration`](LockError::InvalidDuration) and [`Config`](LockError::Config) before anything is
     ///   sent.
     ///
     /// # Cancel safety
-    /// A future that was never polled has done nothing. A future that is dropped later leaves the queue. If
-    /// the key was granted to it, or may yet be, it is released in the background within a round trip of the
-    /// server's answer; if the server never answers, the lease ends with its ttl.
+    /// A future that was never polled has sent nothing. A future that is dropped later leaves the queue. Its
+    /// unanswered acquire or queue entry passes to the next waiter of its runtime. If no waiter is left, the
+    /// keeper waits for the answer and releases the key. A grant that the future had received is released in
+    /// the background. If the server never answers, the lease ends with its ttl.
     ///
     /// # Examples
     /// ```
@@ -154,7 +158,7 @@ impl LockRequest {
             .keeper()
             .map_err(|error| LockError::Config { key: key.name().to_owned(), reason: error.to_string() })?;
         let call = Call { keeper: &keeper, key: &key, options: &options, started };
-        // Here and not in a function of its own: each future that holds another copies it once.
+        // Inlined: an async function of its own would store and copy these futures once more.
         let lease = match options.wait {
             Wait::No => call.once().await?,
             // A deadline that overflows `Instant` counts as no deadline.
@@ -165,7 +169,7 @@ impl LockRequest {
     }
 
     /// Acquires the lock if it is free: one attempt, whatever [`wait`](Self::wait) says. Answers `None` if
-    /// another owner holds it.
+    /// another owner holds the key, or if a task of this runtime waits for it.
     ///
     /// # Errors
     /// As [`acquire`](Self::acquire), without `Busy`.

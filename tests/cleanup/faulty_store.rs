@@ -25,6 +25,10 @@ pub(crate) enum Fault {
     Unavailable,
     /// No operation is answered in time.
     Silent,
+    /// Releases reach the store after this time.
+    SlowRelease(Duration),
+    /// Releases are given up after this time, and reach the store after twice this time.
+    Late(Duration),
 }
 
 #[derive(Clone, Default)]
@@ -51,6 +55,18 @@ impl FaultyStore {
             Some(Fault::Unavailable) if operation != Operation::Acquire => {
                 Box::pin(ready(Err(StoreError::new(StoreErrorKind::Unavailable, "as the test wants"))))
             }
+            Some(Fault::SlowRelease(delay)) if operation == Operation::Release => Box::pin(async move {
+                tokio::time::sleep(delay).await;
+                future.await
+            }),
+            Some(Fault::Late(delay)) if operation == Operation::Release => Box::pin(async move {
+                tokio::spawn(async move {
+                    tokio::time::sleep(delay * 2).await;
+                    let _ = future.await;
+                });
+                tokio::time::sleep(delay).await;
+                Err(StoreError::new(StoreErrorKind::TimedOut, "as the test wants"))
+            }),
             Some(Fault::Silent) => {
                 Box::pin(ready(Err(StoreError::new(StoreErrorKind::TimedOut, "as the test wants"))))
             }

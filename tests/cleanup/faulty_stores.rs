@@ -45,3 +45,25 @@ async fn a_caller_that_gave_up_in_an_outage_is_not_counted_as_a_lease_that_was_n
     sleep(SECOND * 20).await;
     assert_eq!(locks.failed_releases(), 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_release_that_failed_hands_its_lease_to_no_task_of_the_process() {
+    let (store, locks) = manager();
+    let ttl = SECOND * 30;
+    let guard = locks.lock("k").ttl(ttl).acquire().await.unwrap();
+    store.set_fault(Some(Fault::Late(SECOND)));
+    let waiter = tokio::spawn({
+        let locks = locks.clone();
+        async move {
+            sleep(SECOND / 2).await;
+            locks.lock("k").ttl(ttl).fair(false).wait(SECOND * 20).acquire().await
+        }
+    });
+    guard.release().await.unwrap_err();
+    store.set_fault(None);
+    let second = waiter.await.unwrap().unwrap();
+    // By now the late release has reached the store.
+    sleep(SECOND * 2).await;
+    second.renew().await.expect("the waiter has a lease of its own");
+    second.release().await.unwrap();
+}

@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
-use distlock::{LockError, LockManager, LostReason};
+use distlock::{Key, LockError, LockManager, LostReason, Store};
 use test_support::{RedisServer, eventually};
 use tokio::runtime::{Builder, Runtime};
 
-use crate::SOON;
+use crate::{
+    SOON,
+    faulty_store::{Fault, FaultyStore},
+};
 
 fn current_thread() -> Runtime {
     Builder::new_current_thread().enable_all().build().unwrap()
@@ -125,4 +128,28 @@ fn outside_a_runtime_a_call_fails_without_a_panic() {
     };
     assert!(matches!(&error, LockError::Config { key, .. } if key == "a"), "{error}");
     assert!(error.to_string().contains("tokio runtime"), "{error}");
+}
+
+#[test]
+fn a_shutdown_waits_for_the_releases_of_other_runtimes() {
+    let store = FaultyStore::default();
+    let locks = LockManager::builder().store(store.clone()).build().unwrap();
+    let (mine, other) = (current_thread(), multi_thread());
+    store.set_fault(Some(Fault::SlowRelease(Duration::from_millis(300))));
+    let guard = other.block_on(locks.lock("k").acquire()).unwrap();
+    other.block_on(async { drop(guard) });
+    mine.block_on(locks.shutdown());
+    let key = Key::new("lock", "k").unwrap();
+    assert_eq!(mine.block_on(store.inspect(&key)).unwrap(), None, "the key is free when the call returns");
+}
+
+#[test]
+fn a_shutdown_does_not_wait_for_a_runtime_that_stands_still() {
+    let locks = LockManager::in_memory();
+    let (mine, still) = (current_thread(), current_thread());
+    let guard = still.block_on(locks.lock("k").acquire()).unwrap();
+    drop(guard);
+    let start = std::time::Instant::now();
+    mine.block_on(locks.shutdown());
+    assert!(start.elapsed() < SOON, "{:?}", start.elapsed());
 }

@@ -22,8 +22,9 @@ use crate::{
 
 /// One acquire for a call.
 ///
-/// Dropped with an answer outstanding or an outcome unknown, it leaves the rest to the keeper. The keeper
-/// polls the same future on, so that the release can never overtake its own acquire.
+/// If it is dropped with an answer outstanding, the keeper polls the same future to its end, so that the
+/// release cannot overtake its own acquire. If the outcome is unknown or a grant is left, the keeper releases
+/// the key.
 pub(super) struct AcquireOp<'a> {
     keeper: &'a Keeper,
     key: &'a Key,
@@ -76,8 +77,8 @@ impl<'a> AcquireOp<'a> {
         self.state.queued
     }
 
-    /// Lets the store tell the owner of a hand-over before it has asked. Answers false if the store would
-    /// not.
+    /// Registers the owner before its first acquire, so that the store can tell it of a hand-over. Answers
+    /// false if the store cannot.
     pub(super) fn register_waiter(&mut self) -> bool {
         self.state.queued = self.keeper.shared().store.register_waiter(self.key, &self.state.owner);
         self.state.queued
@@ -98,8 +99,9 @@ impl<'a> AcquireOp<'a> {
     /// Asks the store, or goes on waiting for the answer to what was asked before.
     ///
     /// # Cancel safety
-    /// Dropped, the future has sent at most one acquire. Its answer is waited for by the next call, or by the
-    /// keeper.
+    /// If the future is dropped, one acquire may be unanswered; it may have been sent twice after a broken
+    /// connection. The next call or the keeper waits for its answer. A grant whose renewal was dropped is
+    /// released.
     pub(super) async fn attempt(&mut self, mode: Mode) -> Result<Outcome, StoreError> {
         let (shared, key, owner) = (self.keeper.shared(), self.key, self.state.owner);
         let Options { ttl, fenced, .. } = *self.options;
@@ -111,7 +113,7 @@ impl<'a> AcquireOp<'a> {
             Some(pending) => pending,
             none => {
                 shared.ensure_running()?;
-                // A waiter may be in the queue from the sending on. The answer says whether it is.
+                // From the sending on, the owner may be in the store's queue. The answer says whether it is.
                 self.state.queued |= matches!(mode, Mode::OrEnqueue(_));
                 none.insert(PendingAcquire { sent: Moment::now(), command: Resending::new(send()) })
             }
@@ -126,6 +128,8 @@ impl<'a> AcquireOp<'a> {
                 self.confirm_grant(fence, sent).await
             }
             Ok(Acquired::Busy { remaining }) => {
+                // A hand-over that was heard of too late has gone to another waiter.
+                self.state.granted = false;
                 self.note_refused();
                 Ok(Outcome::Busy { remaining })
             }
@@ -209,9 +213,9 @@ impl<'a> AcquireOp<'a> {
         Ok(Some(lease))
     }
 
-    /// Takes a fresh owner token if nothing is left of the one before.
+    /// Takes a fresh owner token unless the old one is queued or in doubt.
     ///
-    /// On a quorum, what a failed acquire has sent may arrive in the middle of the next one.
+    /// On a quorum, commands of the failed acquire may still arrive, and must not touch the next one.
     fn note_refused(&mut self) {
         self.state.queued = self.keeper.shared().store.is_queued(&self.state.owner);
         if !self.state.queued && !self.state.in_doubt {

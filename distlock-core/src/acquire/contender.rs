@@ -1,4 +1,4 @@
-//! The contender: the one of a key's waiters in this process that asks the store.
+//! The contender: the one of a key's waiters in a runtime that asks the store.
 
 use std::sync::Arc;
 
@@ -16,10 +16,9 @@ use crate::{
     wait_queue::{AbandonedAttempt, QueuePlace, Turn, WakeReason, delays_between_checks},
 };
 
-/// A call that waits in its process's queue for a key.
+/// A call that waits in its runtime's queue for a key.
 ///
-/// Dropped, it leaves the queue. What a contender has abandoned there, and no waiter is left for, is cleaned
-/// up.
+/// The drop leaves the queue. The last waiter to leave cleans up an attempt that a contender abandoned.
 pub(super) struct QueuedCall<'a> {
     pub(super) keeper: &'a Keeper,
     pub(super) key: &'a Key,
@@ -48,16 +47,17 @@ impl Drop for QueuedCall<'_> {
 
 /// The waiter whose turn it is. It asks, or listens, until the key is granted.
 ///
-/// When it gives up, its place in the store's wait queue goes to the next waiter of this process. So a crowd
-/// whose waiters give up one by one costs the store no more than one waiter that stays.
+/// A contender that gives up leaves its queue entry or unanswered acquire to the next waiter of its runtime.
+/// So a crowd whose waiters give up one by one costs the store no more than one waiter that stays. A grant
+/// that the contender has not turned into a lease is released.
 pub(super) struct Contender<'a> {
     call: &'a QueuedCall<'a>,
     options: &'a Options,
-    /// Since when this contender has waited, or the one that it goes on for.
+    /// When the contender began to wait, or the first contender of the attempt that it resumes.
     waiting_since: Instant,
     acquire: AcquireOp<'a>,
-    /// When to ask the store again although it has queued the contender; `None` for now. Set by each refusal,
-    /// cleared when the contender wakes up without a grant.
+    /// When to ask again although the store may still send a hint. With `None`, the queue's `retry_at`
+    /// decides. Set by each refusal, cleared when the contender wakes up without a grant.
     check_at: Option<Instant>,
     /// The delays between such questions.
     checks: Backoff,
@@ -65,9 +65,10 @@ pub(super) struct Contender<'a> {
 }
 
 impl<'a> Contender<'a> {
-    /// Makes a waiter that has waited since then the contender.
+    /// Makes the holder of the turn the contender.
     ///
-    /// It goes on with what the contender before has left, if that was for the same kind of lease.
+    /// It resumes the attempt that the previous contender abandoned if ttl and fencing match. Otherwise that
+    /// attempt is cleaned up.
     pub(super) fn new(
         call: &'a QueuedCall<'a>,
         options: &'a Options,
@@ -96,20 +97,21 @@ impl<'a> Contender<'a> {
         };
         let mut contender = Self { call, options, waiting_since, acquire, check_at, checks, _turn: turn };
         if is_first {
-            contender.expect_release_of_this_process();
+            contender.expect_release_of_this_runtime();
         }
         contender
     }
 
-    /// Skips the first question if a task of this process holds the key: its release hands the key over.
-    fn expect_release_of_this_process(&mut self) {
+    /// Skips the first question if a task of this runtime holds the key and the store can tell the contender
+    /// of the hand-over.
+    fn expect_release_of_this_runtime(&mut self) {
         let place = &self.call.place;
         if place.is_held_here() && self.acquire.register_waiter() && place.set_next(self.as_next()) {
             self.check_at = Some(place.note_queued(Instant::now(), &mut self.checks));
         }
     }
 
-    /// When the next attempt is due; `None` for now.
+    /// When the next attempt is due; `None` means at once.
     pub(super) fn due_at(&self) -> Option<Instant> {
         if self.acquire.is_pending() { None } else { self.check_at.or_else(|| self.call.place.retry_at()) }
     }
@@ -118,8 +120,8 @@ impl<'a> Contender<'a> {
     /// over.
     ///
     /// # Cancel safety
-    /// Dropped, the future leaves a lease that was handed over meanwhile to the contender's drop, which
-    /// releases it.
+    /// If the future is dropped, a lease that was handed over locally is released by the contender's drop. A
+    /// hand-over by the store stays registered for the next contender.
     pub(super) async fn sleep(&mut self, due_at: Instant) -> Result<Option<Arc<Lease>>, StoreError> {
         let QueuedCall { keeper, key, place } = self.call;
         let is_queued = self.acquire.is_queued();
@@ -170,7 +172,7 @@ impl<'a> Contender<'a> {
         }
     }
 
-    /// The contender as a release of this process names it to the store.
+    /// The contender as a release of this runtime names it to the store.
     fn as_next(&self) -> NextWaiter {
         let Options { ttl, fenced, .. } = *self.options;
         NextWaiter::new(self.acquire.owner(), ttl, self.waiting_since).fenced(fenced)

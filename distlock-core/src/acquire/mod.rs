@@ -1,11 +1,11 @@
 //! How a checked request gets its lease: once, or in the queue until a deadline.
 //!
-//! - [`attempt`] is one acquire, which is seen to its end even if its caller goes away.
-//! - [`contender`] is the waiter of a key that asks the store.
+//! - [`attempt`] is one acquire, which the keeper finishes even if its caller goes away.
+//! - [`contender`] is the one waiter of a key in a runtime that asks the store.
 //!
-//! A call without `wait` asks once. A call with `wait` joins this process's queue for the key. When its turn
-//! comes it is the contender: it asks the store, sleeps until the key is worth another question, and asks
-//! again.
+//! A call without `wait` asks once. A call with `wait` joins its runtime's queue for the key. The call whose
+//! turn it is becomes the contender. The contender asks the store, sleeps until it is woken or its next
+//! attempt is due, and asks again.
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -29,8 +29,8 @@ use contender::{Contender, QueuedCall};
 /// A checked request on its way.
 ///
 /// # Cancel safety
-/// A call that is dropped at any await leaves the queue, and the keeper releases the key if it was granted or
-/// may yet be.
+/// A call that is dropped at any await leaves the queue. The next waiter resumes its attempt. If no waiter is
+/// left, or the key was granted, the keeper cleans up.
 pub(crate) struct Call<'a> {
     pub(crate) keeper: &'a Keeper,
     pub(crate) key: &'a Key,
@@ -43,7 +43,7 @@ impl Call<'_> {
     /// Asks once, and never sleeps.
     pub(crate) async fn once(&self) -> Result<Arc<Lease>, LockError> {
         let shared = self.keeper.shared();
-        // A free key belongs to the waiters.
+        // A call without `wait` must not overtake the waiters of this runtime, even if the key is free.
         if self.keeper.wait_queues().has_waiters(self.key) {
             let holder = shared.store.inspect(self.key).await.map_err(|error| self.failed(error))?;
             return Err(self.busy(holder.and_then(|holder| holder.remaining)));
@@ -56,14 +56,15 @@ impl Call<'_> {
         }
     }
 
-    /// Waits in the queue. As its contender, asks until the key is granted or the deadline has come.
+    /// Waits for the turn in the queue. The call then asks as the contender until the key is granted or the
+    /// deadline has come.
     pub(crate) async fn until(&self, deadline: Option<Instant>) -> Result<Arc<Lease>, LockError> {
         let queued = QueuedCall::join(self.keeper, self.key);
         let turn = before(deadline, queued.place.turn()).await;
         let turn = turn.filter(|_| deadline.is_none_or(|deadline| Instant::now() < deadline));
         let Some(turn) = turn else { return Err(self.busy(queued.place.holder_remaining(Instant::now()))) };
         let mut contender = Contender::new(&queued, self.options, turn, self.started);
-        // The latest answer was an error, and since when all were. An answer of another kind clears it.
+        // The latest error, and when the unbroken run of errors began.
         let mut failing: Option<(Instant, StoreError)> = None;
         loop {
             if let Some(due_at) = contender.due_at() {
@@ -100,8 +101,8 @@ impl Call<'_> {
                     if place.was_refused_since(self.started) {
                         return Err(self.busy(place.holder_remaining(now)));
                     }
-                    // Whether the key is held is not known, so the first answer is waited for as without
-                    // `wait`.
+                    // No answer has said yet whether the key is held. So the call waits for the first answer,
+                    // as without `wait`.
                     let answer = contender.ask_store().await.map_err(|error| self.failed(error))?;
                     return answer.ok_or_else(|| self.busy(place.holder_remaining(Instant::now())));
                 }

@@ -19,10 +19,10 @@ use crate::{
 };
 
 pin_project! {
-    /// A body that is polled only while its lease is valid.
+    /// A body that is polled only while its lease is valid, unless `on_lost` is `Finish`.
     ///
-    /// Whatever is generic over the body is compiled for every locked function, so that everything else is in
-    /// the checks.
+    /// The compiler emits code that is generic over the body for each locked function, so all other code is
+    /// in the checks.
     pub(super) struct LockedBody<'a, F: Future> {
         #[pin]
         body: Progress<F>,

@@ -19,8 +19,8 @@ use crate::{
 };
 
 impl LockGuard {
-    /// Releases the lock, and waits until the store has confirmed it. Or hands the lease to a task of this
-    /// process that waits for it without being [fair](crate::LockRequest::fair).
+    /// Releases the lock, and waits until the store has confirmed it; or hands the lease to a waiter of this
+    /// runtime that is not [fair](crate::LockRequest::fair).
     ///
     /// # Errors
     /// - [`LockError::Lost`] if the lease had ended before, so that another holder may have been in.
@@ -42,11 +42,16 @@ impl LockGuard {
         let status = self.lease.status(now);
         let (answer, resent) = SentRelease::new(&self, queue.as_deref(), now).answer().await;
         let lease = &self.lease;
-        // A release that failed is left to the drop, which has the keeper try it again.
-        let released = answer.map_err(|error| error.for_key(lease.key.name()))?;
-        let released = Released::judge(released, resent, lease.doubt());
-        self.keeper.wait_queues().notify_released(&lease.key);
+        // Whatever the answer is, the lease is no task's to take over any more.
         lease.released.store(true, Ordering::Release);
+        let released = match answer {
+            Ok(released) => Released::judge(released, resent, lease.doubt()),
+            Err(error) => {
+                self.keeper.clean_up(Cleanup::Release(lease.pending_release(Moment::now())));
+                return Err(error.for_key(lease.key.name()));
+            }
+        };
+        self.keeper.wait_queues().notify_released(&lease.key);
         if released.doubt != Doubt::None {
             let rest = PendingRelease { doubt: released.doubt, ..lease.pending_release(now) };
             self.keeper.clean_up(Cleanup::Release(rest));
@@ -98,7 +103,7 @@ impl LockGuard {
         .await;
     }
 
-    /// Leaves the lease to a task of this process that waits for it and takes it as it is.
+    /// Hands the lease to a waiter of this runtime that takes it as it is.
     fn hand_over_locally(&self, queue: Option<&WaitQueue>) -> bool {
         let Some(queue) = queue else { return false };
         let (lease, shared) = (&self.lease, self.keeper.shared());
@@ -111,8 +116,8 @@ impl LockGuard {
     /// The queue whose contender may be served by the release: that of the lease's runtime, if it is the
     /// current one.
     ///
-    /// Another runtime's waiter is not named to the release, and takes no lease over: its runtime may stand
-    /// still. It is woken to ask by itself.
+    /// The release does not name a waiter of another runtime, which may stand still. It wakes that runtime's
+    /// contender, which then asks the store.
     fn queue_for_release(&self) -> Option<Arc<WaitQueue>> {
         let queue = self.keeper.wait_queues().find(&self.lease.key)?;
         if self.keeper.is_of_this_runtime() {

@@ -120,10 +120,9 @@ impl Keeper {
 
     /// Has a clean-up done in the background.
     ///
-    /// A release goes to the keeper of the current runtime if that is another one. This keeper's runtime may
-    /// stand still, and if the release has been sent, the current runtime has begun to send it. An acquire
-    /// stays with the runtime that it began on. If no keeper can take the clean-up, it is counted and left to
-    /// the ttl.
+    /// The current runtime's keeper takes a release, because this keeper's runtime may stand still. A release
+    /// that was sent belongs to the runtime that sent it. An acquire stays with the runtime that it began on.
+    /// If no keeper can take the clean-up, it is counted and left to the ttl.
     pub(crate) fn clean_up(&self, cleanup: Cleanup) {
         let is_acquire = matches!(cleanup, Cleanup::Acquire { .. });
         let here = || {
@@ -144,7 +143,7 @@ impl Keeper {
         }
     }
 
-    /// Loses every lease, and hands all of them over to be released.
+    /// Marks every lease as lost, and returns them all for release.
     pub(crate) fn give_up_all(&self) -> Vec<Arc<Lease>> {
         let leases = self.state().schedule().take_leases();
         for lease in &leases {

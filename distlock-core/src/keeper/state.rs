@@ -88,7 +88,7 @@ impl KeeperState {
         Ok(())
     }
 
-    /// Ends with the task: every lease is lost, and every clean-up is left to the ttl.
+    /// Closes the keeper when its task ends: every lease is lost, and every clean-up is left to the ttl.
     pub(super) fn close(&self) {
         let (leases, cleanups) = {
             let mut schedule = self.schedule();

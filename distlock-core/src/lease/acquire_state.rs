@@ -23,9 +23,12 @@ pub(crate) struct AcquireState {
     /// An acquire ended without an answer, so that it may have been granted or may yet be. Only a lease that
     /// takes this state over, with the doubt, clears it.
     pub(crate) in_doubt: bool,
-    /// The store has granted the key, and no lease has taken the grant over yet. The lease clears it.
+    /// The store has granted the key, and no lease has taken the grant over yet. Cleared by the lease, and by
+    /// an answer that the key is another's.
     pub(crate) granted: bool,
-    /// The owner is in the store's wait queue. A refusal without an entry, and the lease, clear it.
+    /// The owner may be in the store's wait queue, or is registered for a hand-over. Set by `register_waiter`
+    /// and by each sending. Cleared by the lease, or by an answer after which the store does not list the
+    /// owner.
     pub(crate) queued: bool,
 }
 

@@ -1,8 +1,8 @@
-//! A lease that passes to another task of this process as it is.
+//! A lease that passes to another task of this runtime as it is.
 
 use crate::{store::HandOver, token::OwnerToken};
 
-/// A lease that its holder leaves to another task of this process, without a command to the store.
+/// A lease that its holder leaves to another task of this runtime, without a command to the store.
 ///
 /// The owner token stays the same, so for the store nothing has changed.
 pub(crate) struct LocalHandOver {

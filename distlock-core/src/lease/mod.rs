@@ -3,7 +3,7 @@
 //! - [`validity`](self::validity) is the arithmetic: how long a lease may be believed in.
 //! - [`acquire_state`] is what is known of acquires before there is a lease.
 //! - [`cleanup`] is what is owed to the store afterwards.
-//! - [`hand_over`] passes a lease to another task of this process.
+//! - [`hand_over`] passes a lease to another task of this runtime.
 
 use std::{
     sync::{
@@ -217,15 +217,18 @@ impl Lease {
 
     /// When the keeper next has something to do for a lease that was acquired or renewed at `sent`.
     pub(crate) fn next_alarm(&self, sent: Moment) -> Instant {
-        let deadline = self.deadline();
-        let lasts = self.state().lasts;
-        if self.is_to_be_renewed() { deadline.min(sent.at + lasts / RENEWALS_PER_TTL) } else { deadline }
+        let state = self.state();
+        let deadline = self.deadline_of(&state);
+        if self.renews_in(&state) { deadline.min(sent.at + state.lasts / RENEWALS_PER_TTL) } else { deadline }
     }
 
     /// Whether the keeper is to renew the lease: always, or once.
     pub(crate) fn is_to_be_renewed(&self) -> bool {
+        self.renews_in(&self.state())
+    }
+
+    fn renews_in(&self, state: &LeaseState) -> bool {
         // A handed-over lease is to be confirmed, so it is renewed once even with `renew = false`.
-        let state = self.state();
         self.renews || state.lasts < self.ttl || state.unclaimed.is_some()
     }
 
@@ -235,10 +238,11 @@ impl Lease {
 
     /// The instant at which the lease is lost if nothing happens.
     pub(crate) fn deadline(&self) -> Instant {
-        let valid_until = {
-            let state = self.state();
-            state.sent.at + state.valid
-        };
+        self.deadline_of(&self.state())
+    }
+
+    fn deadline_of(&self, state: &LeaseState) -> Instant {
+        let valid_until = state.sent.at + state.valid;
         // A deadline that overflows `Instant` counts as no deadline.
         let hold_until = self.max_hold.and_then(|hold| self.granted.at.checked_add(hold));
         hold_until.map_or(valid_until, |until| until.min(valid_until))
@@ -270,7 +274,7 @@ impl Lease {
         Doubt::new(self.in_doubt, true)
     }
 
-    /// The lease for another task of this process; `None` if too little of it is left, or if it must end with
+    /// The lease for another task of this runtime; `None` if too little of it is left, or if it must end with
     /// its holder.
     pub(crate) fn local_hand_over(&self, now: Moment) -> Option<LocalHandOver> {
         let left = self.status(now).ok()?;

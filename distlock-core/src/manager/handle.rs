@@ -79,7 +79,7 @@ impl LockManager {
     /// released when its body has ended, or left to its ttl if the body does not end before its lease does.
     /// Guards stay usable, and say that they are lost. Every later call ends with [`LockError::Store`] of
     /// kind [`ShutDown`](crate::StoreErrorKind::ShutDown). The call returns when the store has confirmed the
-    /// releases, or their ttl is over.
+    /// releases, or their ttl is over. It waits at most one second more for the clean-ups of other runtimes.
     ///
     /// # Cancel safety
     /// If the future is dropped, later calls are refused all the same. A lease that was not released yet ends

@@ -78,8 +78,8 @@ impl Shared {
         }
     }
 
-    /// Makes the release command, with the waiter that the key may be handed to: one of `queues`, which are
-    /// those of the runtime that sends the command.
+    /// Makes the release command. It names the contender of `queue`, which must belong to the runtime that
+    /// sends the command.
     ///
     /// Before `keep_until`, the lease is shortened to what is left until then. That is counted anew at each
     /// sending, so that a release that is tried again does not keep the key longer.

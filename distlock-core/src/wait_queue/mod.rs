@@ -1,19 +1,20 @@
 //! A runtime's wait queues: which waiter of a key may ask the store, when, and what wakes it.
 //!
-//! However many tasks of a runtime wait for a key, only one of them asks the store: the contender. The others
+//! Of all tasks of one manager and runtime that wait for a key, only the contender asks the store. The others
 //! wait behind it in the order of their first polls. The runtimes of a process queue on the store as
-//! processes do: nothing that one runtime needs may hang on a task of another, which may stand still.
+//! processes do. A runtime may stand still, so no runtime depends on a task of another.
 //!
 //! # How it works
-//! - The order is that of a tokio mutex, the *turn*. It is fair, and a waiter that is dropped anywhere in it
-//!   leaves it whole. The holder of the turn is the contender.
-//! - Everything that one contender must know from the one before stands in [`QueueState`], and outlives both.
+//! - The order is that of a tokio mutex, the *turn*. The mutex is fair, and a waiter can be dropped at any
+//!   point without disturbing the order. The holder of the turn is the contender.
+//! - [`QueueState`] holds everything that a contender must know from the previous one. It outlives both.
 //! - A queue lives as long as it has waiters. They are counted under the lock of the map, so that no waiter
 //!   joins a queue that is being removed.
 //!
 //! # Why nothing is lost
-//! - `released` and `handed_over` keep one notification each until the contender listens. A release between
-//!   the contender's attempt and its sleep is not missed.
+//! - `released`, `handed_over` and `released_elsewhere` keep one notification each until the contender
+//!   listens. A release between the contender's attempt and its sleep is not missed. A hand-over by the store
+//!   stays registered until a hint takes it.
 //! - A contender that gives up leaves its attempt behind. The next contender goes on with it. The last waiter
 //!   to leave removes the queue first, under the lock, and only then takes the attempt out: at that time no
 //!   other waiter can come to it or leave another.
@@ -55,20 +56,20 @@ pub(crate) struct WaitQueues {
 pub(crate) struct WaitQueue {
     /// How many waiters are in the queue. Changed under the lock of the map only.
     waiters: AtomicUsize,
-    /// Whoever has it is the contender.
+    /// Its holder is the contender.
     turn: TurnMutex<()>,
     /// Notified when this runtime has released the key.
     released: Notify,
     /// Notified when a lease was left to the contender.
     handed_over: Notify,
-    /// Notified when the release that the contender waits for goes out from another runtime, which does not
-    /// name it.
+    /// Notified just before a task of another runtime releases a lease of this runtime. That release does not
+    /// name the contender.
     released_elsewhere: Notify,
     state: Mutex<QueueState>,
 }
 
-/// After this many local hand-overs in a row the key is released: waiters in other processes are to be served
-/// too.
+/// After this many local hand-overs in a row the key is released: waiters of other runtimes and processes are
+/// to be served too.
 const LOCAL_HAND_OVERS_IN_A_ROW: u32 = 16;
 
 /// The delays between questions of a contender that the store tells when the key is its own: in the end less
@@ -205,7 +206,8 @@ impl QueuePlace<'_> {
         self.state().held_here
     }
 
-    /// Names the contender to the next release of this process. Answers false if no such release is to come.
+    /// Names the contender to the next release of this runtime. Answers false unless a holder of this runtime
+    /// is known. A release takes the name even then.
     pub(crate) fn set_next(&self, next: NextWaiter) -> bool {
         let mut state = self.state();
         state.next = Some(next);
@@ -217,7 +219,7 @@ impl QueuePlace<'_> {
         self.state().next = None;
     }
 
-    /// Lets a holder of this process leave its lease to the contender, if it has this ttl.
+    /// Lets a holder of this runtime leave its lease to the contender, if it has this ttl.
     pub(crate) fn accept_local_hand_over(&self, ttl: Duration) {
         self.state().accepts_local_hand_over = Some(ttl);
     }
@@ -259,7 +261,7 @@ impl QueuePlace<'_> {
         self.state().refused_at.is_some_and(|at| at >= instant)
     }
 
-    /// Notes that the store has queued the contender and will tell it when the key is its own.
+    /// Notes that the contender is in the store's queue, or registered for a hand-over.
     ///
     /// Answers when to ask all the same: the message may be lost, and a holder of another library sends none.
     pub(crate) fn note_queued(&self, now: Instant, checks: &mut Backoff) -> Instant {
@@ -268,7 +270,7 @@ impl QueuePlace<'_> {
         state.at_the_latest(now + checks.next_delay())
     }
 
-    /// Whether the key was seen to be held since this queue began.
+    /// Whether a contender of this queue was queued or registered at the store.
     pub(crate) fn is_contended(&self) -> bool {
         self.state().is_contended
     }
@@ -284,7 +286,7 @@ impl QueuePlace<'_> {
         state.schedule_retry(now);
         (state.held_here, state.next) = (true, None);
         if state.is_contended {
-            // The next contender is to be in the store's queue while this process holds the key.
+            // The next contender is to be in the store's queue while this runtime holds the key.
             state.retry_at = None;
         }
     }
@@ -292,7 +294,7 @@ impl QueuePlace<'_> {
     /// Sleeps until the key is worth another attempt, until `retry_at` at the latest, or until it was handed
     /// over.
     ///
-    /// A contender that is queued in the store hears of this process's releases as of any other, by a hint.
+    /// A contender that is queued in the store hears of this runtime's releases as of any other, by a hint.
     pub(crate) async fn wait_until_worth_asking(
         &self,
         hint: HintFuture,

@@ -18,23 +18,24 @@ pub(super) struct QueueState {
     pub(super) held_until: Option<Instant>,
     /// When the store last answered that the key is held. Set with `held_until`.
     pub(super) refused_at: Option<Instant>,
-    /// When the next attempt is due; `None` for now. Set before each attempt, so that a queue whose waiters
-    /// give up in the middle of their attempts asks no more often than one waiter.
+    /// When the next attempt is due; `None` means at once. Set before each attempt, so that a queue whose
+    /// waiters give up in the middle of their attempts asks no more often than one waiter.
     pub(super) retry_at: Option<Instant>,
     /// The delays between attempts where the store tells nothing. A grant clears it.
     polling: Option<Backoff>,
-    /// The store keeps a wait queue for the key, and the key was seen to be held. Set once, never cleared: it
-    /// ends with this queue.
+    /// A contender was queued or registered at the store. Set by `note_queued`, never cleared: it ends with
+    /// this queue.
     pub(super) is_contended: bool,
-    /// A task of this runtime holds the key, and its release will name the waiter in `next`. A grant sets it,
-    /// the release clears it.
+    /// A task of this runtime was granted the key while others waited. Set by the grant. Cleared by a release
+    /// command, or when another runtime releases. A release that only shortens the lease for `at_least` does
+    /// not clear it.
     pub(super) held_here: bool,
-    /// The contender, while a release of this process may hand the key to it. The contender sets it and
+    /// The contender, while a release of this runtime may hand the key to it. The contender sets it and
     /// clears it, and a release takes it.
     pub(super) next: Option<NextWaiter>,
     /// The attempt of a contender that gave up. The next contender takes it, or the last waiter to leave.
     pub(super) abandoned: Option<AbandonedAttempt>,
-    /// The ttl of a contender that takes a lease of this process over as it is. The contender sets it and
+    /// The ttl of a contender that takes a lease of this runtime over as it is. The contender sets it and
     /// clears it, and a local hand-over takes it.
     pub(super) accepts_local_hand_over: Option<Duration>,
     /// A lease for that contender, which takes it.

@@ -1,4 +1,5 @@
-//! Draws an owner token, forks three workers that each try to lock one key, and prints how many hold it at a time.
+//! Draws an owner token, forks three workers that each try to lock one key, and prints how many hold it at a
+//! time.
 
 use std::time::Duration;
 
@@ -12,7 +13,8 @@ fn main() {
     let _ = OwnerToken::random();
     let workers: Vec<_> = (0..WORKERS)
         .map(|_| {
-            // SAFETY: this process has one thread, so that the child finds no lock taken by a thread that it lacks.
+            // SAFETY: this process has one thread, so that the child finds no lock taken by a thread that it
+            // lacks.
             match unsafe { libc::fork() } {
                 0 => std::process::exit(i32::from(!is_granted(&url))),
                 child => child,
