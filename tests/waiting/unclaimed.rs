@@ -157,3 +157,27 @@ async fn every_key_of_a_wait_queue_lapses() {
         assert!((1..=30_000).contains(&ttl), "{key}: {ttl}");
     }
 }
+
+/// The server stands still for longer than a waiter has time to claim, right after the hand-over. In the first
+/// round the claim lies unread at the server, in later rounds it may have been answered.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_stalls_right_after_a_hand_over_costs_nobody_the_lock() {
+    for delay in [0, 20] {
+        let server = RedisServer::start();
+        let (waiting, rival) = (manager(server.url()).await, manager(server.url()).await);
+        let held = manager(server.url()).await.lock("k").acquire().await.unwrap();
+        let waiter = wait_in_queue(&server, &waiting, 1).await;
+        let next = wait_in_queue(&server, &rival, 2).await;
+        let release = tokio::spawn(held.release());
+        let guard = gets(waiter).await;
+        sleep(Duration::from_millis(delay)).await;
+        server.pause();
+        sleep(SECOND * 3).await;
+        server.resume();
+        sleep(SECOND * 2).await;
+        assert!(guard.is_held() && !next.is_finished());
+        release.await.unwrap().unwrap();
+        guard.release().await.unwrap();
+        gets(next).await.release().await.unwrap();
+    }
+}
