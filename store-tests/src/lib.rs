@@ -119,8 +119,8 @@ pub async fn quorum_node(store: &dyn Store) {
 /// `one` and `two` are two handles on one store, as two processes would have them. Two stores that were
 /// opened on the same server are such handles, and so are two clones of a store in memory.
 ///
-/// A hand-over may last less than the ttl that the waiter asked for, until the waiter renews it. A store
-/// keeps it short so that a waiter that hangs does not hold up the others.
+/// A hand-over may last less than the ttl that the waiter asked for, or need a claim, until the waiter
+/// confirms it. So a waiter that hangs does not hold up the others for long.
 ///
 /// # Panics
 /// If the store breaks its contract, or an operation fails or takes longer than five seconds.

@@ -8,6 +8,7 @@ use distlock::{LockError, LockManager, StoreErrorKind};
 mod bad_input;
 mod messages;
 mod outages;
+mod proxies;
 mod refusals;
 mod urls;
 

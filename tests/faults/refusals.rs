@@ -37,6 +37,22 @@ async fn missing_or_wrong_credentials_are_refused() {
 }
 
 #[tokio::test]
+async fn a_database_that_the_server_does_not_have_is_named_as_the_cause() {
+    let server = RedisServer::start();
+    let error = LockManager::connect(format!("{}99", server.url())).await.unwrap_err().to_string();
+    assert!(error.contains("refused") && error.contains("DB index is out of range"), "{error}");
+}
+
+#[tokio::test]
+async fn a_password_in_front_of_the_scheme_is_not_repeated() {
+    for url in ["admin:hunter2@redis://127.0.0.1/", "hunter2@127.0.0.1://"] {
+        let error = LockManager::connect(url).await.unwrap_err();
+        assert!(matches!(error, LockError::Config { .. }), "{error}");
+        assert!(!format!("{error} {error:?}").contains("hunter2"), "{error}");
+    }
+}
+
+#[tokio::test]
 async fn a_server_out_of_memory_refuses_grants_and_still_renews_and_releases() {
     let server = RedisServer::start();
     let locks = LockManager::connect(server.url()).await.unwrap();

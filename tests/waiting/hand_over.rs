@@ -89,6 +89,28 @@ async fn a_waiter_whose_process_died_is_skipped() {
     drop(gets(waiter).await);
 }
 
+/// A monitoring program listens to every channel.
+#[tokio::test]
+async fn dead_waiters_cost_no_time_while_a_client_listens_to_all_channels() {
+    let server = RedisServer::start();
+    let client = redis::Client::open(format!("{}?protocol=resp3", server.url())).unwrap();
+    let config = redis::AsyncConnectionConfig::new().set_push_sender(|_| Ok::<_, ()>(()));
+    let mut monitor = client.get_multiplexed_async_connection_with_config(&config).await.unwrap();
+    monitor.psubscribe("*").await.unwrap();
+    let held = manager(server.url()).await.lock("k").acquire().await.unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    for waiters in 1..=3 {
+        let url = server.url();
+        runtime.spawn(async { manager(url).await.lock("k").wait_forever().acquire().await });
+        queue_has(&server, waiters).await;
+    }
+    let waiter = wait_in_queue(&server, &manager(server.url()).await, 4).await;
+    runtime.shutdown_background();
+    sleep(Duration::from_millis(50)).await;
+    held.release().await.unwrap();
+    in_time(SOON / 5, waiter).await.unwrap().release().await.unwrap();
+}
+
 /// The first waiter hangs: another gets the key. When the first one reads its hand-over at last, that is too
 /// old to be used.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -186,7 +208,9 @@ async fn waiters_poll_a_server_that_cannot_hand_over() {
     no_messages.command::<()>(&["ACL", "SETUSER", "default", "-subscribe"]).await;
     let no_lists = RedisServer::start();
     no_lists.command::<()>(&["ACL", "SETUSER", "default", "-mget"]).await;
-    for server in [no_hello, no_messages, no_lists] {
+    let no_counts = RedisServer::start();
+    no_counts.command::<()>(&["ACL", "SETUSER", "default", "-pubsub"]).await;
+    for server in [no_hello, no_messages, no_lists, no_counts] {
         let (holder, waiting) = (manager(server.url()).await, manager(server.url()).await);
         let held = holder.lock("k").acquire().await.unwrap();
         let waiter = wait_for(waiting.lock("k"));
@@ -205,11 +229,46 @@ async fn a_release_hands_its_key_to_no_waiter_of_another_key() {
     let (one, other) =
         (holder.lock("k").acquire().await.unwrap(), holder.lock("{k}").acquire().await.unwrap());
     let mut waiter = wait_for(waiting.lock("{k}"));
-    eventually(SOON, || async { server.keys().await.len() == 3 }).await;
+    eventually(SOON, || async { server.keys().await.iter().any(|key| key.starts_with("{k}\u{1f}")) }).await;
     one.release().await.unwrap();
     let early = tokio::time::timeout(Duration::from_millis(100), &mut waiter).await;
     assert!(early.is_err(), "the release of `k` wakes no waiter of `{{k}}`");
     assert!(!server.has("k").await);
     other.release().await.unwrap();
     gets(waiter).await.release().await.unwrap();
+}
+
+/// An administrator changes the access rules in two steps.
+#[tokio::test]
+async fn wait_queues_are_used_again_some_time_after_a_refusal() {
+    let server = RedisServer::start();
+    let (holder, waiting) = (manager(server.url()).await, manager(server.url()).await);
+    server.command::<()>(&["ACL", "SETUSER", "default", "-subscribe"]).await;
+    let held = holder.lock("k").acquire().await.unwrap();
+    let waiter = wait_for(waiting.lock("k"));
+    sleep(Duration::from_millis(300)).await;
+    assert_eq!(queue_length(&server).await, 0, "the waiter polls");
+    server.command::<()>(&["ACL", "SETUSER", "default", "+subscribe"]).await;
+    eventually(Duration::from_secs(9), || async { queue_length(&server).await == 1 }).await;
+    held.release().await.unwrap();
+    gets(waiter).await.release().await.unwrap();
+}
+
+/// The deadline comes while a new connection is being made.
+#[tokio::test]
+async fn a_waiter_that_gives_up_during_an_outage_leaves_the_queue_after_it() {
+    let server = RedisServer::start();
+    let proxy = Proxy::to(server.port()).await;
+    let _held = manager(server.url()).await.lock("k").acquire().await.unwrap();
+    let locks = manager(proxy.url()).await;
+    let waiter = tokio::spawn(locks.lock("k").wait(Duration::from_millis(600)).acquire());
+    queue_has(&server, 1).await;
+    proxy.let_replies_flow(false);
+    proxy.cut();
+    assert!(waiter.await.unwrap().is_err());
+    assert_eq!(queue_length(&server).await, 1);
+    // The keeper's connection attempt ends without an answer.
+    sleep(Duration::from_millis(1500)).await;
+    proxy.let_replies_flow(true);
+    eventually(Duration::from_secs(3), || async { queue_length(&server).await == 0 }).await;
 }

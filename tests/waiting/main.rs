@@ -7,6 +7,7 @@ use distlock::{LockGuard, LockManager, LockRequest};
 use test_support::{RedisServer, eventually, in_time};
 use tokio::task::{JoinError, JoinHandle};
 
+mod aof;
 mod bounds;
 mod broken_connections;
 mod claims;
@@ -18,6 +19,7 @@ mod local_hand_over;
 mod order;
 mod several_runtimes;
 mod still_runtimes;
+mod unclaimed;
 
 const SECOND: Duration = Duration::from_secs(1);
 const SOON: Duration = Duration::from_secs(5);
@@ -28,10 +30,9 @@ async fn manager(url: String) -> LockManager {
 
 /// Returns how many waiters of the key `k` are in the server's wait queue.
 async fn queue_length(server: &RedisServer) -> usize {
-    let Some(queue) = server.wait_queue_of("lock:k").await else { return 0 };
-    let queue: Option<String> = server.command(&["GET", &queue]).await;
-    // The first line is the format's version.
-    queue.map_or(0, |queue| queue.lines().count() - 1)
+    let order = server.keys().await.into_iter().find(|key| key.starts_with("lock:k\u{1f}z"));
+    let Some(order) = order else { return 0 };
+    server.command(&["ZCARD", &order]).await
 }
 
 async fn queue_has(server: &RedisServer, length: usize) {

@@ -55,7 +55,8 @@ async fn left_to_release(shared: &Shared, queues: &WaitQueues, cleanup: Cleanup)
                 Err(error) if error.outcome_unknown() => {
                     Some(PendingRelease { doubt: Doubt::new(true, false), ..release })
                 }
-                Err(_) => in_doubt.then_some(release),
+                // Nothing was sent, and an entry of an earlier question may be in the queue.
+                Err(_) => (in_doubt || shared.store.is_queued(&release.owner)).then_some(release),
             }
         }
     }

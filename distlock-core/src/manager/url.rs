@@ -92,7 +92,11 @@ pub(super) fn store_of(url: &str, settings: Settings) -> Result<(Box<dyn Store>,
                 "`{scheme}://` needs the feature `redis`, which is on unless default features are off"
             )))
         }
-        _ => Err(config(format!("the URL's scheme `{scheme}` is not known; write {KNOWN}"))),
+        _ if scheme.chars().all(|char| char.is_ascii_alphanumeric() || "+-.".contains(char)) => {
+            Err(config(format!("the URL's scheme `{scheme}` is not known; write {KNOWN}")))
+        }
+        // A password may stand in front of a second `://`.
+        _ => Err(config(format!("the URL does not begin with a scheme; write {KNOWN}"))),
     }
 }
 

@@ -20,7 +20,7 @@ enum Keys {
 /// The commands that the scripts may use.
 fn keys_of(command: &str) -> Option<Keys> {
     Some(match command {
-        "TIME" => Keys::None,
+        "TIME" | "PUBSUB" => Keys::None,
         "PUBLISH" => Keys::Channel,
         "DEL" | "EXISTS" | "MGET" | "UNLINK" => Keys::All,
         "COPY" | "RENAME" | "RENAMENX" => Keys::FirstTwo,

@@ -1,7 +1,7 @@
 //! The commands of a lease, as functions over a connection, and what their answers mean.
 
 use std::{
-    sync::atomic::{AtomicBool, Ordering},
+    sync::atomic::{AtomicBool, AtomicU32, Ordering},
     time::Duration,
 };
 
@@ -24,6 +24,7 @@ const RENEW_LUA: &str = concat!(include_str!("lua/renew.lua"), include_str!("lua
 const RELEASE_LUA: &str = concat!(
     include_str!("lua/release.lua"),
     include_str!("lua/draw.lua"),
+    include_str!("lua/queue.lua"),
     include_str!("lua/hand_over.lua"),
     include_str!("lua/release_queued.lua"),
     include_str!("lua/not_the_owners.lua")
@@ -32,10 +33,16 @@ const RELEASE_LOCK_LUA: &str =
     concat!(include_str!("lua/release_lock.lua"), include_str!("lua/not_the_owners.lua"));
 const ACQUIRE_FENCED_LUA: &str =
     concat!(include_str!("lua/draw.lua"), include_str!("lua/acquire_fenced.lua"));
+const CONFIRM_LUA: &str = concat!(
+    include_str!("lua/queue.lua"),
+    include_str!("lua/confirm_hand_over.lua"),
+    include_str!("lua/not_the_owners.lua")
+);
 const RAISE_FENCE_LUA: &str = include_str!("lua/raise_fence.lua");
 static RENEW: Script = Script::new(RENEW_LUA, || Script::sha1(RENEW_LUA));
 pub(super) static RELEASE: Script = Script::new(RELEASE_LUA, || Script::sha1(RELEASE_LUA));
 static RELEASE_LOCK: Script = Script::new(RELEASE_LOCK_LUA, || Script::sha1(RELEASE_LOCK_LUA));
+static CONFIRM: Script = Script::new(CONFIRM_LUA, || Script::sha1(CONFIRM_LUA));
 static ACQUIRE_FENCED: Script = Script::new(ACQUIRE_FENCED_LUA, || Script::sha1(ACQUIRE_FENCED_LUA));
 static RAISE_FENCE: Script = Script::new(RAISE_FENCE_LUA, || Script::sha1(RAISE_FENCE_LUA));
 
@@ -127,6 +134,18 @@ pub(super) async fn renew(
     owned(RENEW.invoke(connection, First::ByHash, &[RedisKey::lock(key)], args).await)
 }
 
+/// Confirms a lease that was handed over, and lets it last `ttl` from now.
+pub(super) async fn confirm_hand_over(
+    connection: &mut impl ConnectionLike,
+    key: &Key,
+    owner: &OwnerToken,
+    ttl: Duration,
+) -> Result<bool, StoreError> {
+    let mut text = [0; 36];
+    let args = (owner.encode(&mut text), millis(ttl));
+    owned(CONFIRM.invoke(connection, First::ByHash, &RedisKey::all(key)[..4], args).await)
+}
+
 /// Ends the owner's lease, and hands the key to the first waiter in its wait queue.
 pub(super) async fn release(
     connection: &mut impl ConnectionLike,
@@ -136,14 +155,14 @@ pub(super) async fn release(
 ) -> Result<bool, StoreError> {
     let mut text = [0; 36];
     let owner = owner.encode(&mut text);
-    let mut named = form.keys();
+    let mut named = form.keys_of_release();
     loop {
         let script = if named == NamedKeys::Lock { &RELEASE_LOCK } else { &RELEASE };
         let answer = script.invoke(connection, form.first(), named.of(&RedisKey::all(key)), owner).await;
         named = match answer {
-            Ok(NEEDS_COUNTER) if named == NamedKeys::WithQueue => {
-                form.fencing_is_used();
-                NamedKeys::WithCounter
+            Ok(NEEDS_ALL_KEYS) if named == NamedKeys::WithQueue => {
+                form.queue_was_met();
+                NamedKeys::All
             }
             Err(error) if named != NamedKeys::Lock && is_forbidden(&error) => NamedKeys::Lock,
             answer => {
@@ -162,9 +181,8 @@ pub(super) async fn release(
 pub(super) struct ReleaseForm {
     /// The server is likely to have the script. Set by the first release that works, never cleared.
     has_script: AtomicBool,
-    /// Fenced locks are in use here. Set by a fenced acquire of this store, or by a release that met a waiter
-    /// that wants a token; never cleared.
-    draws_tokens: AtomicBool,
+    /// How many of the next releases name all keys, because a wait queue was met. Each release counts down.
+    in_queues: AtomicU32,
     /// Releases name no key but the lock's. Set for a quorum's node, and when the server's access rules turn
     /// out not to cover the companions' names; never cleared.
     lock_only: AtomicBool,
@@ -175,19 +193,22 @@ pub(super) struct ReleaseForm {
 pub(super) enum NamedKeys {
     Lock,
     WithQueue,
-    /// The release may have to draw a fencing token for a waiter.
-    WithCounter,
+    /// There may be waiters.
+    All,
 }
 
-/// A release's answer when a waiter wants a fencing token and the counter was not named: nothing was changed.
-pub(super) const NEEDS_COUNTER: i64 = -1;
+/// How many releases name all keys after a wait queue was met.
+const RELEASES_IN_QUEUES: u32 = 100;
+
+/// A release's answer when there is a wait queue and not all keys were named: nothing was changed.
+pub(super) const NEEDS_ALL_KEYS: i64 = -1;
 
 impl NamedKeys {
-    pub(super) fn of<'a, 'k>(self, all: &'a [RedisKey<'k>; 3]) -> &'a [RedisKey<'k>] {
+    pub(super) fn of<'a, 'k>(self, all: &'a [RedisKey<'k>; 5]) -> &'a [RedisKey<'k>] {
         match self {
             Self::Lock => &all[..1],
             Self::WithQueue => &all[..2],
-            Self::WithCounter => all,
+            Self::All => all,
         }
     }
 }
@@ -198,11 +219,21 @@ impl ReleaseForm {
         Self { lock_only: AtomicBool::new(true), ..Self::default() }
     }
 
-    pub(super) fn keys(&self) -> NamedKeys {
-        if self.lock_only.load(Ordering::Relaxed) {
+    /// Whether releases name no key but the lock's.
+    pub(super) fn is_lock_only(&self) -> bool {
+        self.lock_only.load(Ordering::Relaxed)
+    }
+
+    /// The keys that a release names, which is about to be sent.
+    pub(super) fn keys_of_release(&self) -> NamedKeys {
+        let count_down = || {
+            let (set, get) = (Ordering::Relaxed, Ordering::Relaxed);
+            self.in_queues.fetch_update(set, get, |releases| releases.checked_sub(1))
+        };
+        if self.is_lock_only() {
             NamedKeys::Lock
-        } else if self.draws_tokens.load(Ordering::Relaxed) {
-            NamedKeys::WithCounter
+        } else if count_down().is_ok() {
+            NamedKeys::All
         } else {
             NamedKeys::WithQueue
         }
@@ -214,9 +245,9 @@ impl ReleaseForm {
         if self.has_script.load(Ordering::Relaxed) { First::ByHash } else { First::ByText }
     }
 
-    /// Called when fenced locks turn out to be in use.
-    pub(super) fn fencing_is_used(&self) {
-        set(&self.draws_tokens);
+    /// Called when a key turns out to have a wait queue.
+    pub(super) fn queue_was_met(&self) {
+        self.in_queues.store(RELEASES_IN_QUEUES, Ordering::Relaxed);
     }
 
     /// Called when a release that named these keys was answered.

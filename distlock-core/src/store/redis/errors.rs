@@ -31,6 +31,11 @@ pub(super) fn is_forbidden(error: &RedisError) -> bool {
     error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm)
 }
 
+/// Whether the other side closed the connection.
+pub(super) fn hung_up(error: &RedisError) -> bool {
+    error.is_connection_dropped() && !error.is_connection_refusal() && !is_lookup(error)
+}
+
 /// Whether a connection is of no use after an error over it.
 pub(super) fn breaks_connection(error: &StoreError) -> bool {
     matches!(error.kind(), StoreErrorKind::Disconnected | StoreErrorKind::TimedOut | StoreErrorKind::ReadOnly)
@@ -57,10 +62,13 @@ fn is_lookup(error: &RedisError) -> bool {
 }
 
 fn from_reply(known: Option<ServerErrorKind>, error: RedisError) -> StoreError {
+    // For a command of a connection's set-up, such as SELECT, redis-rs keeps the answer's text alone.
+    let set_up = error.detail().unwrap_or(error.category()).to_owned();
     let Some(reply) =
         error.into_server_errors().and_then(|replies| replies.first().map(|(_, reply)| reply.clone()))
     else {
-        return nonsense("an error without text");
+        let detail = format!("the server refused the connection: {set_up}");
+        return StoreError::new(StoreErrorKind::Refused, detail);
     };
     let details = reply.details().unwrap_or_default();
     // For a command that it does not know, Redis repeats the arguments, the owner token among them.

@@ -31,7 +31,12 @@ pub(super) struct RedisKey<'a> {
 #[derive(Clone, Copy)]
 #[repr(u8)]
 enum Companion {
+    /// The version of the wait queue, which exists while the queue has anything in it.
     WaitQueue = b'q',
+    /// The waiters, in the order of their arrival.
+    Order = b'z',
+    /// What each waiter wants, and the hand-over that was not claimed yet.
+    Entries = b'e',
     FencingCounter = b'f',
 }
 
@@ -41,19 +46,26 @@ impl<'a> RedisKey<'a> {
         Self { text: key.as_str(), companion: None }
     }
 
-    /// The key's wait queue.
-    pub(super) fn wait_queue(key: &'a Key) -> Self {
-        Self { text: key.as_str(), companion: Some(Companion::WaitQueue) }
+    fn companion(key: &'a Key, companion: Companion) -> Self {
+        Self { text: key.as_str(), companion: Some(companion) }
     }
 
     /// The key's fencing counter.
     pub(super) fn fencing_counter(key: &'a Key) -> Self {
-        Self { text: key.as_str(), companion: Some(Companion::FencingCounter) }
+        Self::companion(key, Companion::FencingCounter)
     }
 
-    /// The lock, its wait queue and its fencing counter: the order in which scripts name them.
-    pub(super) fn all(key: &'a Key) -> [Self; 3] {
-        [Self::lock(key), Self::wait_queue(key), Self::fencing_counter(key)]
+    /// The lock, the three keys of its wait queue and its fencing counter: the order in which the scripts of
+    /// wait queues name them.
+    pub(super) fn all(key: &'a Key) -> [Self; 5] {
+        let [queue, order, entries] = [Companion::WaitQueue, Companion::Order, Companion::Entries]
+            .map(|kind| Self::companion(key, kind));
+        [Self::lock(key), queue, order, entries, Self::fencing_counter(key)]
+    }
+
+    /// The key of a lock's name on the server, which the scripts of wait queues send back.
+    pub(super) fn parse_lock(name: &str) -> Key {
+        Key::stored("", &name.replace("\u{1f}\u{1f}", "\u{1f}"))
     }
 
     /// The name, as the server tells it.
@@ -91,10 +103,9 @@ impl ToRedisArgs for RedisKey<'_> {
     }
 }
 
-/// The pub/sub channel of one runtime, on which the server tells its waiters of hand-overs.
+/// The pub/sub channel of one connection, on which the server tells its waiters of hand-overs.
 ///
-/// It matches an ACL pattern such as `&lock:*`. A line feed in the namespace, which would end an entry of a
-/// wait queue too early, becomes a space: `id` alone keeps channels apart.
+/// It matches an ACL pattern such as `&lock:*`.
 pub(super) fn channel(namespace: &str, id: impl std::fmt::Display) -> String {
     let colon = if namespace.is_empty() { "" } else { ":" };
     format!("{}{colon}{}{id}", namespace.replace('\n', " "), char::from(SEPARATOR))
@@ -214,15 +225,19 @@ static CRC_OF_BYTE: [u16; 256] = {
     table
 };
 
-/// The names of the lock, its wait queue and its fencing counter, for tests.
+/// The names of the lock, its wait queue (version, order and entries) and its fencing counter, for tests.
 #[must_use]
-pub fn names_on_server(key: &Key) -> [Vec<u8>; 3] {
+pub fn names_on_server(key: &Key) -> [Vec<u8>; 5] {
     RedisKey::all(key).map(RedisKey::to_vec)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn queue_version(key: &Key) -> RedisKey<'_> {
+        RedisKey::all(key)[1]
+    }
 
     fn text(name: RedisKey<'_>) -> String {
         String::from_utf8(name.to_vec()).unwrap()
@@ -235,7 +250,7 @@ mod tests {
 
     #[test]
     fn the_letters_lead_to_every_hash_slot() {
-        for kind in *b"qf" {
+        for kind in *b"qzef" {
             for crc in 0..=u16::MAX {
                 let letters = letters(crc, kind);
                 assert!(letters.iter().all(|letter| (b'@'..=b'O').contains(letter)));
@@ -248,10 +263,10 @@ mod tests {
     fn a_companion_is_the_locks_key_and_a_suffix() {
         let key = Key::new("lock", "order:42").unwrap();
         assert_eq!(text(RedisKey::lock(&key)), "lock:order:42");
-        assert_eq!(text(RedisKey::wait_queue(&key)), "lock:order:42\u{1f}qACHH");
+        assert_eq!(text(queue_version(&key)), "lock:order:42\u{1f}qACHH");
         assert_eq!(text(RedisKey::fencing_counter(&key)), "lock:order:42\u{1f}fBNNM");
         let tagged = Key::new("lock", "{shop}:42").unwrap();
-        assert_eq!(text(RedisKey::wait_queue(&tagged)), "lock:{shop}:42\u{1f}q");
+        assert_eq!(text(queue_version(&tagged)), "lock:{shop}:42\u{1f}q");
     }
 
     #[test]
@@ -259,7 +274,8 @@ mod tests {
         let key = Key::new("a\u{1f}", "\u{1f}\u{1f}b\u{1f}").unwrap();
         let lock = "a\u{1f}\u{1f}:\u{1f}\u{1f}\u{1f}\u{1f}b\u{1f}\u{1f}";
         assert_eq!(text(RedisKey::lock(&key)), lock);
-        assert!(text(RedisKey::wait_queue(&key)).starts_with(&format!("{lock}\u{1f}q")));
+        assert!(text(queue_version(&key)).starts_with(&format!("{lock}\u{1f}q")));
+        assert!(RedisKey::parse_lock(lock) == key);
     }
 
     #[test]
@@ -276,6 +292,5 @@ mod tests {
     fn a_channel_begins_with_the_namespace() {
         assert_eq!(channel("lock", 7), "lock:\u{1f}7");
         assert_eq!(channel("", 7), "\u{1f}7");
-        assert_eq!(channel("a\nb", 7), "a b:\u{1f}7");
     }
 }

@@ -26,7 +26,7 @@ mod settings;
 mod take_again;
 mod wait;
 
-use commands::{NamedKeys, ReleaseForm};
+use commands::ReleaseForm;
 use connect::{Connector, callers_own::CallerConnection, single::PerRuntimeConnection};
 pub use keys::names_on_server;
 pub(crate) use settings::{Role, Settings};
@@ -159,20 +159,9 @@ impl<C: Connector> RedisStore<C> {
 }
 
 impl<C: Connector> Inner<C> {
-    /// Called for each acquire, before it is sent.
-    fn note_fencing(&self, fenced: bool) {
-        if fenced {
-            self.release_form.fencing_is_used();
-        }
-    }
-
     /// Begins a release that hands the key to a waiter of this process, where that is possible.
     fn hand_over_to(&self, next: &NextWaiter) -> Option<DirectHandOver> {
-        if self.release_form.keys() == NamedKeys::Lock {
-            None
-        } else {
-            self.wait_room.as_ref()?.hand_over_to(next)
-        }
+        if self.release_form.is_lock_only() { None } else { self.wait_room.as_ref()?.hand_over_to(next) }
     }
 
     /// Called when the owner's release is sent.
@@ -192,7 +181,6 @@ impl<C: Connector> Inner<C> {
 
 impl<C: Connector> Store for RedisStore<C> {
     fn acquire(&self, key: &Key, owner: &OwnerToken, ttl: Duration, fenced: bool) -> StoreFuture<Acquired> {
-        self.inner.note_fencing(fenced);
         let (key, owner) = (key.clone(), *owner);
         self.with_connection(Purpose::Grant, move |mut connection| async move {
             commands::acquire(&mut connection, &key, &owner, ttl, fenced).await
@@ -239,11 +227,24 @@ impl<C: Connector> Store for RedisStore<C> {
         })
     }
 
+    fn confirm_hand_over(&self, key: &Key, owner: &OwnerToken, ttl: Duration) -> StoreFuture<bool> {
+        let (key, owner) = (key.clone(), *owner);
+        self.with_connection(Purpose::Other, move |mut connection| async move {
+            commands::confirm_hand_over(&mut connection, &key, &owner, ttl).await
+        })
+    }
+
     fn release(&self, key: &Key, owner: &OwnerToken) -> StoreFuture<bool> {
         self.inner.release_sent(owner);
         let (inner, key, owner) = (Arc::clone(&self.inner), key.clone(), *owner);
         Box::pin(async move {
-            let (mut connection, origin) = inner.connector.connection().await?;
+            let (mut connection, origin) = match inner.connector.connection().await {
+                Ok(connected) => connected,
+                Err(error) => {
+                    inner.release_ended(&owner);
+                    return Err(error);
+                }
+            };
             let released = commands::release(&mut connection, &key, &owner, &inner.release_form).await;
             inner.release_ended(&owner);
             released.inspect_err(|error| inner.connector.failed(&origin, error))
@@ -278,7 +279,6 @@ impl<C: Connector> Store for RedisStore<C> {
         fenced: bool,
         enqueue: Enqueue,
     ) -> StoreFuture<Acquired> {
-        self.inner.note_fencing(fenced);
         let (inner, key, owner) = (Arc::clone(&self.inner), key.clone(), *owner);
         Box::pin(async move {
             let connector = &inner.connector;

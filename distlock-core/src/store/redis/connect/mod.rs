@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use redis::aio::ConnectionLike;
+use redis::{Client, RedisResult, aio::ConnectionLike};
 
 use crate::error::StoreError;
 
@@ -37,4 +37,11 @@ pub trait Connector: Send + Sync + 'static {
     /// Called for each failure over a connection, which may have to be given up although neither side has
     /// closed it.
     fn failed(&self, origin: &Self::Origin, error: &StoreError);
+}
+
+/// The client without its introduction by `CLIENT SETINFO`, at which some proxies close the connection.
+pub(super) fn without_introduction(client: &Client) -> RedisResult<Client> {
+    let info = client.get_connection_info().clone();
+    let settings = info.redis_settings().clone().set_skip_set_lib_name();
+    Client::open(info.set_redis_settings(settings))
 }

@@ -2,17 +2,15 @@
 
 use std::time::Duration;
 
-use redis::RedisError;
 use tokio::{sync::OnceCell, time::timeout};
 
-use super::super::errors::classify;
 use crate::error::{StoreError, StoreErrorKind};
 
 /// What a cell holds. The first caller makes it, and the others wait for that.
 ///
 /// Each caller waits for `patience` at the most. Without that limit a queue of callers, each trying in vain
 /// after the one before, would hold up the last one for the sum of all their attempts.
-pub(in super::super) async fn made<T: Clone, F: Future<Output = Result<T, RedisError>>>(
+pub(in super::super) async fn made<T: Clone, F: Future<Output = Result<T, StoreError>>>(
     cell: &OnceCell<T>,
     patience: Duration,
     make: impl FnOnce() -> F,
@@ -26,5 +24,5 @@ pub(in super::super) async fn made<T: Clone, F: Future<Output = Result<T, RedisE
         let detail = format!("no connection could be made within {patience:?}");
         return Err(StoreError::new(StoreErrorKind::Unreachable, detail));
     };
-    made.cloned().map_err(|error| classify(error).before_sending())
+    made.cloned().map_err(StoreError::before_sending)
 }

@@ -1,14 +1,24 @@
 //! One connection per tokio runtime to one server.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
-use redis::{AsyncConnectionConfig, Client, RedisError, aio::MultiplexedConnection};
+use redis::{AsyncConnectionConfig, Client, RedisResult, aio::MultiplexedConnection};
 use tokio::{sync::OnceCell, time::Instant};
 
 use super::{
-    super::{errors::breaks_connection, restart::LastStart},
+    super::{
+        errors::{breaks_connection, classify, hung_up},
+        restart::LastStart,
+    },
     Connector,
     once::made,
+    without_introduction,
 };
 use crate::{error::StoreError, runtime::PerRuntime};
 
@@ -26,6 +36,9 @@ pub struct PerRuntimeConnection {
     /// How long the server grants nothing after its start; zero for no time.
     restart_delay: Duration,
     last_start: LastStart,
+    /// Connections are made without `CLIENT SETINFO`, because the server or a proxy hangs up on it. Set when
+    /// that turns out, never cleared.
+    is_silent: AtomicBool,
 }
 
 /// A connection that was made.
@@ -43,19 +56,33 @@ impl PerRuntimeConnection {
         patience: Duration,
         restart_delay: Duration,
     ) -> Self {
-        let (connections, last_start) = (Arc::default(), LastStart::default());
-        Self { client, config, patience, connections, restart_delay, last_start }
+        let (connections, last_start, is_silent) = Default::default();
+        Self { client, config, patience, connections, restart_delay, last_start, is_silent }
     }
 
-    async fn establish(&self) -> Result<Connection, RedisError> {
-        let mut commands = self.client.get_multiplexed_async_connection_with_config(&self.config).await?;
+    async fn establish(&self) -> Result<Connection, StoreError> {
+        let mut commands = self.connect_once_more_if_hung_up().await.map_err(classify)?;
         let grants_from = if self.restart_delay.is_zero() {
             None
         } else {
-            let info: String = redis::cmd("INFO").arg("server").query_async(&mut commands).await?;
+            let info = redis::cmd("INFO").arg("server").query_async(&mut commands).await;
+            let info: String = info.map_err(classify)?;
             Some(self.last_start.grants_from(&info, self.restart_delay, Instant::now()))
         };
         Ok(Connection { commands, grants_from })
+    }
+
+    async fn connect_once_more_if_hung_up(&self) -> RedisResult<MultiplexedConnection> {
+        if !self.is_silent.load(Ordering::Relaxed) {
+            match self.client.get_multiplexed_async_connection_with_config(&self.config).await {
+                Err(error) if hung_up(&error) => {}
+                connected => return connected,
+            }
+        }
+        let silent = without_introduction(&self.client)?;
+        let connection = silent.get_multiplexed_async_connection_with_config(&self.config).await?;
+        self.is_silent.store(true, Ordering::Relaxed);
+        Ok(connection)
     }
 
     /// Host and port, for messages: without user name and password.

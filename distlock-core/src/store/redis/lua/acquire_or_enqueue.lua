@@ -1,54 +1,79 @@
 -- Takes the lock if it is free and no waiter came before the owner. Otherwise the owner joins the wait queue.
--- KEYS: lock, wait queue, fencing counter.
--- ARGV: owner token, ttl in ms, the owner's entry from the owner token on, us for which the owner has waited,
---       1 to draw a fencing token, else 0.
+-- KEYS: lock, wait queue, order, entries, fencing counter.
+-- ARGV: owner token, ttl in ms, 1 to draw a fencing token else 0, channel, us for which the owner has waited.
 -- Answers {1, token}: the owner holds the lock; token is false if none was asked for, or the counter is gone.
---         {0, PTTL}: another owner holds it, and this one is in the queue.
+--         {0, ms}: another owner holds it, and this one is in the queue. The lease may end after that time:
+--                  PTTL, or when the first waiter has to look whether the lease was claimed.
 --         {2, PTTL}: another owner holds it, and the queue has the format of another version of the library,
 --                    so that the owner is not in it.
 --
 -- The counter is always named: the owner, or a waiter that came before it, may want a fencing token. Sent
--- again by the same owner it changes nothing more, and keeps the queue from lapsing.
-local owner, fenced = ARGV[1], ARGV[5] == '1'
+-- again by the same owner it renews the entry, and keeps the queue from lapsing.
+local owner, ttl, fenced, channel, waited = ARGV[1], ARGV[2], ARGV[3] == '1', ARGV[4], tonumber(ARGV[5])
+-- The shortest time between two looks at a hand-over whose time is over, in us.
+local LOOK_AGAIN = 100000
 -- All that may be of another type is read before anything is written: a script that fails half-way is not
 -- rolled back.
 local holder = redis.call('GET', KEYS[1])
-local stored = fenced and redis.call('GET', KEYS[3])
-local value = redis.pcall('GET', KEYS[2])
+local stored = fenced and redis.call('GET', KEYS[5])
+local known = is_known()
 if holder == owner then
-  -- It was handed over and the message was lost, or this was sent twice.
-  redis.call('PEXPIRE', KEYS[1], ARGV[2])
+  -- It was handed over and not claimed yet, or this was sent twice.
+  redis.call('PEXPIRE', KEYS[1], ttl)
+  if known then
+    forget_unclaimed()
+    tidy()
+  end
   return {1, tonumber(stored) or false}
 end
-local before = entries_of(value)
-local entries = before and with(before, ARGV[3], ARGV[4])
-if not holder then
-  local successor
-  if entries then
-    -- Waiters that came before the owner go first, even if the lock was not released but has lapsed.
-    local at, rest = entry_at(entries, owner), nil
-    successor, rest = hand_over(string.sub(entries, 1, at - 1))
-    entries = rest .. string.sub(entries, at)
+if holder and not known then
+  return {2, redis.call('PTTL', KEYS[1])}
+end
+-- Fails where PUBSUB is forbidden: without it no release would find the owner.
+redis.call('PUBSUB', 'NUMSUB', channel)
+
+local arrival = known and arrival_of(owner, waited)
+local deadline -- of the holder's claim
+if holder then
+  local claimer, till, witness, looked =
+      string.match(redis.call('HGET', KEYS[4], UNCLAIMED) or '', '^(%S+) (%d+) ?(%S*) ?(%d*)$')
+  deadline = claimer == holder and tonumber(till)
+  if deadline and now > deadline and is_first(owner, arrival) then
+    if witness ~= owner then
+      local look = holder .. ' ' .. till .. ' ' .. owner .. ' ' .. string.format('%.0f', now)
+      redis.pcall('HSET', KEYS[4], UNCLAIMED, look)
+    elseif now - tonumber(looked) >= LOOK_AGAIN then
+      holder = false -- deposed
+    end
   end
-  if not successor then
+end
+if not holder then
+  -- Waiters that came before the owner go first, even if the lock was not released but has lapsed.
+  holder = known and not is_first(owner, arrival) and hand_over()
+  if not holder then
     local fence = false
     if fenced then
-      fence = draw(redis.call('GET', KEYS[3]))
-      redis.call('SET', KEYS[3], string.format('%.0f', fence), 'PX', FENCE_TTL)
+      fence = draw(redis.call('GET', KEYS[5]))
+      local lasts = string.format('%.0f', math.max(FENCE_TTL, tonumber(ttl)))
+      redis.call('SET', KEYS[5], string.format('%.0f', fence), 'PX', lasts)
     end
-    redis.call('SET', KEYS[1], owner, 'PX', ARGV[2])
-    if entries then
-      write(without(entries, owner))
+    redis.call('SET', KEYS[1], owner, 'PX', ttl)
+    if known then
+      remove(owner)
+      forget_unclaimed()
+      tidy()
     end
     return {1, fence}
   end
+  deadline = now + CLAIM_WITHIN
 end
-if not entries then
-  return {2, redis.call('PTTL', KEYS[1])}
+local refused = enqueue(owner, waited, ttl, ARGV[3], channel)
+if refused then
+  return refused
 end
-if entries ~= before then
-  redis.call('SET', KEYS[2], VERSION .. entries, 'PX', QUEUE_TTL)
-else
-  redis.call('PEXPIRE', KEYS[2], QUEUE_TTL)
+local left = redis.call('PTTL', KEYS[1])
+if deadline and redis.call('ZRANK', KEYS[3], owner) == 0 then
+  local look = math.max(deadline - now, 0)
+  left = math.min(left, math.ceil((look > 0 and look or LOOK_AGAIN) / 1000))
 end
-return {0, redis.call('PTTL', KEYS[1])}
+return {0, left}

@@ -2,20 +2,21 @@
 //!
 //! # How it works, and why nothing is lost
 //! A waiter asks by one script, which grants the key or adds an entry to the key's wait queue. The entry
-//! names the channel that its runtime's connection is subscribed to. The script of a release sets the lock to
-//! the first entry's owner and publishes that to the entry's channel; the lease is short, and the waiter
-//! renews it at once.
+//! names the channel that its connection is subscribed to. The script of a release sets the lock to the
+//! first entry's owner and publishes that to the entry's channel. The waiter then has two seconds to claim
+//! the lease.
 //!
 //! - The connection is subscribed before it is used, and a waiter is registered before its entry is sent: no
 //!   message can find its waiter missing.
 //! - Commands and messages share one connection, and the server works in order. A hand-over that is read
-//!   after an answer happened after that answer's command was sent. The lease is counted from that moment, so
-//!   a message that was under way for long is found to be too old, and the waiter asks.
-//! - If the connection breaks, every waiter asks again over a new one. A queue lapses unless one of its
-//!   waiters asks, and a message that no process receives makes the script go on to the next entry.
+//!   after an answer happened after that answer's command was sent. The lease and the two seconds are counted
+//!   from that moment, so that a message that was under way for long is found to be so.
+//! - If the connection breaks, every waiter asks again over a new one, which puts the new channel into its
+//!   entry. The script passes over an entry whose channel has no subscriber, or whose waiter has stopped
+//!   asking.
 //! - A waiter that gives up sends its release, which removes the entry or the lease, whichever it finds. A
 //!   hand-over that is told after that is released again: the release may have reached the server before the
-//!   hand-over.
+//!   hand-over. So is a hand-over to an owner that this process does not know.
 //! - All else that can go wrong only costs time: a waiter asks by itself after 1.2 s at the latest.
 
 use std::{
@@ -24,21 +25,27 @@ use std::{
     time::Duration,
 };
 
-use redis::{AsyncConnectionConfig, Client, PushInfo, PushKind, RedisError, aio::MultiplexedConnection};
+use redis::{AsyncConnectionConfig, Client, PushInfo, PushKind, RedisResult, aio::MultiplexedConnection};
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
 use super::{
     super::{
         commands::{ReleaseForm, release},
-        connect::once::made,
-        errors::breaks_connection,
+        connect::{once::made, without_introduction},
+        errors::{breaks_connection, classify, hung_up},
         keys::{self, RedisKey},
     },
     registry::{Delivery, Registry},
-    wire::{self, Message},
+    wire::Message,
 };
-use crate::{clock::Moment, error::StoreError, key::Key, store::Hint, token::OwnerToken};
+use crate::{
+    clock::Moment,
+    error::{StoreError, StoreErrorKind},
+    key::Key,
+    store::Hint,
+    token::OwnerToken,
+};
 
 /// One runtime's connection for waiting, and the waiters that are registered there.
 pub(super) struct WaitChannel {
@@ -46,8 +53,8 @@ pub(super) struct WaitChannel {
     config: AsyncConnectionConfig,
     /// The longest that making a connection may take.
     patience: Duration,
-    /// The pub/sub channel on which the server tells this runtime's waiters of hand-overs.
-    name: String,
+    /// The namespace of the keys that this is used for, with which the names of channels begin.
+    namespace: String,
     /// Filled by [`connection`](Self::connection), replaced by an empty cell when the connection breaks.
     connection: Mutex<Arc<OnceCell<WaitConnection>>>,
     registry: Registry,
@@ -58,6 +65,9 @@ pub(super) struct WaitChannel {
 #[derive(Clone)]
 pub(super) struct WaitConnection {
     pub(super) commands: MultiplexedConnection,
+    /// The pub/sub channel on which the server tells this connection's waiters of hand-overs. A connection
+    /// that replaces this one has another, so that a message cannot come over the wrong one.
+    pub(super) name: Arc<str>,
     latest: LatestAnswer,
     /// Whether the server tells of keys that have changed since they were read over this connection.
     tracks: bool,
@@ -76,9 +86,21 @@ impl WaitChannel {
         patience: Duration,
         form: Arc<ReleaseForm>,
     ) -> Arc<Self> {
-        let name = keys::channel(namespace, Uuid::new_v4());
         let (connection, registry) = (Mutex::default(), Registry::default());
-        Arc::new(Self { client, config, patience, name, connection, registry, form })
+        Arc::new(Self {
+            client,
+            config,
+            patience,
+            namespace: namespace.to_owned(),
+            connection,
+            registry,
+            form,
+        })
+    }
+
+    /// Called when a waiter was enqueued.
+    pub(super) fn queue_was_met(&self) {
+        self.form.queue_was_met();
     }
 
     pub(super) fn registry(&self) -> &Registry {
@@ -96,17 +118,41 @@ impl WaitChannel {
         self.cell().get().cloned()
     }
 
-    async fn establish(self: &Arc<Self>) -> Result<WaitConnection, RedisError> {
+    /// Makes a connection. Some proxies hang up on commands that they do not know, in place of refusing them.
+    async fn establish(self: &Arc<Self>) -> Result<WaitConnection, StoreError> {
+        match self.subscribed(&self.client, true).await {
+            Err(error) if hung_up(&error) => {}
+            subscribed => return subscribed.map_err(classify),
+        }
+        let silent = without_introduction(&self.client).map_err(classify)?;
+        self.subscribed(&silent, false).await.map_err(|error| {
+            if hung_up(&error) {
+                let detail = "the server, or a proxy before it, hangs up on HELLO or SUBSCRIBE";
+                StoreError::new(StoreErrorKind::Refused, detail).with_source(error)
+            } else {
+                classify(error)
+            }
+        })
+    }
+
+    async fn subscribed(self: &Arc<Self>, client: &Client, track: bool) -> RedisResult<WaitConnection> {
         let latest = LatestAnswer::default();
         let (channel, at) = (Arc::downgrade(self), latest.clone());
         let config = self.config.clone().set_push_sender(move |push| Self::on_push(&channel, &at, &push));
-        let mut commands = self.client.get_multiplexed_async_connection_with_config(&config).await?;
-        commands.subscribe(&self.name).await?;
-        // Where client-side caching is forbidden, waiters only ask by themselves.
-        let mut track = redis::cmd("CLIENT");
-        track.arg("TRACKING").arg("ON").arg("NOLOOP");
-        let tracks = track.exec_async(&mut commands).await.is_ok();
-        Ok(WaitConnection { commands, latest, tracks })
+        let mut commands = client.get_multiplexed_async_connection_with_config(&config).await?;
+        let name: Arc<str> = keys::channel(&self.namespace, Uuid::new_v4()).into();
+        commands.subscribe(&*name).await?;
+        let mut tracks = false;
+        if track {
+            let mut tracking = redis::cmd("CLIENT");
+            tracking.arg("TRACKING").arg("ON").arg("NOLOOP");
+            tracks = match tracking.exec_async(&mut commands).await {
+                Err(error) if hung_up(&error) => return Err(error),
+                // Where client-side caching is forbidden, waiters only ask by themselves.
+                answer => answer.is_ok(),
+            };
+        }
+        Ok(WaitConnection { commands, name, latest, tracks })
     }
 
     /// Called by the connection for each message, in the order in which the server sent them.
@@ -119,15 +165,17 @@ impl WaitChannel {
         } else if push.kind == PushKind::Message
             && let Some(message) = Message::parse(&push.data)
         {
-            let lease = latest.get().map(|since| message.lease(since));
-            if let Delivery::Unwanted(key) = channel.registry.deliver(&message.owner, lease) {
+            // Over a connection that was given up, the waiter may be late: it asks.
+            let since = latest.get().filter(|_| channel.uses(latest));
+            let lease = since.map(|since| message.lease(since));
+            if let Delivery::Unwanted(key) = channel.registry.deliver(&message.key, &message.owner, lease) {
                 channel.release_unwanted(key, message.owner);
             }
         }
         Ok(())
     }
 
-    /// Releases a key that was handed over to an owner whose release was sent before.
+    /// Releases a key that was handed over to an owner that does not want it any more.
     pub(super) fn release_unwanted(&self, key: Key, owner: OwnerToken) {
         if let Some(WaitConnection { mut commands, .. }) = self.connection_if_made() {
             let form = Arc::clone(&self.form);
@@ -138,7 +186,7 @@ impl WaitChannel {
     /// Gives a connection up, if that has not happened yet. Every waiter asks again, over a new one.
     fn reset(&self, latest: &LatestAnswer) {
         let mut cell = self.cell();
-        if cell.get().is_some_and(|connection| Arc::ptr_eq(&connection.latest.0, &latest.0)) {
+        if cell.get().is_some_and(|connection| connection.is_told_by(latest)) {
             *cell = Arc::default();
             drop(cell);
             self.registry.wake_all();
@@ -152,9 +200,9 @@ impl WaitChannel {
         }
     }
 
-    /// A waiter's entry, which names this channel.
-    pub(super) fn entry(&self, owner: &str, ttl: Duration, fenced: bool) -> String {
-        wire::entry(owner, ttl, fenced, &self.name)
+    /// Whether the connection with these answers is the one in use.
+    fn uses(&self, latest: &LatestAnswer) -> bool {
+        self.cell().get().is_some_and(|connection| connection.is_told_by(latest))
     }
 
     /// Registers a waiter that does not ask. Answers false if there is no connection to tell it by.
@@ -187,6 +235,10 @@ impl WaitChannel {
 }
 
 impl WaitConnection {
+    fn is_told_by(&self, latest: &LatestAnswer) -> bool {
+        Arc::ptr_eq(&self.latest.0, &latest.0)
+    }
+
     /// Called when a command that was sent at `sent` has been answered.
     pub(super) fn answered(&self, sent: Moment) {
         let mut latest = self.latest.0.lock().unwrap_or_else(PoisonError::into_inner);

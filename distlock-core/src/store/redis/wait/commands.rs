@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::{
     super::{
         commands::{
-            NEEDS_COUNTER, NamedKeys, RELEASE, ReleaseForm, granted, micros, millis, owned, release,
+            NEEDS_ALL_KEYS, NamedKeys, RELEASE, ReleaseForm, granted, micros, millis, owned, release,
             remaining,
         },
         errors::{classify, is_forbidden, nonsense},
@@ -18,18 +18,18 @@ use super::{
     channel::WaitChannel,
     offer::DirectHandOver,
     registry::DirectOutcome,
-    wire::handed_over_ttl,
 };
 use crate::{
     clock::Moment,
     error::StoreError,
     key::Key,
-    store::{Acquired, HandOver},
+    store::{Acquired, HandOver, NextWaiter},
     token::{FencingToken, OwnerToken},
 };
 
 const ACQUIRE_OR_ENQUEUE_LUA: &str = concat!(
     include_str!("../lua/draw.lua"),
+    include_str!("../lua/queue.lua"),
     include_str!("../lua/hand_over.lua"),
     include_str!("../lua/acquire_or_enqueue.lua")
 );
@@ -56,7 +56,7 @@ pub(super) async fn acquire_or_enqueue(
     let mut text = [0; 36];
     let text = owner.encode(&mut text);
     let waited = micros(since.elapsed());
-    let args = (text, millis(ttl), channel.entry(text, ttl, fenced), waited, u8::from(fenced));
+    let args = (text, millis(ttl), u8::from(fenced), &*connection.name, waited);
     // Before the server can have anything to tell.
     channel.registry().register(key, owner);
     let sent = Moment::now();
@@ -71,7 +71,10 @@ pub(super) async fn acquire_or_enqueue(
             channel.registry().granted(owner);
             (granted(fence, fenced)?, false)
         }
-        (0, Some(pttl)) => (Acquired::Busy { remaining: remaining(pttl) }, false),
+        (0, Some(pttl)) => {
+            channel.queue_was_met();
+            (Acquired::Busy { remaining: remaining(pttl) }, false)
+        }
         (2, Some(pttl)) => {
             channel.registry().unregister(owner);
             (Acquired::Busy { remaining: remaining(pttl) }, true)
@@ -93,9 +96,12 @@ pub(in super::super) async fn release_and_hand_over(
 ) -> Result<bool, StoreError> {
     let mut text = [0; 36];
     let text = owner.encode(&mut text);
-    let waited = micros(hand_over.named().waiting_since.elapsed());
-    let args = (text, hand_over.entry(), waited);
-    let mut named = if hand_over.named().fenced { NamedKeys::WithCounter } else { form.keys() };
+    let NextWaiter { owner: waiter, ttl, fenced, waiting_since } = *hand_over.named();
+    let mut waiter_text = [0; 36];
+    let waiter = waiter.encode(&mut waiter_text);
+    let channel = Arc::clone(&hand_over.connection().name);
+    let args = (text, waiter, millis(ttl), u8::from(fenced), &*channel, micros(waiting_since.elapsed()));
+    let mut named = if fenced { NamedKeys::All } else { form.keys_of_release() };
     let (since, answer) = loop {
         let since = Moment::now();
         let commands = &mut hand_over.connection().commands;
@@ -104,9 +110,9 @@ pub(in super::super) async fn release_and_hand_over(
             hand_over.connection().answered(since);
         }
         match answer {
-            Ok(Value::Int(NEEDS_COUNTER)) if named == NamedKeys::WithQueue => {
-                form.fencing_is_used();
-                named = NamedKeys::WithCounter;
+            Ok(Value::Int(NEEDS_ALL_KEYS)) if named == NamedKeys::WithQueue => {
+                form.queue_was_met();
+                named = NamedKeys::All;
             }
             Err(error) if is_forbidden(&error) => {
                 hand_over.end(DirectOutcome::Unknown);
@@ -122,8 +128,7 @@ pub(in super::super) async fn release_and_hand_over(
                 [Value::Int(2), Value::Nil] => None,
                 _ => return Err(nonsense("a release answers a pair of numbers")),
             };
-            let lasts = handed_over_ttl(hand_over.named().ttl);
-            (DirectOutcome::HandedOver(HandOver::new(since, lasts).with_fence(fence)), Ok(true))
+            (DirectOutcome::HandedOver(HandOver::new(since, ttl).with_fence(fence)), Ok(true))
         }
         Ok(Value::Int(NAMED_WAITER_MUST_ASK)) => (DirectOutcome::Unknown, Ok(true)),
         answer => {

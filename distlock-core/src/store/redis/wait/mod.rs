@@ -1,6 +1,8 @@
 //! Waiting on the server: the wait queues of its keys, and the connections over which waiters are told.
 //!
 //! A [`WaitRoom`] has one [`WaitChannel`] per tokio runtime. From the bottom up:
+//! - [`availability`] knows whether the server has wait queues.
+//! - [`owners`] knows the owner tokens of this process.
 //! - [`tracking`] knows which keys have changed, [`registry`] which waiters are registered.
 //! - [`wire`] has what scripts and waiters say to each other.
 //! - [`channel`] has the connection, and [`offer`] is a release that names a waiter of this process.
@@ -18,15 +20,17 @@ use std::{
 use redis::{AsyncConnectionConfig, Client, ProtocolVersion, RedisResult};
 use tokio::time::Instant;
 
+mod availability;
 mod channel;
 pub(super) mod commands;
 mod offer;
+mod owners;
 mod registry;
 mod tracking;
 mod wire;
 
-use self::channel::WaitChannel;
 pub(super) use self::offer::DirectHandOver;
+use self::{availability::Availability, channel::WaitChannel};
 use super::commands::ReleaseForm;
 use crate::{
     error::{StoreError, StoreErrorKind},
@@ -43,8 +47,7 @@ pub(super) struct WaitRoom {
     /// The longest that making a connection may take.
     patience: Duration,
     channels: Arc<PerRuntime<Arc<WaitChannel>>>,
-    /// The server refused a command that wait queues need. Set by [`refused`](Self::refused), never cleared.
-    has_no_queues: AtomicBool,
+    availability: Availability,
     /// A queue of another version was met and reported. Set when that happens first, never cleared.
     has_met_unknown_queue: AtomicBool,
     form: Arc<ReleaseForm>,
@@ -62,17 +65,13 @@ impl WaitRoom {
         let info = client.get_connection_info().clone();
         let resp3 = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
         let client = Client::open(info.set_redis_settings(resp3))?;
-        let (channels, has_no_queues, has_met_unknown_queue) = Default::default();
-        Ok(Self { client, config, patience, channels, has_no_queues, has_met_unknown_queue, form })
+        let (channels, availability, has_met_unknown_queue) = Default::default();
+        Ok(Self { client, config, patience, channels, availability, has_met_unknown_queue, form })
     }
 
     /// The current runtime's channel, made for the first key that needs it and named after that key's
-    /// namespace: a store belongs to one manager as a rule. `None` if the server has no wait queues, or
-    /// outside of a runtime.
+    /// namespace: a store belongs to one manager as a rule. `None` outside of a runtime.
     fn channel(&self, key: &Key) -> Option<Arc<WaitChannel>> {
-        if self.has_no_queues.load(Ordering::Relaxed) {
-            return None;
-        }
         let make = || {
             let (client, config) = (self.client.clone(), self.config.clone());
             Ok(WaitChannel::new(key.namespace(), client, config, self.patience, Arc::clone(&self.form)))
@@ -82,14 +81,14 @@ impl WaitRoom {
 
     /// The current runtime's channel if it was made, and the server has wait queues.
     fn channel_if_made(&self) -> Option<Arc<WaitChannel>> {
-        if self.has_no_queues.load(Ordering::Relaxed) {
+        if !self.availability.is_given() {
             return None;
         }
         let no_channel = || Err(StoreError::new(StoreErrorKind::Refused, String::new()));
         self.channels.get_or_make(no_channel).ok()
     }
 
-    /// Takes the key, or enqueues the owner; `None` if the server has no wait queues.
+    /// Takes the key, or enqueues the owner; `None` if the server has no wait queues for now.
     pub(super) async fn acquire_or_enqueue(
         &self,
         key: &Key,
@@ -98,9 +97,13 @@ impl WaitRoom {
         fenced: bool,
         since: Instant,
     ) -> Option<Result<Acquired, StoreError>> {
+        if !self.availability.is_worth_trying(Instant::now()) {
+            return None;
+        }
         let channel = self.channel(key)?;
         match commands::acquire_or_enqueue(&channel, key, owner, ttl, fenced, since).await {
             Ok(answer) => {
+                self.availability.worked();
                 if answer.unknown_queue && !self.has_met_unknown_queue.swap(true, Ordering::Relaxed) {
                     tracing::warn!(
                         key = key.name(),
@@ -110,24 +113,19 @@ impl WaitRoom {
                 Some(Ok(answer.acquired))
             }
             Err(error) if error.kind() == StoreErrorKind::Refused => {
-                channel.registry().unregister(owner);
-                self.refused(&error);
+                self.availability.refused(&error, Instant::now());
+                // From now on the waiters of this store poll. What is left of them on the server lapses.
+                self.channels.for_each(|channel| channel.registry().withdraw_all());
                 None
             }
             Err(error) => Some(Err(error)),
         }
     }
 
-    /// Called when the server refused a command of a wait queue. From then on the waiters of this store poll.
-    fn refused(&self, error: &StoreError) {
-        if !self.has_no_queues.swap(true, Ordering::Relaxed) {
-            tracing::warn!(%error, "the server has no wait queues: waiters poll");
-        }
-    }
-
     /// Registers a waiter that has not asked; false if its channel is not connected.
     pub(super) fn register(&self, key: &Key, owner: &OwnerToken) -> bool {
-        self.channel(key).is_some_and(|channel| channel.register_if_connected(key, owner))
+        self.availability.is_given()
+            && self.channel(key).is_some_and(|channel| channel.register_if_connected(key, owner))
     }
 
     /// Whether the owner is registered at the current runtime's channel.
@@ -145,7 +143,7 @@ impl WaitRoom {
 
     /// Ends when the key has changed; see [`Store::wait_for_change`](crate::Store::wait_for_change).
     pub(super) fn key_changed(&self, key: &Key) -> HintFuture {
-        match self.channel(key) {
+        match self.channel(key).filter(|_| self.availability.is_worth_trying(Instant::now())) {
             Some(channel) => Box::pin(channel.key_changed(key.clone())),
             None => Box::pin(pending()),
         }

@@ -39,12 +39,6 @@ impl DirectHandOver {
         &self.named
     }
 
-    /// The waiter's entry in the key's wait queue.
-    pub(super) fn entry(&self) -> String {
-        let mut text = [0; 36];
-        self.channel.entry(self.named.owner.encode(&mut text), self.named.ttl, self.named.fenced)
-    }
-
     /// Called when the release failed.
     pub(super) fn failed(&self, error: &StoreError) {
         self.channel.failed(&self.connection, error);

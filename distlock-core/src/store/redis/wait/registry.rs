@@ -16,8 +16,12 @@ use tokio::{
     time::{Instant, sleep_until, timeout},
 };
 
-use super::tracking::{KeyChanges, TrackedKeys};
+use super::{
+    owners,
+    tracking::{KeyChanges, TrackedKeys},
+};
 use crate::{
+    clock::Moment,
     key::Key,
     store::{HandOver, Hint},
     token::OwnerToken,
@@ -75,7 +79,7 @@ pub(super) enum DirectOutcome {
 #[must_use]
 pub(super) enum Delivery {
     Done,
-    /// The waiter was withdrawn before: the key has to be released again.
+    /// The waiter was withdrawn before, or is unknown to this process: the key has to be released again.
     Unwanted(Key),
 }
 
@@ -87,6 +91,7 @@ impl Registry {
 
     /// Registers a waiter that is about to ask. Earlier changes of its key no longer count.
     pub(super) fn register(&self, key: &Key, owner: &OwnerToken) {
+        owners::note(owner);
         let mut registrations = self.lock();
         let registration = registrations.entry(*owner).or_insert_with(|| Registration {
             key: key.clone(),
@@ -114,6 +119,7 @@ impl Registry {
 
     /// Called when the owner's release is sent.
     pub(super) fn release_sent(&self, owner: &OwnerToken) {
+        owners::drop_note(owner);
         if let Some(registration) = self.lock().get_mut(owner) {
             registration.state = State::Withdrawn;
         }
@@ -134,16 +140,17 @@ impl Registry {
         }
     }
 
-    /// Takes a hand-over that the server told of. Without a `lease` the waiter has to ask.
-    pub(super) fn deliver(&self, owner: &OwnerToken, lease: Option<HandOver>) -> Delivery {
-        match self.lock().get_mut(owner) {
-            Some(Registration { state: State::Withdrawn, key, .. }) => Delivery::Unwanted(key.clone()),
-            Some(Registration { state: State::Registered { handed_over }, wake, .. }) => {
-                *handed_over = lease;
+    /// Takes a hand-over of the key that the server told of. Without a `lease` the waiter has to ask.
+    pub(super) fn deliver(&self, key: &Key, owner: &OwnerToken, lease: Option<HandOver>) -> Delivery {
+        match self.lock().get_mut(owner).map(|registration| (&mut registration.state, &registration.wake)) {
+            Some((State::Withdrawn, _)) => Delivery::Unwanted(key.clone()),
+            Some((State::Registered { handed_over }, wake)) => {
+                *handed_over = lease.or(handed_over.take());
                 wake.notify_one();
                 Delivery::Done
             }
-            Some(Registration { state: State::Granted, .. }) | None => Delivery::Done,
+            None if owners::is_unknown(owner) => Delivery::Unwanted(key.clone()),
+            Some((State::Granted, _)) | None => Delivery::Done,
         }
     }
 
@@ -178,6 +185,17 @@ impl Registry {
             _ => {}
         }
         delivery
+    }
+
+    /// Withdraws every waiter, because the wait queues cannot be used: each asks in another way.
+    pub(super) fn withdraw_all(&self) {
+        self.lock().retain(|_, registration| {
+            if registration.is_waiting() {
+                registration.state = State::Withdrawn;
+            }
+            registration.wake.notify_one();
+            registration.direct > 0
+        });
     }
 
     /// Makes every waiter ask: its connection broke, and a message may be lost.
@@ -216,7 +234,8 @@ impl Registry {
                 registration.next_check = Some(Instant::now() + BETWEEN_CHECKS);
             }
             match &mut registration.state {
-                State::Registered { handed_over } => handed_over.take(),
+                // A waiter that hung for longer than it had time may have been passed over: it asks.
+                State::Registered { handed_over } => handed_over.take().filter(is_in_time),
                 State::Granted | State::Withdrawn => None,
             }
         });
@@ -230,6 +249,11 @@ impl Registry {
     }
 }
 
+/// Whether the store is still certain to wait for the waiter.
+fn is_in_time(lease: &HandOver) -> bool {
+    lease.claim_within.is_none_or(|within| Moment::now().since(lease.since) < within)
+}
+
 impl Registration {
     fn is_waiting(&self) -> bool {
         matches!(self.state, State::Registered { .. })
@@ -239,11 +263,14 @@ impl Registration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::Moment;
+
+    fn key() -> Key {
+        Key::new("lock", "k").unwrap()
+    }
 
     fn registered() -> (Registry, OwnerToken) {
         let (registry, owner) = (Registry::default(), OwnerToken::random());
-        registry.register(&Key::new("lock", "k").unwrap(), &owner);
+        registry.register(&key(), &owner);
         (registry, owner)
     }
 
@@ -262,7 +289,7 @@ mod tests {
     #[tokio::test]
     async fn a_hand_over_ends_the_hint_and_the_registration() {
         let (registry, owner) = registered();
-        assert!(!is_unwanted(&registry.deliver(&owner, Some(lease()))));
+        assert!(!is_unwanted(&registry.deliver(&key(), &owner, Some(lease()))));
         assert!(matches!(registry.hint(owner).await, Hint::HandedOver(_)));
         assert!(is_empty(&registry));
     }
@@ -270,7 +297,7 @@ mod tests {
     #[tokio::test]
     async fn a_hand_over_of_unknown_age_makes_the_waiter_ask() {
         let (registry, owner) = registered();
-        assert!(!is_unwanted(&registry.deliver(&owner, None)));
+        assert!(!is_unwanted(&registry.deliver(&key(), &owner, None)));
         assert!(matches!(registry.hint(owner).await, Hint::MayBeFree));
         assert!(registry.is_registered(&owner));
     }
@@ -280,9 +307,18 @@ mod tests {
         let (registry, owner) = registered();
         registry.release_sent(&owner);
         assert!(!registry.is_registered(&owner));
-        assert!(is_unwanted(&registry.deliver(&owner, Some(lease()))));
+        assert!(is_unwanted(&registry.deliver(&key(), &owner, Some(lease()))));
         registry.unregister(&owner);
         assert!(is_empty(&registry));
+    }
+
+    #[test]
+    fn a_hand_over_to_an_owner_that_this_process_does_not_know_is_unwanted() {
+        let (registry, owner) = registered();
+        registry.granted(&owner);
+        assert!(!is_unwanted(&registry.deliver(&key(), &owner, Some(lease()))), "a body may run under it");
+        registry.release_sent(&owner);
+        assert!(is_unwanted(&registry.deliver(&key(), &owner, Some(lease()))));
     }
 
     #[test]
@@ -314,7 +350,7 @@ mod tests {
         for _ in 0..3 {
             registry.tracked.all_invalidated();
             assert!(matches!(registry.hint(owner).await, Hint::MayBeFree));
-            registry.register(&Key::new("lock", "k").unwrap(), &owner);
+            registry.register(&key(), &owner);
         }
         assert!((2000..2100).contains(&start.elapsed().as_millis()), "{:?}", start.elapsed());
     }

@@ -1,0 +1,60 @@
+-- Snippet: the wait queue of the lock KEYS[1]: how it is stored, and how waiters join and leave it.
+-- KEYS: lock, wait queue, order, entries, and the fencing counter if a waiter may be handed the lock.
+--
+-- How it works, and why nothing is lost
+--
+-- - KEYS[2] is the version of the format. It exists while there are waiters or an unclaimed hand-over, so
+--   that one MGET tells whether the lock can simply be deleted.
+-- - KEYS[3] is a sorted set of owner tokens by their time of arrival, in us by this server's clock.
+-- - KEYS[4] is a hash: for each owner token when it last asked (us), its ttl (ms), 1 for a fencing token else
+--   0, and its channel. One more field, `unclaimed`, is the latest hand-over that was not claimed yet: the
+--   owner token, until when it has time (us), and the first waiter that looked after that with the time of
+--   its look.
+--
+-- A hand-over sets the lock to the first waiter's owner token, for the whole ttl, and publishes that to the
+-- waiter's channel. The waiter claims the lease at once.
+-- - A channel without a subscriber belongs to a process that is gone, and a waiter that has not asked for
+--   three intervals hangs or cannot reach the server: the next waiter gets the lock. That is found out before
+--   the lock is set. PUBLISH's answer would count clients that listen to a pattern, and leave out subscribers
+--   at a replica or another node of a cluster, which get the message all the same.
+-- - A waiter that was handed the lock and does not claim it in time is deposed by the first waiter, which has
+--   to look twice: when it looks again after its first answer, a server that stood still has read the claim.
+-- - A waiter also asks by itself. It then finds that it holds the lock, which counts as its claim, or its
+--   entry, or neither, and is enqueued again with its first time of arrival.
+-- - If the lock cannot be set because memory is full, it is freed, and the waiters ask by themselves.
+-- - All three keys lapse some time after the last waiter has asked.
+-- - A queue of another version is neither rewritten nor deleted.
+
+local VERSION = '2'
+-- How long a queue lasts when none of its waiters asks, in ms.
+local QUEUE_TTL = 10000
+-- A waiter that has not asked for this long is passed over, in us. Waiters ask every 1.2 s.
+local SILENCE = 3600000
+-- The field of KEYS[4] for the unclaimed hand-over.
+local UNCLAIMED = 'unclaimed'
+
+-- Whether the queue is absent, or of this format.
+local function is_known()
+  local version = redis.pcall('GET', KEYS[2])
+  return (not version or version == VERSION)
+      and type(redis.pcall('ZCARD', KEYS[3])) == 'number'
+      and type(redis.pcall('HLEN', KEYS[4])) == 'number'
+end
+
+-- Removes an owner's entry. Gives back whether it was queued.
+local function remove(owner)
+  redis.call('HDEL', KEYS[4], owner)
+  return redis.call('ZREM', KEYS[3], owner) == 1
+end
+
+-- Forgets the unclaimed hand-over: it was claimed, or has ended.
+local function forget_unclaimed()
+  redis.call('HDEL', KEYS[4], UNCLAIMED)
+end
+
+-- Deletes the queue if it has neither waiters nor an unclaimed hand-over.
+local function tidy()
+  if redis.call('ZCARD', KEYS[3]) == 0 and redis.call('HEXISTS', KEYS[4], UNCLAIMED) == 0 then
+    redis.call('DEL', KEYS[2], KEYS[3], KEYS[4])
+  end
+end
