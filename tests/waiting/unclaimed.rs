@@ -158,8 +158,8 @@ async fn every_key_of_a_wait_queue_lapses() {
     }
 }
 
-/// The server stands still for longer than a waiter has time to claim, right after the hand-over. In the first
-/// round the claim lies unread at the server, in later rounds it may have been answered.
+/// The server stands still for longer than a waiter has time to claim, right after the hand-over. In the
+/// first round the claim may lie unread at the server. In the second one it has been answered.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_stalls_right_after_a_hand_over_costs_nobody_the_lock() {
     for delay in [0, 20] {
