@@ -30,21 +30,13 @@ async fn all_keys_lapse(server: &RedisServer) {
     }
 }
 
-/// Waits until the server has a number of keys, and checks each time that all of them lapse.
-async fn has_keys(server: &RedisServer, number: usize) {
-    eventually(SOON, || async {
-        all_keys_lapse(server).await;
-        server.keys().await.len() == number
-    })
-    .await;
-}
-
 #[tokio::test]
 async fn a_wait_queue_lapses() {
     let server = RedisServer::start();
     let held = manager(&server).await.lock("k").acquire().await.unwrap();
     let first = wait_for(manager(&server).await.lock("k"));
-    has_keys(&server, 2).await;
+    eventually(SOON, || async { server.wait_queue_of("lock:k").await.is_some() }).await;
+    all_keys_lapse(&server).await;
     let second = wait_for(manager(&server).await.lock("k"));
     tokio::time::sleep(Duration::from_millis(100)).await;
     all_keys_lapse(&server).await;
@@ -62,7 +54,7 @@ async fn a_wait_queue_lapses() {
     let second = gets(second).await;
     all_keys_lapse(&server).await;
     second.release().await.unwrap();
-    has_keys(&server, 0).await;
+    eventually(SOON, || async { server.keys().await.is_empty() }).await;
 }
 
 /// The counter outlives the lease, by two days unless set otherwise, so that tokens rise even if the clock
