@@ -140,8 +140,10 @@ async fn a_late_heal_is_released_like_a_late_grant() {
     for in_order in [false, true] {
         let (nodes, locks) = late_nodes_in_order::<3>(in_order);
         *nodes[2].acquire_lag.lock().unwrap() = NEVER;
-        let guard = locks.lock("k").acquire().await.unwrap();
+        // Finds the node down, so that the next acquire skips it.
+        locks.lock("first").acquire().await.unwrap().release().await.unwrap();
         sleep(Duration::from_secs(1)).await;
+        let guard = locks.lock("k").acquire().await.unwrap();
         *nodes[2].acquire_lag.lock().unwrap() = Duration::ZERO;
         // Until a probe has found the node.
         sleep(Duration::from_secs(3)).await;
