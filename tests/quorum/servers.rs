@@ -120,7 +120,10 @@ async fn a_partition_that_heals_leaves_no_key() {
         .response_timeout(Duration::from_millis(200))
         .build()
         .unwrap();
-    locks.lock("warm").acquire().await.unwrap().release().await.unwrap();
+    // Opens all connections: a majority decides without the last one.
+    let warm = locks.lock("warm").acquire().await.unwrap();
+    eventually(SOON, async || nodes_with(&servers, "lock:warm").await == 3).await;
+    warm.release().await.unwrap();
     // Two nodes get the requests, and their replies do not arrive.
     proxies[..2].iter().for_each(|proxy| proxy.let_replies_flow(false));
     let error = locks.lock("k").acquire().await.unwrap_err();
