@@ -1,0 +1,29 @@
+//! The keys that an unclaimed hand-over leaves on the server lapse by themselves.
+
+use std::time::Duration;
+
+use distlock::{Acquired, Enqueue, Key, LockManager, OwnerToken, RedisStore, Store};
+use test_support::RedisServer;
+use tokio::time::Instant;
+
+const TTL: Duration = Duration::from_secs(30);
+
+/// The waiter hangs, and is the last one in the wait queue.
+#[tokio::test]
+async fn a_hand_over_that_is_not_claimed_leaves_only_keys_that_lapse() {
+    let server = RedisServer::start();
+    let locks = LockManager::connect(server.url()).await.unwrap();
+    let held = locks.lock("k").acquire().await.unwrap();
+    let store = RedisStore::open(&server.url()).unwrap();
+    let (key, waiter) = (Key::new("lock", "k").unwrap(), OwnerToken::random());
+    let enqueue = Enqueue::new(Instant::now()).contended(true);
+    let answer = store.acquire_or_enqueue(&key, &waiter, TTL, false, enqueue).await.unwrap();
+    assert!(matches!(answer, Acquired::Busy { .. }), "{answer:?}");
+    held.release().await.unwrap();
+    let keys = server.keys().await;
+    assert!(keys.len() > 1, "the lock, and the mark of its hand-over: {keys:?}");
+    for key in keys {
+        let ttl: i64 = server.command(&["PTTL", &key]).await;
+        assert!((1..=30_000).contains(&ttl), "{key}: {ttl}");
+    }
+}
