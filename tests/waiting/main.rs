@@ -20,6 +20,7 @@ mod order;
 mod several_runtimes;
 mod still_runtimes;
 mod unclaimed;
+mod unclaimed_hand_over;
 
 const SECOND: Duration = Duration::from_secs(1);
 const SOON: Duration = Duration::from_secs(5);
