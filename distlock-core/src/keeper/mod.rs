@@ -58,11 +58,11 @@ impl Keeper {
     /// When there is no current runtime.
     pub(crate) fn of_this_runtime(shared: &Arc<Shared>, keepers: &Arc<Keepers>) -> Result<Self, StoreError> {
         let keeper = keepers.get_or_make(|| Ok(Self::start(shared, keepers)))?;
-        if !keeper.state().schedule().is_gone {
+        if !keeper.state().is_gone() {
             return Ok(keeper);
         }
         // The task ended although its runtime goes on, or the runtime is being shut down.
-        keepers.replace_if(|keeper| keeper.state().schedule().is_gone, || Self::start(shared, keepers));
+        keepers.replace_if(|keeper| keeper.state().is_gone(), || Self::start(shared, keepers));
         keepers.get_or_make(|| Ok(Self::start(shared, keepers)))
     }
 
@@ -95,7 +95,7 @@ impl Keeper {
     pub(crate) fn track(&self, lease: &Arc<Lease>, sent: Moment) {
         let at = lease.next_alarm(sent);
         let mut schedule = self.state().schedule();
-        if schedule.is_gone {
+        if self.state().is_gone() {
             drop(schedule);
             lease.lose(LostReason::Shutdown);
             return;
@@ -158,7 +158,7 @@ impl Keeper {
             let idle = self.state().idle.notified();
             {
                 let schedule = self.state().schedule();
-                if schedule.is_gone || (schedule.is_idle && schedule.cleanups.is_empty()) {
+                if self.state().is_gone() || (schedule.is_idle && schedule.cleanups.is_empty()) {
                     return;
                 }
             }

@@ -2,7 +2,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use tokio::{
@@ -27,6 +30,8 @@ pub(super) struct KeeperState {
     pub(super) wait_queues: WaitQueues,
     runtime: Id,
     schedule: Mutex<Schedule>,
+    /// The task is gone, with its runtime. Set once by the end of the task, under the lock of the schedule.
+    is_gone: AtomicBool,
     /// Notified when the task has something to do.
     pub(super) wake: Notify,
     /// Notified when nothing is in flight.
@@ -49,8 +54,6 @@ pub(super) struct Schedule {
     pub(super) is_idle: bool,
     /// No handle is left. The last handle sets it.
     pub(super) is_closing: bool,
-    /// The task is gone, with its runtime. Set once by the end of the task.
-    pub(super) is_gone: bool,
 }
 
 /// The claim of a handed-over lease, under way.
@@ -67,9 +70,16 @@ impl KeeperState {
             wait_queues: WaitQueues::default(),
             runtime,
             schedule: Mutex::default(),
+            is_gone: AtomicBool::new(false),
             wake: Notify::new(),
             idle: Notify::new(),
         })
+    }
+
+    /// Whether the task is gone. The answer holds as long as the caller has the schedule's lock. Each acquire
+    /// asks once without the lock.
+    pub(super) fn is_gone(&self) -> bool {
+        self.is_gone.load(Ordering::Acquire)
     }
 
     pub(super) fn is_of_this_runtime(&self) -> bool {
@@ -79,7 +89,7 @@ impl KeeperState {
     /// Takes a clean-up, or gives it back if no task is left to do it.
     pub(super) fn accept(&self, cleanup: Cleanup) -> Result<(), Cleanup> {
         let mut schedule = self.schedule();
-        if schedule.is_gone {
+        if self.is_gone() {
             return Err(cleanup);
         }
         schedule.cleanups.push(cleanup);
@@ -92,7 +102,7 @@ impl KeeperState {
     pub(super) fn close(&self) {
         let (leases, cleanups) = {
             let mut schedule = self.schedule();
-            schedule.is_gone = true;
+            self.is_gone.store(true, Ordering::Release);
             self.idle.notify_waiters();
             (schedule.take_leases(), std::mem::take(&mut schedule.cleanups))
         };
