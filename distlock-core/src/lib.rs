@@ -36,6 +36,7 @@
 //! - `store`: the contract of a store; the stores in memory, on Redis and on a quorum
 //! - `key`: a checked key in its namespace
 //! - `options`: what a request can ask for
+//! - `blocking`: a future that runs for a caller that blocks its thread
 //! - `runtime`: one value for each tokio runtime
 //! - `web`: errors as HTTP responses
 //! - `error`: what can go wrong, split by what the caller does next
@@ -46,6 +47,7 @@
 
 mod acquire;
 mod backoff;
+mod blocking;
 mod clock;
 mod error;
 mod guard;

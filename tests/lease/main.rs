@@ -6,6 +6,7 @@ use distlock::{LockError, LostReason};
 use test_support::in_time;
 
 mod between_polls;
+mod blocking;
 mod durations;
 mod loss;
 mod mutual_exclusion;
