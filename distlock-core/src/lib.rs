@@ -92,3 +92,7 @@ pub mod __private {
     #[cfg(feature = "redis")]
     pub use crate::store::redis::names_on_server;
 }
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadmeExamples;
