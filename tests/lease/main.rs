@@ -8,6 +8,7 @@ use test_support::in_time;
 mod between_polls;
 mod blocking;
 mod durations;
+mod fencing_counters;
 mod loss;
 mod mutual_exclusion;
 mod nesting;
