@@ -102,7 +102,7 @@ fn undefined_names(file: &str, page: &str) -> Vec<String> {
     for (line, text) in &prose {
         for rest in text.split('[').skip(1) {
             let Some((name, after)) = rest.split_once(']') else { continue };
-            if name.ends_with(".md") && !after.starts_with('(') && !is_defined(name) {
+            if name.contains(".md") && !after.starts_with('(') && !is_defined(name) {
                 complaints.push(format!("{file}:{line}: define `[{name}]: {name}` at the end of the page"));
             }
         }
