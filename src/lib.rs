@@ -25,6 +25,8 @@
 //! | set the manager of the program, or of a test | [`set_default`], [`with_manager`] |
 //! | look at a lock that is held, or release it | [`LockGuard`] |
 //! | know what went wrong, and what to do | [`LockError`], [`LostReason`], [`StoreErrorKind`] |
+//! | lock in a thread without a runtime | [`LockRequest::blocking_acquire`] |
+//! | end a program without leaving keys behind | [`LockManager::drain`], [`LockManager::shutdown`] |
 //! | keep late writes away from a resource | [`LockGuard::fencing_token`], [`guide::fencing`] |
 //! | keep locks in a store of your own | [`Store`], [`MemoryStore`], [`QuorumStore`] |
 //! | read how a thing is done | [`guide`]: first steps, recipes, migrating, testing, operations, messages |
