@@ -25,7 +25,8 @@ pub struct Message {
 const FEWEST_WORDS: usize = 3;
 
 /// Macros whose texts only a bug shows.
-const FOR_BUGS: &[&str] = &["assert", "assert_eq", "debug_assert", "panic", "todo", "unreachable"];
+const FOR_BUGS: &[&str] =
+    &["assert", "assert_eq", "assert_ne", "debug_assert", "panic", "todo", "unreachable"];
 
 /// Methods whose argument only a bug shows, or which look for it in another text.
 const NOT_SHOWN: &[&str] =
