@@ -9,8 +9,8 @@
 //! - [`messages`] checks that the page of messages has all of them, and [`pages`] checks the links of pages.
 //!
 //! Each check takes sources and answers complaints: sentences with file, line, and what to do.
-//! `tests/house.rs` and `tests/pages.rs` run the checks over the repository. The unit tests here run them over
-//! planted mistakes.
+//! `tests/house.rs` and `tests/pages.rs` run the checks over the repository. The unit tests here run them
+//! over planted mistakes.
 #![forbid(unsafe_code)]
 
 pub mod arrows;
