@@ -32,8 +32,8 @@ pub(crate) struct AcquireState {
     pub(crate) queued: bool,
 }
 
-/// How long a queue is tried to be left at the least. Other waiters keep an entry from lapsing for longer than
-/// its own ttl.
+/// How long a queue is tried to be left at the least. Other waiters keep an entry from lapsing for longer
+/// than its own ttl.
 const LEAVE_QUEUE_FOR: Duration = Duration::from_secs(60);
 
 /// An acquire that has been sent.
