@@ -21,6 +21,7 @@ pub mod messages;
 pub mod modules;
 pub mod pages;
 pub mod paths;
+pub mod public_api;
 pub mod scripts;
 pub mod sizes;
 pub mod words;
