@@ -52,7 +52,7 @@
 //! # Features
 //! - `redis` (default): the store on Redis and Valkey.
 //! - `tls`: `rediss://` URLs, by rustls.
-//! - `axum`, `actix-web`: [`LockError`] is a response of the framework.
+//! - `axum`, `actix-web`: [`LockError`] is a response of the framework, as [`Problem`] describes.
 #![forbid(unsafe_code)]
 
 #[cfg(feature = "redis")]
@@ -61,8 +61,8 @@ pub use distlock_core::{
     Acquired, DEFAULT_CONNECT_TIMEOUT, DEFAULT_NAMESPACE, DEFAULT_RESPONSE_TIMEOUT, DEFAULT_TTL, Enqueue,
     FencingToken, HandOver, Hint, HintFuture, Holder, Key, KeyFault, LockError, LockGuard, LockManager,
     LockManagerBuilder, LockRequest, LostReason, MAX_KEY_BYTES, MAX_TTL, MIN_TTL, MemoryStore, Moment,
-    NextWaiter, OnLost, OwnerToken, QuorumStore, Release, Setting, Store, StoreError, StoreErrorKind,
-    StoreFuture, set_default, with_manager,
+    NextWaiter, OnLost, OwnerToken, Problem, QuorumStore, Release, Setting, Store, StoreError,
+    StoreErrorKind, StoreFuture, set_default, with_manager,
 };
 /// ```
 /// use std::time::Duration;

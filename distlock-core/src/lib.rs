@@ -25,6 +25,7 @@
 //! # The rooms, in reading order
 //! Each room uses only rooms below it.
 //!
+//! - `web`: locks in a service: errors as HTTP responses
 //! - `request`: the settings of one call, and how the call gets a guard
 //! - `acquire`: asking once, or in the queue until a deadline; the contender; one acquire, seen to its end
 //! - `guard`: the held lock, its release, the future around a body, nested calls
@@ -37,7 +38,6 @@
 //! - `key`: a checked key in its namespace
 //! - `options`: what a request can ask for
 //! - `runtime`: one value for each tokio runtime
-//! - `web`: errors as HTTP responses
 //! - `error`: what can go wrong, split by what the caller does next
 //! - `limits`: defaults and limits
 //! - `backoff`: delays between attempts
@@ -61,7 +61,6 @@ mod shared;
 mod store;
 mod token;
 mod wait_queue;
-#[cfg(any(feature = "axum", feature = "actix-web"))]
 mod web;
 
 pub use clock::Moment;
@@ -82,6 +81,7 @@ pub use store::{
     StoreFuture,
 };
 pub use token::{FencingToken, OwnerToken};
+pub use web::Problem;
 
 /// For the attribute's expansion; not part of the interface.
 #[doc(hidden)]
