@@ -53,6 +53,7 @@
 //! - `redis` (default): the store on Redis and Valkey.
 //! - `tls`: `rediss://` URLs, by rustls.
 //! - `axum`, `actix-web`: [`LockError`] is a response of the framework, as [`Problem`] describes.
+//! - `tonic`: `tonic::Status` is made from a [`LockError`].
 #![forbid(unsafe_code)]
 
 #[cfg(feature = "redis")]

@@ -25,13 +25,17 @@ const STORE_RETRY_AFTER: Duration = Duration::from_secs(1);
 ///
 /// The body tells a client what to do next. It says nothing of the server, and has the key only after
 /// [`with_key`](Self::with_key). An error of the last row is a fault of the service. It is logged at error
-/// level when it becomes a response of one of the first two frameworks.
+/// level when it becomes a response of one of the first three frameworks.
 ///
 /// # Frameworks
 /// - axum, with the feature `axum`: `LockError` and `Problem` are `IntoResponse`. The response has the
 ///   `LockError` in its extensions, for a middleware that logs.
 /// - actix-web, with the feature `actix-web`: `LockError` is a `ResponseError`. `Problem` is a `Responder`,
 ///   and `HttpResponse: From<Problem>`.
+/// - tonic, with the feature `tonic`: `Status` is `From<LockError>` and `From<Problem>`. Its details also have
+///   a `google.rpc.ErrorInfo` of the domain `distlock`, with the reason `LOCK_BUSY`, `LOCK_LOST`,
+///   `LOCK_STORE` or `LOCK_FAULT`. A lost lock is `ABORTED`, because many clients repeat a call by themselves
+///   when it is `UNAVAILABLE`.
 /// - Others: write [`status`](Self::status), [`retry_after`](Self::retry_after), [`body`](Self::body) and
 ///   [`CONTENT_TYPE`](Self::CONTENT_TYPE) into the framework's response.
 ///
@@ -144,7 +148,7 @@ impl Problem {
     }
 
     /// Logs a fault of the service. It is called when the problem becomes a response of a framework.
-    #[cfg(any(feature = "axum", feature = "actix-web"))]
+    #[cfg(any(feature = "axum", feature = "actix-web", feature = "tonic"))]
     pub(super) fn log_fault(&self) {
         if self.status() == 500 {
             let error = &self.error;
