@@ -25,7 +25,7 @@
 //! # The rooms, in reading order
 //! Each room uses only rooms below it.
 //!
-//! - `web`: locks in a service: errors as HTTP and gRPC responses
+//! - `web`: locks in a service: errors as HTTP and gRPC responses, and a layer that locks requests
 //! - `request`: the settings of one call, and how the call gets a guard
 //! - `acquire`: asking once, or in the queue until a deadline; the contender; one acquire, seen to its end
 //! - `guard`: the held lock, its release, the future around a body, nested calls
@@ -82,6 +82,8 @@ pub use store::{
 };
 pub use token::{FencingToken, OwnerToken};
 pub use web::Problem;
+#[cfg(feature = "tower")]
+pub use web::{LockLayer, LockService};
 
 /// For the attribute's expansion; not part of the interface.
 #[doc(hidden)]

@@ -1,0 +1,233 @@
+//! The lock around each request of a tower service.
+
+use std::{
+    fmt,
+    future::Future,
+    mem,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use tower_layer::Layer;
+use tower_service::Service;
+
+use crate::{error::LockError, request::LockRequest};
+
+/// Makes the lock of a request; `None` serves the request without one.
+type MakeLock<R> = dyn Fn(&R) -> Option<LockRequest> + Send + Sync;
+
+/// Runs each request of a service under a lock: for axum, tonic and other services of tower.
+///
+/// Two closures make a layer. The first makes the lock from the request: the key, and with it `ttl`, `wait`
+/// and the other settings of a [`LockRequest`]. The second makes the response from the [`LockError`] of a
+/// request that was refused or whose lock was lost. [`only_if`](Self::only_if) leaves requests out.
+///
+/// The attribute fits a key that a handler's arguments have. The layer fits a key that the request's head
+/// has, such as a header or a tenant's name, and handlers that somebody else wrote. A handler that needs its
+/// guard or a fencing token takes the attribute. A handler under the layer must not lock the same key again:
+/// that is [`LockError::Reentrant`].
+///
+/// # What is locked
+/// The service is called when the lock is granted, and the lock is released when the service has returned
+/// its response. The response goes out after the release is confirmed, so the client's next request finds
+/// the key free. If the lease is lost first, the service's future is dropped at its next await and the answer
+/// is that for [`LockError::Lost`].
+///
+/// **A streaming body runs on after the release.** The lock covers the making of the response, not the
+/// sending of its body: a file, server-sent events, or the stream of a gRPC method that streams. Nor does it
+/// cover tasks that the handler spawns. Lock inside the stream or the task instead.
+///
+/// # Keys
+/// The key is taken as it is; nothing in it is encoded. A client chooses how it writes a URL: `/orders/42`,
+/// `/orders/%34%32` and `/orders/042` may be one order to the router, and are three keys if the path is the
+/// key. Make the key of parsed values, or of a header whose value is compared as text. For a request that
+/// lacks what its key is made of, make an empty key. It is refused as [`LockError::InvalidKey`], to which the
+/// second closure can answer 400, and the service is not called.
+///
+/// # Waiting
+/// With `wait`, a request waits for its key with its connection open and its body unread. It has then passed
+/// the `poll_ready` of the service beneath: a concurrency limit there counts those that wait. A limit above
+/// the layer counts them as well.
+///
+/// # Cancel safety
+/// When the client goes away, the server drops the request's future. A request that waits leaves the queue.
+/// A request that is being served is stopped at its await, and the key is released in the background. With
+/// HTTP/1, whether a server notices at once is the server's setting.
+#[must_use = "a layer does nothing until it is put around a service"]
+pub struct LockLayer<R, T> {
+    make_lock: Arc<MakeLock<R>>,
+    on_error: Arc<dyn Fn(LockError) -> T + Send + Sync>,
+}
+
+impl<R: 'static, T> LockLayer<R, T> {
+    /// Makes a layer: `lock` makes the lock of a request, `on_error` the response when it is refused or lost.
+    ///
+    /// With axum, `on_error` is `IntoResponse::into_response`. With tonic it is
+    /// `|error| Status::from(error).into_http()`.
+    pub fn new(
+        lock: impl Fn(&R) -> LockRequest + Send + Sync + 'static,
+        on_error: impl Fn(LockError) -> T + Send + Sync + 'static,
+    ) -> Self {
+        Self { make_lock: Arc::new(move |request| Some(lock(request))), on_error: Arc::new(on_error) }
+    }
+
+    /// Locks only requests for which `condition` is true. The others are served without a lock.
+    ///
+    /// If it is called twice, both conditions must be true.
+    pub fn only_if(self, condition: impl Fn(&R) -> bool + Send + Sync + 'static) -> Self {
+        let make_lock = self.make_lock;
+        let make_lock = Arc::new(move |request: &R| condition(request).then(|| make_lock(request)).flatten());
+        Self { make_lock, ..self }
+    }
+}
+
+impl<S, R, T> Layer<S> for LockLayer<R, T> {
+    type Service = LockService<S, R, T>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        LockService { inner, layer: self.clone() }
+    }
+}
+
+impl<R, T> Clone for LockLayer<R, T> {
+    fn clone(&self) -> Self {
+        Self { make_lock: Arc::clone(&self.make_lock), on_error: Arc::clone(&self.on_error) }
+    }
+}
+
+impl<R, T> fmt::Debug for LockLayer<R, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LockLayer").finish_non_exhaustive()
+    }
+}
+
+/// A service whose requests run under locks, made by [`LockLayer`].
+pub struct LockService<S, R, T> {
+    inner: S,
+    layer: LockLayer<R, T>,
+}
+
+impl<S, R, T> Service<R> for LockService<S, R, T>
+where
+    S: Service<R, Response = T, Error: Send, Future: Send> + Clone + Send + 'static,
+    R: Send + 'static,
+    T: Send + 'static,
+{
+    type Response = T;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<T, S::Error>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: R) -> Self::Future {
+        // The one that is ready serves the request; its clone may not be.
+        let clone = self.inner.clone();
+        let mut inner = mem::replace(&mut self.inner, clone);
+        let lock = (self.layer.make_lock)(&request);
+        let on_error = Arc::clone(&self.layer.on_error);
+        // In a block of its own: the service is called when the body is polled, so under the lock.
+        let body = async move { inner.call(request).await };
+        Box::pin(async move {
+            match lock {
+                None => body.await,
+                Some(lock) => lock.run(body).await.unwrap_or_else(|error| Ok(on_error(error))),
+            }
+        })
+    }
+}
+
+impl<S: Clone, R, T> Clone for LockService<S, R, T> {
+    fn clone(&self) -> Self {
+        Self { inner: self.inner.clone(), layer: self.layer.clone() }
+    }
+}
+
+impl<S: fmt::Debug, R, T> fmt::Debug for LockService<S, R, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LockService").field("inner", &self.inner).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{convert::Infallible, future, time::Duration};
+
+    use super::*;
+    use crate::manager::LockManager;
+
+    /// A service that panics if it is called without having been ready, as a concurrency limit does.
+    #[derive(Default)]
+    struct Limited {
+        is_ready: bool,
+    }
+
+    impl Clone for Limited {
+        fn clone(&self) -> Self {
+            Self::default()
+        }
+    }
+
+    impl Service<&'static str> for Limited {
+        type Response = String;
+        type Error = Infallible;
+        type Future = future::Ready<Result<String, Infallible>>;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+            self.is_ready = true;
+            Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, key: &'static str) -> Self::Future {
+            assert!(mem::take(&mut self.is_ready), "it was not ready");
+            future::ready(Ok(key.to_owned()))
+        }
+    }
+
+    fn layer(manager: &LockManager) -> LockLayer<&'static str, String> {
+        let manager = manager.clone();
+        LockLayer::new(move |key: &&str| manager.lock(*key), |error| error.to_string())
+    }
+
+    async fn serve(service: &mut LockService<Limited, &'static str, String>, key: &'static str) -> String {
+        let Ok(()) = future::poll_fn(|cx| service.poll_ready(cx)).await;
+        let Ok(response) = service.call(key).await;
+        response
+    }
+
+    #[tokio::test]
+    async fn the_service_that_is_called_is_the_one_that_was_ready() {
+        let mut service =
+            layer(&LockManager::in_memory()).only_if(|key| *key != "free").layer(Limited::default());
+        for key in ["a", "free", "a"] {
+            assert_eq!(serve(&mut service, key).await, key);
+        }
+    }
+
+    #[tokio::test]
+    async fn only_requests_that_meet_all_conditions_are_locked() {
+        let manager = LockManager::in_memory();
+        let layer = layer(&manager).only_if(|key| *key != "a").only_if(|key| *key != "b");
+        let mut service = layer.layer(Limited::default());
+        let mut holders = Vec::new();
+        for key in ["a", "b", "c"] {
+            holders.push(manager.lock(key).acquire().await.unwrap());
+        }
+        assert_eq!(serve(&mut service, "a").await, "a");
+        assert_eq!(serve(&mut service, "b").await, "b");
+        assert!(serve(&mut service, "c").await.contains("busy"));
+    }
+
+    #[tokio::test]
+    async fn a_call_that_was_never_polled_locks_nothing() {
+        let manager = LockManager::in_memory();
+        let mut service = layer(&manager).layer(Limited::default());
+        let Ok(()) = future::poll_fn(|cx| service.poll_ready(cx)).await;
+        let call = service.call("a");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        assert!(manager.lock("a").try_acquire().await.unwrap().is_some());
+        drop(call);
+    }
+}
