@@ -153,7 +153,12 @@ impl<S: fmt::Debug, R, T> fmt::Debug for LockService<S, R, T> {
 
 #[cfg(test)]
 mod tests {
-    use std::{convert::Infallible, future, time::Duration};
+    use std::{
+        convert::Infallible,
+        future,
+        sync::atomic::{AtomicUsize, Ordering},
+        time::Duration,
+    };
 
     use super::*;
     use crate::manager::LockManager;
@@ -162,11 +167,12 @@ mod tests {
     #[derive(Default)]
     struct Limited {
         is_ready: bool,
+        calls: Arc<AtomicUsize>,
     }
 
     impl Clone for Limited {
         fn clone(&self) -> Self {
-            Self::default()
+            Self { is_ready: false, calls: Arc::clone(&self.calls) }
         }
     }
 
@@ -182,6 +188,7 @@ mod tests {
 
         fn call(&mut self, key: &'static str) -> Self::Future {
             assert!(mem::take(&mut self.is_ready), "it was not ready");
+            self.calls.fetch_add(1, Ordering::SeqCst);
             future::ready(Ok(key.to_owned()))
         }
     }
@@ -210,7 +217,8 @@ mod tests {
     async fn only_requests_that_meet_all_conditions_are_locked() {
         let manager = LockManager::in_memory();
         let layer = layer(&manager).only_if(|key| *key != "a").only_if(|key| *key != "b");
-        let mut service = layer.layer(Limited::default());
+        let limited = Limited::default();
+        let mut service = layer.layer(limited.clone());
         let mut holders = Vec::new();
         for key in ["a", "b", "c"] {
             holders.push(manager.lock(key).acquire().await.unwrap());
@@ -218,6 +226,7 @@ mod tests {
         assert_eq!(serve(&mut service, "a").await, "a");
         assert_eq!(serve(&mut service, "b").await, "b");
         assert!(serve(&mut service, "c").await.contains("busy"));
+        assert_eq!(limited.calls.load(Ordering::SeqCst), 2);
     }
 
     #[tokio::test]

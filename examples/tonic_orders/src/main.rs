@@ -18,7 +18,7 @@ use tonic::{
 };
 
 mod proto {
-    #![allow(clippy::pedantic)]
+    #![allow(clippy::pedantic, unreachable_pub)]
     tonic::include_proto!("orders");
 }
 
