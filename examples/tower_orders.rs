@@ -78,7 +78,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let port: u16 = env::var("PORT").map_or(Ok(3000), |port| port.parse())?;
     let work = Duration::from_millis(env::var("WORK_MS").map_or(Ok(1000), |ms| ms.parse())?);
     let locks = LockManager::connect(url).await?;
-    let layer = LockLayer::new(lock(locks), refuse).only_if(|request| request.method() == Method::POST);
+    let layer = LockLayer::new(lock(locks), |error| Ok(refuse(error)))
+        .only_if(|request| request.method() == Method::POST);
     let router = Router::new()
         .route("/orders", post(place).get(list))
         .layer(layer)

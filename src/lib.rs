@@ -80,8 +80,8 @@
 ///         locks.lock(header.map_or(String::new(), |header| format!("payment:{header}")))
 ///     };
 ///     let on_error = |error: LockError| match error {
-///         LockError::InvalidKey { .. } => (StatusCode::BAD_REQUEST, "Idempotency-Key?").into_response(),
-///         error => error.into_response(),
+///         LockError::InvalidKey { .. } => Ok((StatusCode::BAD_REQUEST, "Idempotency-Key?").into_response()),
+///         error => Ok(error.into_response()),
 ///     };
 ///     let layer = LockLayer::new(lock, on_error).only_if(|request| request.method() == Method::POST);
 ///     Router::new().route("/payments", post(async || "paid")).layer(layer)

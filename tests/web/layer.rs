@@ -110,7 +110,10 @@ async fn serve(server: &RedisServer) -> (Arc<Shop>, Arc<Calls>, String) {
         .route("/again/{id}", post(again))
         .route("/stream/{id}", post(stream))
         .route("/lost/{id}", post(endless))
-        .layer(LockLayer::new(lock, refuse).only_if(|request| request.method() == Method::POST))
+        .layer(
+            LockLayer::new(lock, |error| Ok(refuse(error)))
+                .only_if(|request| request.method() == Method::POST),
+        )
         .with_state(Arc::clone(&shop));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();

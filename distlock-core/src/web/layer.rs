@@ -17,11 +17,14 @@ use crate::{error::LockError, request::LockRequest};
 /// Makes the lock of a request; `None` serves the request without one.
 type MakeLock<R> = dyn Fn(&R) -> Option<LockRequest> + Send + Sync;
 
+/// Answers when a lock was refused or lost.
+type OnError<T, E> = dyn Fn(LockError) -> Result<T, E> + Send + Sync;
+
 /// Runs each request of a service under a lock: for axum, tonic and other services of tower.
 ///
 /// Two closures make a layer. The first makes the lock from the request: the key, and with it `ttl`, `wait`
-/// and the other settings of a [`LockRequest`]. The second makes the response from the [`LockError`] of a
-/// request that was refused or whose lock was lost. [`only_if`](Self::only_if) leaves requests out.
+/// and the other settings of a [`LockRequest`]. The second answers, with a response or with an error of the
+/// service, when a lock was refused or lost. [`only_if`](Self::only_if) leaves requests out.
 ///
 /// The attribute fits a key that a handler's arguments have. The layer fits a key that the request's head
 /// has, such as a header or a tenant's name, and handlers that somebody else wrote. A handler that needs its
@@ -41,9 +44,11 @@ type MakeLock<R> = dyn Fn(&R) -> Option<LockRequest> + Send + Sync;
 /// # Keys
 /// The key is taken as it is; nothing in it is encoded. A client chooses how it writes a URL: `/orders/42`,
 /// `/orders/%34%32` and `/orders/042` may be one order to the router, and are three keys if the path is the
-/// key. Make the key of parsed values, or of a header whose value is compared as text. For a request that
-/// lacks what its key is made of, make an empty key. It is refused as [`LockError::InvalidKey`], to which the
-/// second closure can answer 400, and the service is not called.
+/// key. Make the key of parsed values, or of a header whose value is compared as text. In axum, a middleware
+/// that is a function can make it of a `Path`, and [`LockRequest::run`] its `Next`.
+///
+/// For a request that lacks what its key is made of, make an empty key. It is refused as
+/// [`LockError::InvalidKey`], to which the second closure can answer 400, and the service is not called.
 ///
 /// # Waiting
 /// With `wait`, a request waits for its key with its connection open and its body unread. It has then passed
@@ -55,19 +60,20 @@ type MakeLock<R> = dyn Fn(&R) -> Option<LockRequest> + Send + Sync;
 /// A request that is being served is stopped at its await, and the key is released in the background. With
 /// HTTP/1, whether a server notices at once is the server's setting.
 #[must_use = "a layer does nothing until it is put around a service"]
-pub struct LockLayer<R, T> {
+pub struct LockLayer<R, T, E> {
     make_lock: Arc<MakeLock<R>>,
-    on_error: Arc<dyn Fn(LockError) -> T + Send + Sync>,
+    on_error: Arc<OnError<T, E>>,
 }
 
-impl<R: 'static, T> LockLayer<R, T> {
-    /// Makes a layer: `lock` makes the lock of a request, `on_error` the response when it is refused or lost.
+impl<R: 'static, T, E> LockLayer<R, T, E> {
+    /// Makes a layer: `lock` makes the lock of a request, and `on_error` answers when it is refused or lost.
     ///
-    /// With axum, `on_error` is `IntoResponse::into_response`. With tonic it is
-    /// `|error| Status::from(error).into_http()`.
+    /// With axum, `on_error` is `|error| Ok(error.into_response())`. With tonic it is
+    /// `|error| Ok(Status::from(error).into_http())`. Where the service's own error has a `From<LockError>`, it
+    /// is `|error| Err(error.into())`.
     pub fn new(
         lock: impl Fn(&R) -> LockRequest + Send + Sync + 'static,
-        on_error: impl Fn(LockError) -> T + Send + Sync + 'static,
+        on_error: impl Fn(LockError) -> Result<T, E> + Send + Sync + 'static,
     ) -> Self {
         Self { make_lock: Arc::new(move |request| Some(lock(request))), on_error: Arc::new(on_error) }
     }
@@ -82,43 +88,44 @@ impl<R: 'static, T> LockLayer<R, T> {
     }
 }
 
-impl<S, R, T> Layer<S> for LockLayer<R, T> {
-    type Service = LockService<S, R, T>;
+impl<S, R, T, E> Layer<S> for LockLayer<R, T, E> {
+    type Service = LockService<S, R, T, E>;
 
     fn layer(&self, inner: S) -> Self::Service {
         LockService { inner, layer: self.clone() }
     }
 }
 
-impl<R, T> Clone for LockLayer<R, T> {
+impl<R, T, E> Clone for LockLayer<R, T, E> {
     fn clone(&self) -> Self {
         Self { make_lock: Arc::clone(&self.make_lock), on_error: Arc::clone(&self.on_error) }
     }
 }
 
-impl<R, T> fmt::Debug for LockLayer<R, T> {
+impl<R, T, E> fmt::Debug for LockLayer<R, T, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LockLayer").finish_non_exhaustive()
     }
 }
 
 /// A service whose requests run under locks, made by [`LockLayer`].
-pub struct LockService<S, R, T> {
+pub struct LockService<S, R, T, E> {
     inner: S,
-    layer: LockLayer<R, T>,
+    layer: LockLayer<R, T, E>,
 }
 
-impl<S, R, T> Service<R> for LockService<S, R, T>
+impl<S, R, T, E> Service<R> for LockService<S, R, T, E>
 where
-    S: Service<R, Response = T, Error: Send, Future: Send> + Clone + Send + 'static,
+    S: Service<R, Response = T, Error = E, Future: Send> + Clone + Send + 'static,
     R: Send + 'static,
     T: Send + 'static,
+    E: Send + 'static,
 {
     type Response = T;
-    type Error = S::Error;
-    type Future = Pin<Box<dyn Future<Output = Result<T, S::Error>> + Send>>;
+    type Error = E;
+    type Future = Pin<Box<dyn Future<Output = Result<T, E>> + Send>>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), E>> {
         self.inner.poll_ready(cx)
     }
 
@@ -133,19 +140,19 @@ where
         Box::pin(async move {
             match lock {
                 None => body.await,
-                Some(lock) => lock.run(body).await.unwrap_or_else(|error| Ok(on_error(error))),
+                Some(lock) => lock.run(body).await.unwrap_or_else(|error| on_error(error)),
             }
         })
     }
 }
 
-impl<S: Clone, R, T> Clone for LockService<S, R, T> {
+impl<S: Clone, R, T, E> Clone for LockService<S, R, T, E> {
     fn clone(&self) -> Self {
         Self { inner: self.inner.clone(), layer: self.layer.clone() }
     }
 }
 
-impl<S: fmt::Debug, R, T> fmt::Debug for LockService<S, R, T> {
+impl<S: fmt::Debug, R, T, E> fmt::Debug for LockService<S, R, T, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LockService").field("inner", &self.inner).finish_non_exhaustive()
     }
@@ -154,7 +161,6 @@ impl<S: fmt::Debug, R, T> fmt::Debug for LockService<S, R, T> {
 #[cfg(test)]
 mod tests {
     use std::{
-        convert::Infallible,
         future,
         sync::atomic::{AtomicUsize, Ordering},
         time::Duration,
@@ -178,10 +184,10 @@ mod tests {
 
     impl Service<&'static str> for Limited {
         type Response = String;
-        type Error = Infallible;
-        type Future = future::Ready<Result<String, Infallible>>;
+        type Error = String;
+        type Future = future::Ready<Result<String, String>>;
 
-        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), String>> {
             self.is_ready = true;
             Poll::Ready(Ok(()))
         }
@@ -193,15 +199,17 @@ mod tests {
         }
     }
 
-    fn layer(manager: &LockManager) -> LockLayer<&'static str, String> {
+    type Locked = LockService<Limited, &'static str, String, String>;
+
+    /// A refusal is an error of the service.
+    fn layer(manager: &LockManager) -> LockLayer<&'static str, String, String> {
         let manager = manager.clone();
-        LockLayer::new(move |key: &&str| manager.lock(*key), |error| error.to_string())
+        LockLayer::new(move |key: &&str| manager.lock(*key), |error| Err(error.to_string()))
     }
 
-    async fn serve(service: &mut LockService<Limited, &'static str, String>, key: &'static str) -> String {
-        let Ok(()) = future::poll_fn(|cx| service.poll_ready(cx)).await;
-        let Ok(response) = service.call(key).await;
-        response
+    async fn serve(service: &mut Locked, key: &'static str) -> Result<String, String> {
+        future::poll_fn(|cx| service.poll_ready(cx)).await?;
+        service.call(key).await
     }
 
     #[tokio::test]
@@ -209,7 +217,7 @@ mod tests {
         let mut service =
             layer(&LockManager::in_memory()).only_if(|key| *key != "free").layer(Limited::default());
         for key in ["a", "free", "a"] {
-            assert_eq!(serve(&mut service, key).await, key);
+            assert_eq!(serve(&mut service, key).await.as_deref(), Ok(key));
         }
     }
 
@@ -223,9 +231,9 @@ mod tests {
         for key in ["a", "b", "c"] {
             holders.push(manager.lock(key).acquire().await.unwrap());
         }
-        assert_eq!(serve(&mut service, "a").await, "a");
-        assert_eq!(serve(&mut service, "b").await, "b");
-        assert!(serve(&mut service, "c").await.contains("busy"));
+        assert_eq!(serve(&mut service, "a").await.as_deref(), Ok("a"));
+        assert_eq!(serve(&mut service, "b").await.as_deref(), Ok("b"));
+        assert!(serve(&mut service, "c").await.unwrap_err().contains("busy"));
         assert_eq!(limited.calls.load(Ordering::SeqCst), 2);
     }
 
@@ -233,7 +241,7 @@ mod tests {
     async fn a_call_that_was_never_polled_locks_nothing() {
         let manager = LockManager::in_memory();
         let mut service = layer(&manager).layer(Limited::default());
-        let Ok(()) = future::poll_fn(|cx| service.poll_ready(cx)).await;
+        future::poll_fn(|cx| service.poll_ready(cx)).await.unwrap();
         let call = service.call("a");
         tokio::time::sleep(Duration::from_millis(1)).await;
         assert!(manager.lock("a").try_acquire().await.unwrap().is_some());

@@ -41,10 +41,13 @@ const STORE_RETRY_AFTER: Duration = Duration::from_secs(1);
 ///
 /// # Examples
 /// ```
+/// # extern crate distlock_core as distlock;
 /// use std::time::Duration;
 ///
-/// # async fn example() -> Result<(), distlock_core::LockError> {
-/// let locks = distlock_core::LockManager::in_memory();
+/// use distlock::LockManager;
+///
+/// # async fn example() -> Result<(), distlock::LockError> {
+/// let locks = LockManager::in_memory();
 /// let _holder = locks.lock("order:42").ttl(Duration::from_secs(20)).acquire().await?;
 /// let error = locks.lock("order:42").acquire().await.unwrap_err();
 ///

@@ -57,7 +57,7 @@ async fn serve() -> (Arc<Shop>, LockManager, OrdersClient<Channel>) {
             let lock = locks.lock(tenant.map_or(String::new(), |tenant| format!("tenant:{tenant}")));
             if call.headers().contains_key("patient") { lock.wait(SOON) } else { lock }
         },
-        |error| Status::from(error).into_http(),
+        |error| Ok(Status::from(error).into_http()),
     );
     let incoming = TcpIncoming::bind(([127, 0, 0, 1], 0).into()).unwrap();
     let address = format!("http://{}", incoming.local_addr().unwrap());
