@@ -64,17 +64,54 @@
 //! # Features
 //! - `redis` (default): the store on Redis and Valkey.
 //! - `tls`: `rediss://` URLs, by rustls.
-//! - `axum`, `actix-web`: [`LockError`] is a response of the framework.
+//! - `axum`, `actix-web`: [`LockError`] is a response of the framework, as [`Problem`] describes.
+//! - `tonic`: `tonic::Status` is made from a [`LockError`].
+//! - `tower`: `LockLayer` locks the requests of a service, for axum and tonic.
 #![forbid(unsafe_code)]
 
+/// # Examples
+/// Payments with one `Idempotency-Key` run one at a time. A second request is answered with 409 while the
+/// first one runs, and a request without the header with 400.
+///
+/// ```
+/// # #[cfg(feature = "axum")]
+/// # mod service {
+/// use axum::{
+///     Router,
+///     extract::Request,
+///     http::{Method, StatusCode},
+///     response::IntoResponse,
+///     routing::post,
+/// };
+/// use distlock::{LockError, LockLayer, LockManager};
+///
+/// fn service(locks: LockManager) -> Router {
+///     let lock = move |request: &Request| {
+///         let header = request.headers().get("idempotency-key").and_then(|value| value.to_str().ok());
+///         // An empty key is refused.
+///         locks.lock(header.map_or(String::new(), |header| format!("payment:{header}")))
+///     };
+///     let on_error = |error: LockError| match error {
+///         LockError::InvalidKey { .. } => Ok((StatusCode::BAD_REQUEST, "Idempotency-Key?").into_response()),
+///         error => Ok(error.into_response()),
+///     };
+///     let layer = LockLayer::new(lock, on_error).only_if(|request| request.method() == Method::POST);
+///     Router::new().route("/payments", post(async || "paid")).layer(layer)
+/// }
+/// # }
+/// ```
+#[cfg(feature = "tower")]
+pub use distlock_core::LockLayer;
+#[cfg(feature = "tower")]
+pub use distlock_core::LockService;
 #[cfg(feature = "redis")]
 pub use distlock_core::RedisStore;
 pub use distlock_core::{
     Acquired, DEFAULT_CONNECT_TIMEOUT, DEFAULT_NAMESPACE, DEFAULT_RESPONSE_TIMEOUT, DEFAULT_TTL, Enqueue,
     FencingToken, HandOver, Hint, HintFuture, Holder, Key, KeyFault, LockError, LockGuard, LockManager,
     LockManagerBuilder, LockRequest, LostReason, MAX_KEY_BYTES, MAX_TTL, MIN_TTL, MemoryStore, Moment,
-    NextWaiter, OnLost, OwnerToken, QuorumStore, Release, Setting, Store, StoreError, StoreErrorKind,
-    StoreFuture, set_default, with_manager,
+    NextWaiter, OnLost, OwnerToken, Problem, QuorumStore, Release, Setting, Store, StoreError,
+    StoreErrorKind, StoreFuture, set_default, with_manager,
 };
 /// ```
 /// use std::time::Duration;
