@@ -69,8 +69,8 @@ impl<R: 'static, T, E> LockLayer<R, T, E> {
     /// Makes a layer: `lock` makes the lock of a request, and `on_error` answers when it is refused or lost.
     ///
     /// With axum, `on_error` is `|error| Ok(error.into_response())`. With tonic it is
-    /// `|error| Ok(Status::from(error).into_http())`. Where the service's own error has a `From<LockError>`, it
-    /// is `|error| Err(error.into())`.
+    /// `|error| Ok(Status::from(error).into_http())`. Where the service has an error of its own that is
+    /// `From<LockError>`, it is `|error| Err(error.into())`.
     pub fn new(
         lock: impl Fn(&R) -> LockRequest + Send + Sync + 'static,
         on_error: impl Fn(LockError) -> Result<T, E> + Send + Sync + 'static,

@@ -16,11 +16,12 @@ const STORE_RETRY_AFTER: Duration = Duration::from_secs(1);
 /// | --- | --- | --- | --- |
 /// | [`Busy`](LockError::Busy) | 409 | `ABORTED` | when the holder's lease is over, unless it is renewed |
 /// | [`Lost`](LockError::Lost) | 503 | `ABORTED` | not told: whether the work was done is not known |
-/// | [`Store`](LockError::Store) | 503 | `UNAVAILABLE` | in 1 s; at the longest time allowed if the error will not pass by itself |
+/// | [`Store`](LockError::Store) | 503 | `UNAVAILABLE` | in 1 s; later if the error will not pass by itself |
 /// | all others | 500 | `INTERNAL` | not told |
 ///
 /// The time to come back is rounded up to whole seconds. It is at least 1 s, and at most 5 s or what
-/// [`max_retry_after`](Self::max_retry_after) allows. It is the header `Retry-After` over HTTP, and
+/// [`max_retry_after`](Self::max_retry_after) allows. For an error that will not pass by itself it is the
+/// most. It is the header `Retry-After` over HTTP, and
 /// `google.rpc.RetryInfo` in the details of a gRPC status.
 ///
 /// The body tells a client what to do next. It says nothing of the server, and has the key only after
@@ -32,8 +33,8 @@ const STORE_RETRY_AFTER: Duration = Duration::from_secs(1);
 ///   `LockError` in its extensions, for a middleware that logs.
 /// - actix-web, with the feature `actix-web`: `LockError` is a `ResponseError`. `Problem` is a `Responder`,
 ///   and `HttpResponse: From<Problem>`.
-/// - tonic, with the feature `tonic`: `Status` is `From<LockError>` and `From<Problem>`. Its details also have
-///   a `google.rpc.ErrorInfo` of the domain `distlock`, with the reason `LOCK_BUSY`, `LOCK_LOST`,
+/// - tonic, with the feature `tonic`: `Status` is `From<LockError>` and `From<Problem>`. Its details have a
+///   `google.rpc.ErrorInfo` of the domain `distlock`, with the reason `LOCK_BUSY`, `LOCK_LOST`,
 ///   `LOCK_STORE` or `LOCK_FAULT`. A lost lock is `ABORTED`, because many clients repeat a call by themselves
 ///   when it is `UNAVAILABLE`.
 /// - Others: write [`status`](Self::status), [`retry_after`](Self::retry_after), [`body`](Self::body) and
