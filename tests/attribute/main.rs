@@ -14,6 +14,7 @@ mod hygiene;
 mod key_encoding;
 mod keys;
 pub mod lints;
+mod locks;
 mod ownership;
 mod receivers;
 mod return_types;
