@@ -50,7 +50,7 @@ use crate::{
     model::{Key, Model, OnBusy, OnError, Wait},
     nested,
     template::{Hole, Piece},
-    used_up::borrowed,
+    used_up::kept,
 };
 
 /// Returns the function with the lock around its body.
@@ -174,7 +174,7 @@ fn locked(
     }
 }
 
-/// The statements that refuse an argument which the `on_error` handler borrows and the body uses up: the
+/// The statements that refuse an argument which the `on_error` handler keeps and the body uses up: the
 /// handler is called after the body if the lock is lost.
 fn check_handler(
     private: &TokenStream,
@@ -183,7 +183,7 @@ fn check_handler(
     moved: &[Binding],
 ) -> TokenStream {
     let check = |name: &Ident, conditions: &[_]| {
-        let place = borrowed(handler, name)?;
+        let place = kept(handler, name)?;
         let private = placed(private, place);
         let mut name = name.clone();
         name.set_span(place.resolved_at(name.span()));

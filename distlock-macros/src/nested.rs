@@ -38,13 +38,19 @@ pub(crate) fn run(private: &TokenStream, body: &TokenStream) -> TokenStream {
 }
 
 /// Returns the body that runs under the innermost lock. `None` if the tokens have no lock.
-pub(crate) fn body(tokens: &TokenStream) -> Option<TokenStream> {
-    let mut found = None;
-    map_body(tokens.clone(), &mut |body| {
-        found = Some(body.clone());
-        body
-    });
-    found
+pub(crate) fn body(tokens: TokenStream) -> Option<TokenStream> {
+    let mut is_marked = false;
+    tokens.into_iter().find_map(|token| match token {
+        TokenTree::Group(group) => {
+            let is_call = std::mem::take(&mut is_marked);
+            body(group.stream())
+                .or_else(|| if is_call { argument(&group).map(|(_, block)| block.stream()) } else { None })
+        }
+        token => {
+            is_marked |= is_mark(&token);
+            None
+        }
+    })
 }
 
 /// Replaces the body that runs under the innermost lock. `None` if the tokens have no lock.
@@ -58,35 +64,37 @@ pub(crate) fn map_body(
         .into_iter()
         .map(|token| {
             let TokenTree::Group(group) = token else {
-                is_marked |= matches!(&token, TokenTree::Ident(name) if name == MARK);
+                is_marked |= is_mark(&token);
                 return token;
             };
-            let is_call = std::mem::take(&mut is_marked) && group.delimiter() == Delimiter::Parenthesis;
-            let inner = map_body(group.stream(), replace);
-            match inner.or_else(|| if is_call { map_argument(group.stream(), replace) } else { None }) {
-                Some(stream) => {
-                    found = true;
-                    with_stream(&group, stream)
-                }
-                None => group.into(),
-            }
+            let is_call = std::mem::take(&mut is_marked);
+            let inner = map_body(group.stream(), replace).or_else(|| {
+                let (before, block) = if is_call { argument(&group)? } else { return None };
+                let block = with_stream(&block, replace(block.stream()));
+                Some(before.into_iter().chain([block]).collect())
+            });
+            found |= inner.is_some();
+            inner.map_or_else(|| group.clone().into(), |inner| with_stream(&group, inner))
         })
         .collect();
     found.then_some(mapped)
 }
 
-/// Replaces the body in the arguments of `run`: the inside of the block at their end.
-fn map_argument(
-    arguments: TokenStream,
-    replace: &mut impl FnMut(TokenStream) -> TokenStream,
-) -> Option<TokenStream> {
-    let mut arguments: Vec<TokenTree> = arguments.into_iter().collect();
-    let TokenTree::Group(block) = arguments.pop()? else { return None };
-    if block.delimiter() != Delimiter::Brace {
-        return None;
+fn is_mark(token: &TokenTree) -> bool {
+    matches!(token, TokenTree::Ident(name) if name == MARK)
+}
+
+/// Returns the block at the end of the arguments of a call, which has the body, and the tokens before it.
+fn argument(call: &Group) -> Option<(Vec<TokenTree>, Group)> {
+    let mut arguments: Vec<TokenTree> = call.stream().into_iter().collect();
+    match arguments.pop()? {
+        TokenTree::Group(block)
+            if block.delimiter() == Delimiter::Brace && call.delimiter() == Delimiter::Parenthesis =>
+        {
+            Some((arguments, block))
+        }
+        _ => None,
     }
-    arguments.push(with_stream(&block, replace(block.stream())));
-    Some(arguments.into_iter().collect())
 }
 
 /// Returns the group with other tokens inside.
@@ -118,7 +126,7 @@ mod tests {
                 run(&quote!(q::r), &quote!(let x = #call.await; LockAroundBody::finish(guard)))
             },
         ] {
-            assert_eq!(body(&around(&call)).unwrap().to_string(), "body");
+            assert_eq!(body(around(&call)).unwrap().to_string(), "body");
             assert_eq!(mapped(around(&call)), Some(around(&changed).to_string()));
         }
     }
@@ -128,7 +136,7 @@ mod tests {
         for tokens in
             [quote!(run(&guard, async move { body })), quote!(LockAroundBody::finish(guard)), quote!()]
         {
-            assert!(body(&tokens).is_none() && mapped(tokens).is_none());
+            assert!(body(tokens.clone()).is_none() && mapped(tokens).is_none());
         }
     }
 }
