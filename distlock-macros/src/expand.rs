@@ -34,8 +34,8 @@
 //! }
 //! ```
 //!
-//! Functions are called by their paths, and never as methods: a trait of the user may give every type a method
-//! of the same name.
+//! Functions are called by their paths, and never as methods: a trait of the user may give every type a
+//! method of the same name.
 
 use proc_macro2::{Ident, Literal, Span, TokenStream};
 use quote::quote_spanned;
@@ -90,8 +90,8 @@ fn manager(model: &Model, private: &TokenStream) -> TokenStream {
     own!(let manager = #manager;)
 }
 
-/// Whether the manager is found before the function returns its future, as `locks = self.locks` where the body
-/// does not mention `self`: the future then need not borrow `self`.
+/// Whether the manager is found before the function returns its future, as `locks = self.locks` is where the
+/// body does not mention `self`: the future then need not borrow `self`.
 fn is_manager_outside(model: &Model, function: &Function) -> bool {
     model.locks.as_ref().is_some_and(|locks| {
         mentions(locks, "self") && !mentions(locks, "await") && !mentions(&function.body, "self")

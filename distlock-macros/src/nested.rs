@@ -21,8 +21,8 @@
 //! }
 //! ```
 //!
-//! The name `LockAroundBody` is the mark by which the body is found, whatever other attributes have put around
-//! the code in the meantime, and whatever this attribute is called.
+//! The name `LockAroundBody` is the mark by which the body is found. It does not matter what other attributes
+//! have put around the code in the meantime, or by which name this attribute is called.
 
 use proc_macro2::{Delimiter, Group, Span, TokenStream, TokenTree};
 use quote::quote_spanned;

@@ -11,8 +11,8 @@ use crate::bindings::mentions;
 
 /// Returns where a handler mentions the name, if the handler is a closure, which keeps what it mentions.
 ///
-/// Any other expression may use the name while it is evaluated, which is before the body runs. A `move` closure
-/// that mentions only a field of the name may keep a copy of that field.
+/// Any other expression may use the name while it is evaluated, which is before the body runs. A `move`
+/// closure that mentions only a field of the name may keep a copy of that field.
 pub(crate) fn kept(handler: &Expr, name: &Ident) -> Option<Span> {
     match handler {
         Expr::Closure(closure) => mention(closure, name),

@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::{AppError, AppResult, with_fresh_manager};
 
-/// Checks that a call holds nothing while it waits for `first`, and holds `first` while it waits for `second`.
+/// Checks that a call holds nothing while it waits for `first`, and `first` while it waits for `second`.
 async fn nests<T, F: Future<Output = AppResult<T>>>(call: impl Fn() -> F) {
     with_fresh_manager(|locks| async move {
         for (busy, other, is_held) in [("first", "second", false), ("second", "first", true)] {
