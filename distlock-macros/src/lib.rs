@@ -10,15 +10,20 @@
 use proc_macro::TokenStream;
 
 mod args;
+mod async_trait;
 mod bindings;
+mod body;
 mod durations;
 mod expand;
 mod function;
+mod hygiene;
 mod model;
+mod nested;
 mod suggest;
 mod template;
 #[cfg(test)]
 mod tests;
+mod used_up;
 
 #[doc = include_str!("../attribute.md")]
 #[proc_macro_attribute]
