@@ -14,6 +14,7 @@ mod bindings;
 mod durations;
 mod expand;
 mod function;
+mod limits;
 mod model;
 mod suggest;
 mod template;

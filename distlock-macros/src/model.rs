@@ -89,7 +89,7 @@ pub(crate) fn check(tokens: TokenStream, function: &Function) -> Result<Model> {
     let ttl = ttl.and_then(|ttl| errors.take(durations::parse("ttl", ttl)));
     let max_hold = max_hold.and_then(|hold| errors.take(durations::parse("max_hold", hold)));
     let at_least = at_least.and_then(|least| errors.take(durations::parse("at_least", least)));
-    check_lengths(ttl.as_ref(), max_hold.as_ref(), at_least.as_ref(), &mut errors);
+    check_at_least(ttl.as_ref(), at_least.as_ref(), &mut errors);
     let waits = wait.is_some();
     let wait = wait.and_then(|wait| match word(&wait) {
         Some((word, _)) if word == "forever" => Some(Wait::Forever),
@@ -173,28 +173,11 @@ fn check_key(key: Expr, bindings: &Bindings) -> Result<Key> {
     }
 }
 
-/// Checks the durations that are known at compile time.
-fn check_lengths(
-    ttl: Option<&Length>,
-    max_hold: Option<&Length>,
-    at_least: Option<&Length>,
-    errors: &mut Errors,
-) {
+/// Checks `at_least` against the ttl, if both are known at compile time.
+fn check_at_least(ttl: Option<&Length>, at_least: Option<&Length>, errors: &mut Errors) {
     let known = |length: Option<&Length>| length.and_then(Length::known);
-    let ttl = known(ttl);
-    if let Some((_, span)) = ttl.filter(|(length, _)| length.is_zero()) {
-        let message = "`ttl = 0` would end the lease before the body begins; \
-             write how long a crashed holder may block the key: `ttl = 30`";
-        errors.push(Error::new(span, message));
-    }
-    if let Some((_, span)) = known(max_hold).filter(|(length, _)| length.is_zero()) {
-        let message = "`max_hold = 0` would stop the body before it begins; \
-             write how long it may run, or leave `max_hold` out";
-        errors.push(Error::new(span, message));
-    }
-    if let (Some((ttl, _)), Some((least, span))) = (ttl, known(at_least))
+    if let (Some((ttl, _)), Some((least, span))) = (known(ttl), known(at_least))
         && least > ttl
-        && !ttl.is_zero()
     {
         let message = format!(
             "`at_least` ({least:?}) is longer than `ttl` ({ttl:?}), \

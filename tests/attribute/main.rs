@@ -13,6 +13,7 @@ mod futures;
 mod hygiene;
 mod key_encoding;
 mod keys;
+mod limits;
 pub mod lints;
 mod ownership;
 mod receivers;
