@@ -9,6 +9,7 @@ use crate::{
     bindings::Bindings,
     durations::{self, Length},
     function::Function,
+    lookalikes,
     suggest::meant,
     template::{self, Piece},
 };
@@ -169,7 +170,10 @@ fn check_key(key: Expr, bindings: &Bindings) -> Result<Key> {
             literal.span(),
             "`key` takes text, `key = \"order:{order_id}\"`, or an expression whose value is `Display`",
         )),
-        key => Ok(Key::Computed(key)),
+        key => {
+            lookalikes::check_expression(&key, bindings)?;
+            Ok(Key::Computed(key))
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use distlock::{LockError, LockManager, with_manager};
 mod arguments;
 mod examples;
 mod futures;
+mod holes;
 mod hygiene;
 mod key_encoding;
 mod keys;
