@@ -14,6 +14,7 @@ mod bindings;
 mod durations;
 mod expand;
 mod function;
+mod handlers;
 mod hole;
 mod limits;
 mod lookalikes;

@@ -9,6 +9,7 @@ use crate::{
     bindings::Bindings,
     durations::{self, Length},
     function::Function,
+    handlers::refuse_value,
     lookalikes,
     suggest::meant,
     template::{self, Piece},
@@ -226,9 +227,7 @@ fn is_keyword(name: &str, keyword: &str, value: &Expr) -> Result<bool> {
     let takes = format!(
         "`{name}` takes `{keyword}`, or a path or closure from `LockError` to the function's return value"
     );
-    if let Expr::Lit(literal) = value {
-        return Err(Error::new(literal.span(), takes));
-    }
+    refuse_value(name, keyword, &takes, value)?;
     match word(value) {
         Some((word, _)) if word == keyword => Ok(true),
         Some((word, span)) if OTHERS.contains(&word.as_str()) => {
