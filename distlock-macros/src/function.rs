@@ -10,6 +10,8 @@ use syn::{
     spanned::Spanned,
 };
 
+use crate::{args::whole_expr, bindings::mentions, streams};
+
 /// An async function, or a plain function that consists of one async block.
 pub(crate) struct Function {
     pub(crate) attrs: Vec<Attribute>,
@@ -60,6 +62,7 @@ fn function(input: ParseStream) -> Result<Function> {
             "a `const fn` can run at compile time, where there is no lock; replace `const` with `async`",
         ));
     }
+    streams::refuse(&signature)?;
     if input.peek(Token![;]) {
         let message = "a method without a body has nothing to lock; \
              put #[distributed_lock] on the implementations, or give the method a body here";
@@ -130,17 +133,37 @@ fn future_block(signature: &Signature, block: &Group) -> Result<(Shape, TokenStr
     };
     let ReturnType::Type(_, returned) = &signature.output else { return Err(plain()) };
     let future = future_output(returned).ok_or_else(plain)?;
-    let tokens: Vec<TokenTree> = block.stream().into_iter().collect();
+    let tokens = without_return(block.stream().into_iter().collect());
     let Some((before, inner, after)) = split_async(&tokens) else {
-        // The function returns a future, but the statements before the async block would run without the
-        // lock.
         let span = tokens.first().map_or(block.span(), TokenTree::span);
-        let message = "the code before the async block would run without the lock; \
-             move it into the block, so that the function consists of `async move { .. }` alone";
-        return Err(Error::new(span, message));
+        return Err(Error::new(span, outside_of_block(tokens.into_iter().collect())));
     };
     let boxed = !before.is_empty();
     Ok((Shape::Block { before, after, boxed }, inner, Some(future)))
+}
+
+/// Removes the words around the value in `return value;`.
+fn without_return(mut tokens: Vec<TokenTree>) -> Vec<TokenTree> {
+    if tokens.first().is_some_and(|first| is_word(first, "return")) {
+        tokens.remove(0);
+        tokens.pop_if(|last| matches!(last, TokenTree::Punct(end) if end.as_char() == ';'));
+    }
+    tokens
+}
+
+/// The message for a function that returns a future and does not consist of one async block.
+fn outside_of_block(body: TokenStream) -> &'static str {
+    let Ok(value) = whole_expr(body) else {
+        return "the code before the async block would run without the lock; \
+             move it into the block, so that the function consists of `async move { .. }` alone";
+    };
+    if mentions(&value, "async") {
+        "what stands around the async block would run without the lock; the function must consist of \
+         `async move { .. }`, `Box::pin(async move { .. })` or `async move { .. }.boxed()`"
+    } else {
+        "the code that makes this future would run without the lock; \
+         write it in an async block: `async move { make_future().await }`"
+    }
 }
 
 /// Splits `async move { .. }`, `Box::pin(async move { .. })` or `async move { .. }.boxed()` into what stands

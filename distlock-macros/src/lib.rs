@@ -19,6 +19,7 @@ mod hole;
 mod limits;
 mod lookalikes;
 mod model;
+mod streams;
 mod suggest;
 mod template;
 #[cfg(test)]
