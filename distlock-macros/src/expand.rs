@@ -38,7 +38,9 @@ use crate::{
     durations::Length,
     function::{Function, Shape, inferred},
     model::{Key, Model, OnBusy, OnError, Wait},
+    outcomes,
     template::{Hole, Piece},
+    unmoved,
 };
 
 /// `quote!` with mixed-site hygiene: our local variables and the user's cannot be confused, whatever their
@@ -50,13 +52,13 @@ macro_rules! own {
 }
 
 /// Returns a span at a place in the user's code, for rustc's messages, with the hygiene of `own!`.
-fn at(place: Span) -> Span {
+pub(crate) fn at(place: Span) -> Span {
     place.resolved_at(Span::mixed_site())
 }
 
 /// Moves a path of ours to a place in the user's code. rustc's message points there only if the whole path
 /// does.
-fn placed(path: &TokenStream, place: Span) -> TokenStream {
+pub(crate) fn placed(path: &TokenStream, place: Span) -> TokenStream {
     let place = at(place);
     path.clone()
         .into_iter()
@@ -98,23 +100,22 @@ fn locked(model: &Model, function: &mut Function) -> TokenStream {
     let private_at_output = placed(&private, output_span);
     // The expression that turns `error`, a `LockError`, into the function's return value.
     let (handler, error_value) = match &model.on_error {
-        None => (
-            own!(),
-            quote_spanned!(at(output_span)=> #private_at_output::FromLockError::from_lock_error(error)),
-        ),
+        None => (own!(), outcomes::error(model, function, &private_at_output)),
         Some(OnError::Log) => {
             (own!(), quote_spanned!(at(output_span)=> #private_at_output::Skip::logged(error)))
         }
         Some(OnError::Handler(handler)) => {
-            (own!(let on_error = #private::handler(#handler);), own!(#private::handle(on_error, error)))
+            let handler = outcomes::handler(&private, handler, function);
+            (own!(let on_error = #handler;), own!(#private::handle(on_error, error)))
         }
     };
     let not_acquired = match &model.on_busy {
         None => own!(return #error_value),
         Some(on_busy) => {
             let busy = match on_busy {
-                OnBusy::Skip => quote_spanned!(at(output_span)=> #private_at_output::Skip::skipped()),
+                OnBusy::Skip => outcomes::skipped(model, function, &private_at_output),
                 OnBusy::Handler(handler) => {
+                    let handler = outcomes::handler(&private, handler, function);
                     let private = placed(&private, handler.span());
                     quote_spanned!(at(handler.span())=> #private::handle(#handler, error))
                 }
@@ -127,24 +128,52 @@ fn locked(model: &Model, function: &mut Function) -> TokenStream {
             }
         }
     };
+    let unmoved = unmoved::borrow_again(&model.key, &function.signature);
     let key = key(&model.key, &private);
-    let named_guard = model.guard.as_ref().map(|name| own!(let #name: &#distlock::LockGuard = &guard;));
+    let NamedGuard { variable: guard, borrow, bind } = NamedGuard::of(model);
     own! {
         let manager = #manager;
         #evaluated
         #handler
         let key = #key;
+        #unmoved
         let acquired = #private::Request::new(manager, key)#settings.acquire().await;
-        let guard = match acquired {
+        let #guard = match acquired {
             #private::Ok(guard) => guard,
             #private::Err(error) => { #not_acquired; }
         };
-        #named_guard
-        let outcome = guard.run(#body).await;
-        guard.finish().await;
+        #borrow
+        let outcome = #guard.run(async move { #bind #body }).await;
+        #guard.finish().await;
         match outcome {
             #private::Ok(value) => value,
             #private::Err(error) => #error_value,
+        }
+    }
+}
+
+/// How the guard gets to the body by the name that the user gave to it.
+struct NamedGuard {
+    /// The variable that owns the guard. It has the user's name as well, for rustc's message about a body that
+    /// keeps its lock for longer than it runs.
+    variable: Ident,
+    /// The statement that borrows the guard.
+    borrow: TokenStream,
+    /// The statement in the body that binds the name.
+    bind: TokenStream,
+}
+
+impl NamedGuard {
+    fn of(model: &Model) -> Self {
+        let distlock = &model.distlock;
+        let Some(name) = &model.guard else {
+            return Self { variable: Ident::new("guard", Span::mixed_site()), borrow: own!(), bind: own!() };
+        };
+        let borrowed = quote_spanned!(name.span()=> &#name);
+        Self {
+            variable: name.clone(),
+            borrow: own!(let lock: &#distlock::LockGuard = #borrowed;),
+            bind: own!(let #name = lock;),
         }
     }
 }
@@ -224,7 +253,7 @@ fn key(key: &Key, private: &TokenStream) -> TokenStream {
     }
 }
 
-/// Returns the body as an async block that owns the arguments it mentions, so that they are dropped before
+/// Returns the inside of an async block that owns the arguments it mentions, so that they are dropped before
 /// the lock is released. Removes `mut` from these arguments in the signature.
 fn body(private: &TokenStream, function: &mut Function) -> TokenStream {
     let body = &function.body;
@@ -263,7 +292,7 @@ fn body(private: &TokenStream, function: &mut Function) -> TokenStream {
             }
         }
     });
-    let block = own!(async move { #fake #receiver #lets #body });
+    let block = own!(#fake #receiver #lets #body);
     let idents: Vec<Ident> = moved.into_iter().map(|binding| binding.ident).collect();
     make_immutable(&mut function.signature, &idents);
     block
@@ -271,7 +300,7 @@ fn body(private: &TokenStream, function: &mut Function) -> TokenStream {
 
 /// Returns the type as it can be written in the body, with `_` for each `impl Trait`. `None` if only `_`
 /// would be left, or if the type is `!`.
-fn named(output: &Type) -> Option<Type> {
+pub(crate) fn named(output: &Type) -> Option<Type> {
     struct Erase;
     impl VisitMut for Erase {
         fn visit_type_mut(&mut self, ty: &mut Type) {

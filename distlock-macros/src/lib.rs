@@ -19,11 +19,13 @@ mod hole;
 mod limits;
 mod lookalikes;
 mod model;
+mod outcomes;
 mod streams;
 mod suggest;
 mod template;
 #[cfg(test)]
 mod tests;
+mod unmoved;
 
 #[doc = include_str!("../attribute.md")]
 #[proc_macro_attribute]
