@@ -64,15 +64,22 @@ pub use distlock_core::{
     NextWaiter, OnLost, OwnerToken, QuorumStore, Release, Setting, Store, StoreError, StoreErrorKind,
     StoreFuture, set_default, with_manager,
 };
+/// Runs an async function under a distributed lock: for each key, one call at a time, across tasks,
+/// processes and hosts.
+///
 /// ```
 /// use std::time::Duration;
 ///
 /// use distlock::{LockError, LockManager, distributed_lock};
 ///
-/// struct Order { id: u64, customer: String }
+/// struct Order { id: u64, shop: String }
 ///
 /// /// While another call holds the key, returns what the handler returns.
-/// #[distributed_lock(key = "order:{order.customer}:{order.id}", ttl = 30, on_busy = |_| Ok("in progress"))]
+/// #[distributed_lock(
+///     key = "order:{order.shop}:{order.id}",
+///     ttl = 30,
+///     on_busy = |_| Ok("in progress"),
+/// )]
 /// async fn fulfil(order: Order) -> Result<&'static str, LockError> {
 ///     Ok("fulfilled")
 /// }
@@ -80,7 +87,8 @@ pub use distlock_core::{
 /// struct Reports { locks: LockManager, pause: Duration }
 ///
 /// impl Reports {
-///     /// Every replica calls this, and one runs it. The others skip it, as do later calls within the pause.
+///     /// Every replica calls this, and one runs it. The others skip it, as do
+///     /// later calls within the pause.
 ///     #[distributed_lock(
 ///         key = "report:{name}",
 ///         ttl = self.pause,
@@ -92,20 +100,28 @@ pub use distlock_core::{
 ///         Ok(())
 ///     }
 ///
-///     /// The body uses its lock by the name `lock`, and passes the fencing token to the resource.
-///     #[distributed_lock(key = "ledger", fenced, guard = lock, locks = self.locks)]
+///     /// The body uses its lock by the name `lock`, and passes the fencing
+///     /// token to the resource.
+///     #[distributed_lock(
+///         key = "ledger",
+///         fenced,
+///         guard = lock,
+///         locks = self.locks,
+///     )]
 ///     async fn post(&self) -> Result<u64, LockError> {
 ///         Ok(lock.fencing_token().map_or(0, |token| token.value()))
 ///     }
 /// }
 ///
 /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
-/// let reports = Reports { locks: LockManager::in_memory(), pause: Duration::from_secs(60) };
+/// let locks = LockManager::in_memory();
+/// let pause = Duration::from_secs(60);
+/// let reports = Reports { locks: locks.clone(), pause };
 /// reports.rebuild("sales").await?;
 /// reports.rebuild("sales").await?; // skipped
 /// assert!(reports.post().await? > 0);
-/// let order = Order { id: 42, customer: "acme".into() };
-/// let done = distlock::with_manager(reports.locks.clone(), fulfil(order)).await?;
+/// let order = Order { id: 42, shop: "acme".into() };
+/// let done = distlock::with_manager(locks, fulfil(order)).await?;
 /// assert_eq!(done, "fulfilled");
 /// # Ok::<_, LockError>(()) }).unwrap();
 /// ```

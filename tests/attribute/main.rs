@@ -8,6 +8,7 @@ use std::{fmt, future::Future};
 use distlock::{LockError, LockManager, with_manager};
 
 mod arguments;
+mod documentation;
 mod examples;
 mod futures;
 mod holes;
