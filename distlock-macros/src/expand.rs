@@ -31,43 +31,18 @@
 
 use proc_macro2::{Ident, Literal, Span, TokenStream};
 use quote::quote_spanned;
-use syn::{Type, ext::IdentExt, spanned::Spanned, visit_mut::VisitMut};
+use syn::{ext::IdentExt, spanned::Spanned};
 
 use crate::{
     bindings::{Binding, bound_names, make_immutable, mentions},
     durations::Length,
-    function::{Function, Shape, inferred},
+    function::{Function, Shape},
+    hygiene::{at, own, placed},
     model::{Key, Model, OnBusy, OnError, Wait},
-    outcomes,
+    outcomes::{self, named},
     template::{Hole, Piece},
     unmoved,
 };
-
-/// `quote!` with mixed-site hygiene: our local variables and the user's cannot be confused, whatever their
-/// names.
-macro_rules! own {
-    ($($tokens:tt)*) => {
-        quote_spanned!(Span::mixed_site()=> $($tokens)*)
-    };
-}
-
-/// Returns a span at a place in the user's code, for rustc's messages, with the hygiene of `own!`.
-pub(crate) fn at(place: Span) -> Span {
-    place.resolved_at(Span::mixed_site())
-}
-
-/// Moves a path of ours to a place in the user's code. rustc's message points there only if the whole path
-/// does.
-pub(crate) fn placed(path: &TokenStream, place: Span) -> TokenStream {
-    let place = at(place);
-    path.clone()
-        .into_iter()
-        .map(|mut token| {
-            token.set_span(place);
-            token
-        })
-        .collect()
-}
 
 /// Returns the function with the lock around its body.
 pub(crate) fn expand(model: &Model, mut function: Function) -> TokenStream {
@@ -154,8 +129,8 @@ fn locked(model: &Model, function: &mut Function) -> TokenStream {
 
 /// How the guard gets to the body by the name that the user gave to it.
 struct NamedGuard {
-    /// The variable that owns the guard. It has the user's name as well, for rustc's message about a body that
-    /// keeps its lock for longer than it runs.
+    /// The variable that owns the guard. It has the user's name as well, for rustc's message about a body
+    /// that keeps its lock for longer than it runs.
     variable: Ident,
     /// The statement that borrows the guard.
     borrow: TokenStream,
@@ -296,24 +271,4 @@ fn body(private: &TokenStream, function: &mut Function) -> TokenStream {
     let idents: Vec<Ident> = moved.into_iter().map(|binding| binding.ident).collect();
     make_immutable(&mut function.signature, &idents);
     block
-}
-
-/// Returns the type as it can be written in the body, with `_` for each `impl Trait`. `None` if only `_`
-/// would be left, or if the type is `!`.
-pub(crate) fn named(output: &Type) -> Option<Type> {
-    struct Erase;
-    impl VisitMut for Erase {
-        fn visit_type_mut(&mut self, ty: &mut Type) {
-            if matches!(ty, Type::ImplTrait(_)) {
-                *ty = inferred();
-            }
-            syn::visit_mut::visit_type_mut(self, ty);
-        }
-    }
-    if matches!(output, Type::ImplTrait(_) | Type::Never(_)) {
-        return None;
-    }
-    let mut output = output.clone();
-    Erase.visit_type_mut(&mut output);
-    Some(output)
 }

@@ -47,7 +47,6 @@ pub(crate) fn parse(text: &str, span: Span, bindings: &Bindings) -> Result<Hole>
             "`{{{value}}}` in the key template is a position; name the value: `{{order_id}}`"
         )));
     }
-    check_format(spec).map_err(wrong)?;
     let not_a_value = |what: Option<&Expr>| wrong(not_a_value(value, what));
     let tokens = TokenStream::from_str(value).map_err(|_| not_a_value(None))?;
     let tokens = placed(raw_keywords(tokens, bindings), span, bindings, true);
@@ -56,6 +55,7 @@ pub(crate) fn parse(text: &str, span: Span, bindings: &Bindings) -> Result<Hole>
     if let (Some(name), None) = (base.path.get_ident(), &base.qself) {
         check_name(name, bindings, span)?;
     }
+    check_format(spec).map_err(wrong)?;
     Ok(Hole { value: tokens, spec: spec.trim_end().to_owned(), follower: None })
 }
 
@@ -84,7 +84,8 @@ fn value_len(text: &str) -> Option<usize> {
     Some(text.len())
 }
 
-/// Whether the text begins with the `::` of a path, and not with a format whose fill is a colon: `:` and `:>8`.
+/// Whether the text begins with the `::` of a path, and not with a format whose fill is a colon: `:` and
+/// `:>8`.
 fn is_path_separator(text: &str) -> bool {
     let Some(after) = text.strip_prefix("::") else { return false };
     let inside = after.split('}').next().unwrap_or(after);
@@ -271,10 +272,10 @@ fn is_keyword(name: &Ident) -> bool {
 
 /// Moves the tokens to the place of the literal, for rustc's messages.
 ///
-/// An argument's name is resolved where the argument is declared, so that it is found even if a macro wrote the
-/// argument and its caller the template, or the other way round. A constant's name is the user's. For all other
-/// tokens rustc is told that they are generated: otherwise it would offer to replace the literal by the field
-/// or the method that a misspelled name is similar to.
+/// An argument's name is resolved where the argument is declared, so that it is found even if a macro wrote
+/// the argument and its caller the template, or the other way round. A constant's name is the user's. For all
+/// other tokens rustc is told that they are generated: otherwise it would offer to replace the literal by the
+/// field or the method that a misspelled name is similar to.
 fn placed(tokens: TokenStream, span: Span, bindings: &Bindings, mut is_first: bool) -> TokenStream {
     tokens
         .into_iter()

@@ -9,7 +9,6 @@ use syn::{
 use crate::{
     args::Errors,
     bindings::{Bindings, mentions},
-    template::Piece,
 };
 
 /// An argument's name in a text, as other notations write a value.
@@ -31,25 +30,23 @@ enum Notation {
     Dollar,
 }
 
-/// Returns a message for each text in the template that names an argument, but not in a hole.
-pub(crate) fn in_template(pieces: &[Piece], bindings: &Bindings) -> Vec<String> {
-    let mut messages = Vec::new();
-    for piece in pieces {
-        let Piece::Text(text) = piece else { continue };
-        messages.extend(lookalikes(text, bindings).map(|Lookalike { notation, value, .. }| match notation {
-            Notation::Braces => format!(
-                "`{{{{{value}}}}}` in the key template is the text `{{{value}}}`, the same in every call; \
-                 write `{{{value}}}` for the value, or `{{{{{{{value}}}}}}}` for the value in braces"
-            ),
-            Notation::Hash | Notation::Dollar => {
-                let sign = if matches!(notation, Notation::Hash) { '#' } else { '$' };
-                format!(
-                    "`{sign}{value}` in the key template is text, the same in every call; write `{{{value}}}` for the value"
-                )
-            }
-        }));
-    }
-    messages
+/// Returns a message for each argument that a template's text names as other notations write a value.
+pub(crate) fn in_template(text: &str, bindings: &Bindings) -> Vec<String> {
+    let message = |Lookalike { notation, value, .. }| match notation {
+        Notation::Braces => format!(
+            "`{{{{{value}}}}}` in the key template is the text `{{{value}}}`, the same in every call; \
+             write `{{{value}}}` for the value, or `{{{{{{{value}}}}}}}` for the value in braces"
+        ),
+        Notation::Hash => in_text(&format!("#{value}"), &value),
+        Notation::Dollar => in_text(&format!("${value}"), &value),
+    };
+    lookalikes(text, bindings).map(message).collect()
+}
+
+fn in_text(written: &str, value: &str) -> String {
+    format!(
+        "`{written}` in the key template is text, the same in every call; write `{{{value}}}` for the value"
+    )
 }
 
 /// The message for a hole, with its braces, after a `$`.

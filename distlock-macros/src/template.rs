@@ -20,9 +20,7 @@ pub(crate) fn parse(literal: &LitStr, bindings: &Bindings) -> Result<Vec<Piece>>
     let mut template = Template { pieces: Vec::new(), errors: Errors::default(), span: literal.span() };
     template.read(&literal.value(), bindings);
     template.check_length();
-    for message in lookalikes::in_template(&template.pieces, bindings) {
-        template.wrong(message);
-    }
+    template.check_text(bindings);
     let Template { mut pieces, errors, .. } = template;
     if let Some(error) = errors.0 {
         return Err(error);
@@ -115,6 +113,17 @@ impl Template {
             _ if text.is_empty() => {}
             Some(Piece::Text(before)) => before.push_str(text),
             _ => self.pieces.push(Piece::Text(text.to_owned())),
+        }
+    }
+
+    /// Checks that the text does not look like a value.
+    fn check_text(&mut self, bindings: &Bindings) {
+        let texts = self.pieces.iter().filter_map(|piece| match piece {
+            Piece::Text(text) => Some(lookalikes::in_template(text, bindings)),
+            Piece::Hole(_) => None,
+        });
+        for message in texts.flatten().collect::<Vec<_>>() {
+            self.wrong(message);
         }
     }
 
@@ -250,6 +259,7 @@ mod tests {
             ("{&order_id}", "without `&`"),
             ("{*order_id}", "without `&`"),
             ("{\"order\"}", "is a literal"),
+            ("{\"order\": 1}", "is a literal"),
             ("{v[\"}", "quotation mark"),
             ("{order_id:y}", "is not known"),
             ("{order_id:.*}", "width or precision"),

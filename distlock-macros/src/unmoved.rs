@@ -6,13 +6,13 @@ use syn::{Signature, ext::IdentExt, spanned::Spanned};
 
 use crate::{
     bindings::{bound_names, mentions},
-    expand::at,
+    hygiene::at,
     model::Key,
     template::Piece,
 };
 
-/// Returns statements that come after the key was rendered, and borrow each argument that the key mentions. If
-/// the key has moved the argument, rustc's message is about these statements, and its place is the key.
+/// Returns statements that come after the key was rendered, and borrow each argument that the key mentions.
+/// If the key has moved the argument, rustc's message is about these statements, and its place is the key.
 pub(crate) fn borrow_again(key: &Key, signature: &Signature) -> TokenStream {
     let (tokens, place) = match key {
         Key::Computed(expr) => (expr.to_token_stream(), expr.span()),
