@@ -11,7 +11,9 @@
 use proc_macro::TokenStream;
 
 mod args;
+mod async_trait;
 mod bindings;
+mod body;
 mod durations;
 mod expand;
 mod function;
@@ -21,6 +23,7 @@ mod hygiene;
 mod limits;
 mod lookalikes;
 mod model;
+mod nested;
 mod outcomes;
 mod streams;
 mod suggest;
@@ -28,6 +31,7 @@ mod template;
 #[cfg(test)]
 mod tests;
 mod unmoved;
+mod used_up;
 
 #[doc = include_str!("../attribute.md")]
 #[proc_macro_attribute]

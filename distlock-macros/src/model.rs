@@ -64,7 +64,7 @@ pub(crate) enum OnError {
 pub(crate) fn check(tokens: TokenStream, function: &Function) -> Result<Model> {
     let (args, error) = args::parse(tokens);
     let mut errors = Errors(error);
-    let bindings = Bindings::of(&function.signature);
+    let bindings = Bindings::of(&function.signature, &function.patterns);
     let Args {
         key,
         ttl,

@@ -3,11 +3,10 @@
 
 use proc_macro2::{Ident, TokenStream};
 use quote::quote_spanned;
-use syn::{
-    Expr, GenericArgument, PathArguments, Type, TypePath, parse_quote, spanned::Spanned, visit_mut::VisitMut,
-};
+use syn::{Expr, GenericArgument, PathArguments, Type, TypePath, parse_quote, spanned::Spanned};
 
 use crate::{
+    body::named,
     function::{Function, inferred},
     hygiene::{at, placed},
     model::{Model, OnBusy},
@@ -70,24 +69,4 @@ fn error_parameter(function: &Function) -> Option<&Ident> {
     let name = error.path.get_ident().filter(|_| error.qself.is_none())?;
     let is_parameter = function.signature.generics.type_params().any(|parameter| parameter.ident == *name);
     (is_parameter || name.to_string().len() == 1).then_some(name)
-}
-
-/// Returns the type as it can be written in the body, with `_` for each `impl Trait`. `None` if only `_`
-/// would be left, or if the type is `!`.
-pub(crate) fn named(output: &Type) -> Option<Type> {
-    struct Erase;
-    impl VisitMut for Erase {
-        fn visit_type_mut(&mut self, ty: &mut Type) {
-            if matches!(ty, Type::ImplTrait(_)) {
-                *ty = inferred();
-            }
-            syn::visit_mut::visit_type_mut(self, ty);
-        }
-    }
-    if matches!(output, Type::ImplTrait(_) | Type::Never(_)) {
-        return None;
-    }
-    let mut output = output.clone();
-    Erase.visit_type_mut(&mut output);
-    Some(output)
 }

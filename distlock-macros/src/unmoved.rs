@@ -2,10 +2,11 @@
 
 use proc_macro2::{Ident, TokenStream, TokenTree};
 use quote::{ToTokens, quote_spanned};
-use syn::{Signature, ext::IdentExt, spanned::Spanned};
+use syn::{ext::IdentExt, spanned::Spanned};
 
 use crate::{
-    bindings::{bound_names, mentions},
+    bindings::{Binding, bound_names, conditions, mentions},
+    function::Function,
     hygiene::at,
     model::Key,
     template::Piece,
@@ -13,7 +14,7 @@ use crate::{
 
 /// Returns statements that come after the key was rendered, and borrow each argument that the key mentions.
 /// If the key has moved the argument, rustc's message is about these statements, and its place is the key.
-pub(crate) fn borrow_again(key: &Key, signature: &Signature) -> TokenStream {
+pub(crate) fn borrow_again(key: &Key, function: &Function) -> TokenStream {
     let (tokens, place) = match key {
         Key::Computed(expr) => (expr.to_token_stream(), expr.span()),
         Key::Template(pieces, place) => {
@@ -24,13 +25,18 @@ pub(crate) fn borrow_again(key: &Key, signature: &Signature) -> TokenStream {
             (values.collect(), *place)
         }
     };
-    let receiver = signature.receiver().map(|receiver| Ident::new("self", receiver.self_token.span));
-    let arguments = bound_names(signature).into_iter().map(|binding| binding.ident).chain(receiver);
+    let receiver = function.signature.receiver().map(|receiver| {
+        let this = Ident::new("self", receiver.self_token.span);
+        (this, conditions(&receiver.attrs))
+    });
+    let arguments = bound_names(&function.signature, &function.patterns).into_iter();
     arguments
-        .filter(|name| uses(tokens.clone(), &name.unraw().to_string()))
-        .map(|mut name| {
+        .map(|Binding { ident, conditions, .. }| (ident, conditions))
+        .chain(receiver)
+        .filter(|(name, _)| uses(tokens.clone(), &name.unraw().to_string()))
+        .map(|(mut name, conditions)| {
             name.set_span(place.resolved_at(name.span()));
-            quote_spanned!(at(place)=> let _ = &#name;)
+            quote_spanned!(at(place)=> #(#conditions)* let _ = &#name;)
         })
         .collect()
 }

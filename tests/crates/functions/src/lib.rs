@@ -19,3 +19,4 @@ pub mod jobs;
 pub mod repositories;
 pub mod services;
 pub mod signatures;
+pub mod tower;
