@@ -43,6 +43,44 @@
 //! # }).unwrap();
 //! ```
 //!
+//! # tower services
+//! The future of a service owns what it needs, and `locks = self.locks` is evaluated by the call. The return
+//! type is written out, because `Self::Future` does not say what the future returns.
+//!
+//! ```
+//! use std::{pin::Pin, task::{Context, Poll}};
+//!
+//! use distlock::{LockError, LockManager, distributed_lock};
+//! use tower_service::Service;
+//!
+//! type Reply = Result<u64, LockError>;
+//!
+//! struct Fulfil { locks: LockManager }
+//!
+//! impl Service<u64> for Fulfil {
+//!     type Response = u64;
+//!     type Error = LockError;
+//!     type Future = Pin<Box<dyn Future<Output = Reply> + Send>>;
+//!
+//!     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), LockError>> {
+//!         Poll::Ready(Ok(()))
+//!     }
+//!
+//!     #[distributed_lock(key = "order:{id}", locks = self.locks)]
+//!     fn call(&mut self, id: u64) -> Pin<Box<dyn Future<Output = Reply> + Send>> {
+//!         Box::pin(async move {
+//!             // .. only one call at a time gets here, for each order ..
+//!             Ok(id)
+//!         })
+//!     }
+//! }
+//!
+//! # tokio::runtime::Runtime::new().unwrap().block_on(async {
+//! let mut service = Fulfil { locks: LockManager::in_memory() };
+//! assert_eq!(service.call(42).await?, 42);
+//! # Ok::<_, LockError>(()) }).unwrap();
+//! ```
+//!
 //! # What a lease does not guarantee
 //! A lease excludes other holders while the server keeps its data and clocks run at about the same speed. It
 //! does not stop a write that is on its way when the lease ends. If that matters, ask for a fencing token
@@ -123,41 +161,6 @@ pub use distlock_core::{
 /// let order = Order { id: 42, shop: "acme".into() };
 /// let done = distlock::with_manager(locks, fulfil(order)).await?;
 /// assert_eq!(done, "fulfilled");
-/// # Ok::<_, LockError>(()) }).unwrap();
-/// ```
-///
-/// A service of tower. Its future owns what it needs, and `locks = self.locks` is evaluated by the call. The
-/// return type is written out, because `Self::Future` does not say what the future returns.
-///
-/// ```
-/// use std::{pin::Pin, task::{Context, Poll}};
-///
-/// use distlock::{LockError, LockManager, distributed_lock};
-/// use tower_service::Service;
-///
-/// struct Fulfil { locks: LockManager }
-///
-/// impl Service<u64> for Fulfil {
-///     type Response = u64;
-///     type Error = LockError;
-///     type Future = Pin<Box<dyn Future<Output = Result<u64, LockError>> + Send>>;
-///
-///     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), LockError>> {
-///         Poll::Ready(Ok(()))
-///     }
-///
-///     #[distributed_lock(key = "order:{order_id}", ttl = 30, locks = self.locks)]
-///     fn call(&mut self, order_id: u64) -> Pin<Box<dyn Future<Output = Result<u64, LockError>> + Send>> {
-///         Box::pin(async move {
-///             // .. only one call at a time gets here, for each order ..
-///             Ok(order_id)
-///         })
-///     }
-/// }
-///
-/// # tokio::runtime::Runtime::new().unwrap().block_on(async {
-/// let mut service = Fulfil { locks: LockManager::in_memory() };
-/// assert_eq!(service.call(42).await?, 42);
 /// # Ok::<_, LockError>(()) }).unwrap();
 /// ```
 pub use distlock_macros::distributed_lock;

@@ -3,8 +3,8 @@
 //!
 //! The attribute works in stages, one module each. `args` parses the attribute's arguments, and `function`
 //! parses the annotated item. `model` checks the arguments against every rule, with `template` and `hole` for
-//! the key; in the model that it returns, nothing can be wrong. `expand` turns the model into tokens and cannot
-//! fail.
+//! the key; in the model that it returns, nothing can be wrong. `expand` turns the model into tokens and
+//! cannot fail.
 //!
 //! The body is passed through as it was written, so that an editor can complete code in a half-typed body.
 
