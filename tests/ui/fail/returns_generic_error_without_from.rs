@@ -1,4 +1,4 @@
-use distlock::{LockError, distributed_lock};
+use distlock::distributed_lock;
 
 #[distributed_lock(key = "k:{order_id}")]
 async fn fulfil<E>(order_id: u64) -> Result<u64, E> {
