@@ -34,8 +34,8 @@
 //! }
 //! ```
 //!
-//! Functions are called by their paths, and never as methods: a trait of the user may give every type a method
-//! of the same name.
+//! Functions are called by their paths, and never as methods: a trait of the user may give every type a
+//! method of the same name.
 
 use proc_macro2::{Ident, Literal, Span, TokenStream};
 use quote::quote_spanned;
@@ -51,7 +51,7 @@ use crate::{
     nested, outcomes,
     template::{Hole, Piece},
     unmoved,
-    used_up::borrowed,
+    used_up::kept,
 };
 
 /// Returns the function with the lock around its body.
@@ -91,8 +91,8 @@ fn manager(model: &Model, private: &TokenStream) -> TokenStream {
     own!(let manager = #manager;)
 }
 
-/// Whether the manager is found before the function returns its future, as `locks = self.locks` where the body
-/// does not mention `self`: the future then need not borrow `self`.
+/// Whether the manager is found before the function returns its future, as `locks = self.locks` is where the
+/// body does not mention `self`: the future then need not borrow `self`.
 fn is_manager_outside(model: &Model, function: &Function) -> bool {
     model.locks.as_ref().is_some_and(|locks| {
         mentions(locks, "self") && !mentions(locks, "await") && !mentions(&function.body, "self")
@@ -178,7 +178,7 @@ fn locked(
     }
 }
 
-/// The statements that refuse an argument which the `on_error` handler borrows and the body uses up: the
+/// The statements that refuse an argument which the `on_error` handler keeps and the body uses up: the
 /// handler is called after the body if the lock is lost.
 fn check_handler(
     private: &TokenStream,
@@ -187,7 +187,7 @@ fn check_handler(
     moved: &[Binding],
 ) -> TokenStream {
     let check = |name: &Ident, conditions: &[_]| {
-        let place = borrowed(handler, name)?;
+        let place = kept(handler, name)?;
         let private = placed(private, place);
         let mut name = name.clone();
         name.set_span(place.resolved_at(name.span()));

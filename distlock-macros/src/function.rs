@@ -96,7 +96,7 @@ fn shape(signature: &Signature, block: &Group) -> Result<(Shape, TokenStream, Op
         ReturnType::Type(_, returned) => Some((**returned).clone()),
     };
     let is_async = signature.asyncness.is_some();
-    if let Some(body) = nested::body(&block.stream()) {
+    if let Some(body) = nested::body(block.stream()) {
         // Another attribute may have made the function a plain one, as #[tokio::main] does.
         let future = returned.as_ref().filter(|_| !is_async).and_then(future_output);
         return Ok((Shape::Locked(block.stream()), body, future.or(returned)));

@@ -21,8 +21,8 @@
 //! }
 //! ```
 //!
-//! The name `LockAroundBody` is the mark by which the body is found, whatever other attributes have put around
-//! the code in the meantime, and whatever this attribute is called.
+//! The name `LockAroundBody` is the mark by which the body is found. It does not matter what other attributes
+//! have put around the code in the meantime, or by which name this attribute is called.
 
 use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream, TokenTree};
 use quote::quote_spanned;
@@ -38,13 +38,19 @@ pub(crate) fn run(private: &TokenStream, guard: &Ident, body: &TokenStream) -> T
 }
 
 /// Returns the body that runs under the innermost lock. `None` if the tokens have no lock.
-pub(crate) fn body(tokens: &TokenStream) -> Option<TokenStream> {
-    let mut found = None;
-    map_body(tokens.clone(), &mut |body| {
-        found = Some(body.clone());
-        body
-    });
-    found
+pub(crate) fn body(tokens: TokenStream) -> Option<TokenStream> {
+    let mut is_marked = false;
+    tokens.into_iter().find_map(|token| match token {
+        TokenTree::Group(group) => {
+            let is_call = std::mem::take(&mut is_marked);
+            body(group.stream())
+                .or_else(|| if is_call { argument(&group).map(|(_, block)| block.stream()) } else { None })
+        }
+        token => {
+            is_marked |= is_mark(&token);
+            None
+        }
+    })
 }
 
 /// Replaces the body that runs under the innermost lock. `None` if the tokens have no lock.
@@ -58,35 +64,37 @@ pub(crate) fn map_body(
         .into_iter()
         .map(|token| {
             let TokenTree::Group(group) = token else {
-                is_marked |= matches!(&token, TokenTree::Ident(name) if name == MARK);
+                is_marked |= is_mark(&token);
                 return token;
             };
-            let is_call = std::mem::take(&mut is_marked) && group.delimiter() == Delimiter::Parenthesis;
-            let inner = map_body(group.stream(), replace);
-            match inner.or_else(|| if is_call { map_argument(group.stream(), replace) } else { None }) {
-                Some(stream) => {
-                    found = true;
-                    with_stream(&group, stream)
-                }
-                None => group.into(),
-            }
+            let is_call = std::mem::take(&mut is_marked);
+            let inner = map_body(group.stream(), replace).or_else(|| {
+                let (before, block) = if is_call { argument(&group)? } else { return None };
+                let block = with_stream(&block, replace(block.stream()));
+                Some(before.into_iter().chain([block]).collect())
+            });
+            found |= inner.is_some();
+            inner.map_or_else(|| group.clone().into(), |inner| with_stream(&group, inner))
         })
         .collect();
     found.then_some(mapped)
 }
 
-/// Replaces the body in the arguments of `run`: the inside of the block at their end.
-fn map_argument(
-    arguments: TokenStream,
-    replace: &mut impl FnMut(TokenStream) -> TokenStream,
-) -> Option<TokenStream> {
-    let mut arguments: Vec<TokenTree> = arguments.into_iter().collect();
-    let TokenTree::Group(block) = arguments.pop()? else { return None };
-    if block.delimiter() != Delimiter::Brace {
-        return None;
+fn is_mark(token: &TokenTree) -> bool {
+    matches!(token, TokenTree::Ident(name) if name == MARK)
+}
+
+/// Returns the block at the end of the arguments of a call, which has the body, and the tokens before it.
+fn argument(call: &Group) -> Option<(Vec<TokenTree>, Group)> {
+    let mut arguments: Vec<TokenTree> = call.stream().into_iter().collect();
+    match arguments.pop()? {
+        TokenTree::Group(block)
+            if block.delimiter() == Delimiter::Brace && call.delimiter() == Delimiter::Parenthesis =>
+        {
+            Some((arguments, block))
+        }
+        _ => None,
     }
-    arguments.push(with_stream(&block, replace(block.stream())));
-    Some(arguments.into_iter().collect())
 }
 
 /// Returns the group with other tokens inside.
@@ -102,6 +110,10 @@ mod tests {
 
     use super::*;
 
+    fn run_guard(private: &TokenStream, body: &TokenStream) -> TokenStream {
+        run(private, &Ident::new("guard", Span::call_site()), body)
+    }
+
     /// Puts a word around the innermost body.
     fn mapped(tokens: TokenStream) -> Option<String> {
         map_body(tokens, &mut |body| quote!(inner { #body })).map(|tokens| tokens.to_string())
@@ -109,16 +121,16 @@ mod tests {
 
     #[test]
     fn the_innermost_body_is_found_whatever_is_around_it() {
-        let call = run(&quote!(p), &quote!(body));
-        let changed = run(&quote!(p), &quote!(inner { body }));
+        let call = run_guard(&quote!(p), &quote!(body));
+        let changed = run_guard(&quote!(p), &quote!(inner { body }));
         for around in [
             |call: &TokenStream| quote!(#call.await),
             |call: &TokenStream| quote!(Box::pin(async move { span(f, [#call]); finish(guard) })),
             |call: &TokenStream| {
-                run(&quote!(q::r), &quote!(let x = #call.await; LockAroundBody::finish(guard)))
+                run_guard(&quote!(q::r), &quote!(let x = #call.await; LockAroundBody::finish(guard)))
             },
         ] {
-            assert_eq!(body(&around(&call)).unwrap().to_string(), "body");
+            assert_eq!(body(around(&call)).unwrap().to_string(), "body");
             assert_eq!(mapped(around(&call)), Some(around(&changed).to_string()));
         }
     }
@@ -128,7 +140,7 @@ mod tests {
         for tokens in
             [quote!(run(&guard, async move { body })), quote!(LockAroundBody::finish(guard)), quote!()]
         {
-            assert!(body(&tokens).is_none() && mapped(tokens).is_none());
+            assert!(body(tokens.clone()).is_none() && mapped(tokens).is_none());
         }
     }
 }

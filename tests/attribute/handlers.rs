@@ -62,6 +62,13 @@ async fn copies(order: &Order, number: u8) -> String {
     format!("{} {number} ran", order.id)
 }
 
+/// The closure has a copy of the field.
+#[distributed_lock(key = "pair", on_error = move |_| pair.1)]
+async fn copies_a_field(pair: (Order, u8)) -> u8 {
+    drop(pair.0);
+    pair.1 + 1
+}
+
 /// The body does not use the argument.
 #[distributed_lock(key = "order:{order.id}", on_error = |_| order.id.len())]
 async fn only_the_handler(order: Order) -> usize {
@@ -95,6 +102,7 @@ async fn the_body_uses_up_what_the_handler_names() {
         assert_eq!(uses_up_in_both(Order::new("1")).await, Ok(()));
         assert_eq!(keeps_what_it_needs(Order::new("1")).await.unwrap(), Order::new("1"));
         assert_eq!(copies(&Order::new("1"), 2).await, "1 2 ran");
+        assert_eq!(copies_a_field((Order::new("1"), 2)).await, 3);
         assert_eq!(only_the_handler(Order::new("1")).await, 0);
         assert_eq!(shadows(Order::new("1")).await, Order::new("1"));
         let mut till = Till { locks, sold: Vec::new() };

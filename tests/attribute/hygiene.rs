@@ -46,8 +46,8 @@ async fn a_macro_may_write_a_locked_function() {
     .await;
 }
 
-/// A trait that every type has, with methods that are called like those of the expansion. They take `self`, so
-/// they are found first.
+/// A trait that every type has, with methods that are called like those of the expansion. They take `self`,
+/// so that they are found first.
 #[expect(dead_code, reason = "the expansion does not call them")]
 trait Anything: Sized {
     fn run(self) {}

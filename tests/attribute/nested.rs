@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::{AppError, AppResult, with_fresh_manager};
 
-/// Checks that a call holds nothing while it waits for `first`, and holds `first` while it waits for `second`.
+/// Checks that a call holds nothing while it waits for `first`, and `first` while it waits for `second`.
 async fn nests<T, F: Future<Output = AppResult<T>>>(call: impl Fn() -> F) {
     with_fresh_manager(|locks| async move {
         for (busy, other, is_held) in [("first", "second", false), ("second", "first", true)] {
@@ -50,6 +50,42 @@ fn boxed() -> Pin<Box<dyn Future<Output = AppResult<()>> + Send>> {
     Box::pin(async move { Ok(()) })
 }
 
+trait Jobs {
+    #[distributed_lock(key = "first", wait = "5s")]
+    #[distributed_lock(key = "{self.key()}", wait = "5s")]
+    async fn in_a_trait(&self) -> AppResult<()> {
+        Ok(())
+    }
+
+    fn key(&self) -> &str;
+}
+
+impl Jobs for str {
+    fn key(&self) -> &str {
+        self
+    }
+}
+
+#[distributed_lock(key = "{outer}", wait = "5s")]
+#[distributed_lock(key = "{inner}", wait = "5s")]
+async fn generic<'a, T: AsRef<str>>(
+    outer: &'a str,
+    inner: &str,
+    item: &'a T,
+) -> AppResult<impl Iterator<Item = &'a str>> {
+    Ok([outer, item.as_ref()].into_iter())
+}
+
+macro_rules! with_a_body {
+    ($name:ident, $outer:literal, $body:block) => {
+        #[distributed_lock(key = $outer, wait = "5s")]
+        #[distributed_lock(key = "second", wait = "5s")]
+        async fn $name() -> AppResult<()> $body
+    };
+}
+
+with_a_body!(from_a_macro, "first", { Ok(()) });
+
 #[distributed_lock(key = "zeroth")]
 #[distributed_lock(key = "first", wait = "5s")]
 #[distributed_lock(key = "second", wait = "5s")]
@@ -62,6 +98,9 @@ async fn the_first_written_of_two_attributes_is_the_outer_lock() {
     nests(two).await;
     nests(boxed).await;
     nests(three).await;
+    nests(|| "second".in_a_trait()).await;
+    nests(|| generic("first", "second", &"item")).await;
+    nests(from_a_macro).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -91,7 +91,7 @@ async fn functions_lock_above_and_below_other_attributes() {
     }
 }
 
-/// Checks that a call holds nothing while it waits for `first`, and holds `first` while it waits for `second`.
+/// Checks that a call holds nothing while it waits for `first`, and `first` while it waits for `second`.
 async fn nests<T, E: std::fmt::Debug, F: Future<Output = Result<T, E>>>(
     locks: &LockManager,
     call: impl Fn() -> F,
