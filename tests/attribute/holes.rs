@@ -17,7 +17,7 @@ impl Event {
     }
 
     fn quoted<'a>(&self, mark: char, text: &'a str) -> impl fmt::Display + use<'a> {
-        format!("{mark}{text}{mark}")
+        format!("{mark}{text}{mark}{}", self.r#type)
     }
 }
 
