@@ -13,7 +13,7 @@ use functions::{
     attributes, errors, jobs,
     repositories::{self, Handlers, Local, Memory, Orders, Path, Store},
     services::{self, Cache, Payments, Seats, ServiceError, Till, View},
-    signatures::{self, Request, User},
+    signatures::{self, Desk, Request, User},
     tower::{Fulfil, Infallibly, Order},
 };
 use tower_service::Service;
@@ -236,6 +236,11 @@ async fn functions_lock_with_every_signature() {
     is_locked(&locks, "desugared:1", || signatures::desugared(1)).await;
     is_locked(&locks, "boxed:b", || signatures::boxed("b")).await;
     is_locked(&locks, "visible:1", signatures::calls_visible).await;
+    is_locked(&locks, "two:a", || signatures::two_locks(1, "a")).await;
+    is_locked(&locks, "locks:1", || signatures::two_locks(1, "a")).await;
+    is_locked(&locks, "block", signatures::block).await;
+    is_locked(&locks, "future-block", signatures::future_block).await;
+    is_locked(&locks, "desk:1", || Desk.call(1, "trace")).await;
     is_locked(&locks, "getter:one", signatures::one).await;
     is_locked(&locks, "getter:sum", || signatures::sum(1, 2)).await;
     is_locked(&locks, "count:1", || signatures::changes(1)).await;
@@ -257,6 +262,9 @@ async fn functions_return_the_lock_error_as_their_own_error_type() {
     assert_eq!(outcome, errors::Outcome::Elsewhere);
     assert_eq!(with_manager(locks.clone(), errors::with_the_argument("n".into())).await, "n");
     drop(held);
+    let _label = locks.lock("label:n").acquire().await.unwrap();
+    let label = with_manager(locks.clone(), signatures::label("n".into())).await;
+    assert!(label.starts_with("n: lock on `label:n` is busy"), "{label}");
     let io = with_manager(locks.clone(), errors::with_io("/")).await.unwrap_err();
     assert!(io.get_ref().is_none(), "the body's own error: {io}");
     let _io = locks.lock("io:/").acquire().await.unwrap();
