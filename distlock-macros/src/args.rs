@@ -50,7 +50,13 @@ pub(crate) fn parse(tokens: TokenStream) -> (Args, Option<Error>) {
             if !input.is_empty() {
                 let comma: Result<Token![,]> = input.parse();
                 if let Err(error) = comma {
-                    errors.push(Error::new(error.span(), "expected `,` between two arguments"));
+                    let message = if input.peek(Token![:]) {
+                        "expected `,` between two arguments; a key template needs quotes: \
+                         `key = \"order:{order_id}\"`"
+                    } else {
+                        "expected `,` between two arguments"
+                    };
+                    errors.push(Error::new(error.span(), message));
                     skip_to_comma(input);
                     let _: Option<Token![,]> = input.parse()?;
                 }

@@ -61,8 +61,8 @@ fn seconds(name: &str, number: &LitInt, forms: &str) -> std::result::Result<Dura
     let digits = number.base10_digits();
     match number.suffix() {
         "" => digits.parse().map(Duration::from_secs).map_err(|_| format!("`{name}` is too long; {forms}")),
-        unit if UNITS.iter().any(|(known, _)| *known == unit) => {
-            Err(format!("a duration with units needs quotes: write `{name} = \"{digits}{unit}\"`"))
+        units if with_units(&format!("{digits}{units}")).is_ok() => {
+            Err(format!("a duration with units needs quotes: write `{name} = \"{digits}{units}\"`"))
         }
         ty if TYPES.contains(&ty) => {
             Err(format!("`{name}` takes the number of seconds without a type: write `{name} = {digits}`"))
