@@ -101,7 +101,7 @@ impl Desk {
 async fn a_returned_future_borrows_only_what_its_body_or_its_key_names() {
     with_fresh_manager(|locks| async move {
         let mut desk = Desk { locks: locks.clone() };
-        let (one, two) = (desk.call(1, &String::new()), desk.with_its_own_locks(2));
+        let (one, two) = (desk.call(1, "trace"), desk.with_its_own_locks(2));
         desk.borrows().await.unwrap();
         drop(desk);
         assert_eq!(tokio::spawn(distlock::with_manager(locks, one)).await.unwrap().unwrap(), "call:1 1");

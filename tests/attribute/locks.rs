@@ -23,7 +23,7 @@ async fn any(locks: impl Deref<Target = LockManager>) -> AppResult<()> {
 }
 
 #[distributed_lock(key = "k", locks = locks)]
-async fn nested(locks: &Arc<Box<LockManager>>) -> AppResult<()> {
+async fn nested(locks: &Arc<LockManager>) -> AppResult<()> {
     Ok(())
 }
 
@@ -35,6 +35,6 @@ async fn a_value_that_dereferences_to_a_manager_is_taken() {
     assert!(any(&locks).await.is_err());
     assert!(any(Rc::new(locks.clone())).await.is_err());
     assert!(any(Arc::new(locks.clone())).await.is_err());
-    assert!(nested(&Arc::new(Box::new(locks))).await.is_err());
+    assert!(nested(&Arc::new(locks)).await.is_err());
     drop(holders);
 }
