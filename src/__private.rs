@@ -215,6 +215,44 @@ impl<T, E> Skip for Result<Option<T>, E> {
     }
 }
 
+/// A return type for `on_busy = skip` alone: it has a value that means "not done", and can carry the errors
+/// that `skip` does not cover.
+#[diagnostic::on_unimplemented(
+    message = "`on_busy = skip` needs a return type that can say \"not done\" and can carry the lock's other errors, \
+               and `{Self}` cannot do both",
+    label = "cannot be both a skipped call and an error",
+    note = "`skip` covers a busy key only: return `Result<(), E>` or `Result<Option<T>, E>` with \
+            `E: From<distlock::LockError>`; or add `on_error = log` (for `()`, `Option<T>`, and these two); \
+            or give handlers instead, paths or closures from `LockError` to the return value"
+)]
+pub trait SkipBusy: Sized {
+    fn skipped() -> Self;
+
+    fn from_lock_error(error: LockError) -> Self;
+}
+
+#[diagnostic::do_not_recommend]
+impl<E: From<LockError>> SkipBusy for Result<(), E> {
+    fn skipped() -> Self {
+        Ok(())
+    }
+
+    fn from_lock_error(error: LockError) -> Self {
+        Err(error.into())
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl<T, E: From<LockError>> SkipBusy for Result<Option<T>, E> {
+    fn skipped() -> Self {
+        Ok(None)
+    }
+
+    fn from_lock_error(error: LockError) -> Self {
+        Err(error.into())
+    }
+}
+
 /// Returns the handler. The call gives a closure's argument its type.
 pub fn handler<R, H: FnOnce(LockError) -> R>(handler: H) -> H {
     handler

@@ -71,7 +71,7 @@ pub(crate) fn fake(private: &TokenStream, function: &Function) -> Option<TokenSt
 
 /// Returns the type as it can be written in the body, with `_` for each `impl Trait`. `None` if only `_`
 /// would be left, or if the type is `!`.
-fn named(output: &Type) -> Option<Type> {
+pub(crate) fn named(output: &Type) -> Option<Type> {
     struct Erase;
     impl VisitMut for Erase {
         fn visit_type_mut(&mut self, ty: &mut Type) {

@@ -48,8 +48,9 @@ use crate::{
     function::{Function, Shape},
     hygiene::{at, own, placed},
     model::{Key, Model, OnBusy, OnError, Wait},
-    nested,
+    nested, outcomes,
     template::{Hole, Piece},
+    unmoved,
     used_up::kept,
 };
 
@@ -106,7 +107,6 @@ fn locked(
     moved: &[Binding],
     body: &TokenStream,
 ) -> TokenStream {
-    let distlock = &model.distlock;
     let output_span = function.output_span();
     let (evaluated, settings) = settings(model, private);
     let private_at_output = placed(private, output_span);
@@ -114,8 +114,7 @@ fn locked(
     // acquired, and if it was lost.
     let (handler, refused, lost) = match &model.on_error {
         None => {
-            let error =
-                quote_spanned!(at(output_span)=> #private_at_output::FromLockError::from_lock_error(error));
+            let error = outcomes::error(model, function, &private_at_output);
             (None, error.clone(), error)
         }
         Some(OnError::Log) => {
@@ -124,20 +123,23 @@ fn locked(
         }
         // The body runs to its end, so the handler is evaluated only if the body does not run.
         Some(OnError::Handler(handler)) if model.finish_when_lost => {
+            let handler = outcomes::handler(private, handler, function);
             (None, own!(#private::handle(#handler, error)), own!(#private::never_lost(error).await))
         }
         Some(OnError::Handler(handler)) => {
             let check = check_handler(private, handler, function, moved);
+            let handler = outcomes::handler(private, handler, function);
             let error = own!(#private::handle(on_error, error));
-            (Some(own!(#check let on_error = #private::handler(#handler);)), error.clone(), error)
+            (Some(own!(#check let on_error = #handler;)), error.clone(), error)
         }
     };
     let not_acquired = match &model.on_busy {
         None => own!(return #refused),
         Some(on_busy) => {
             let busy = match on_busy {
-                OnBusy::Skip => quote_spanned!(at(output_span)=> #private_at_output::Skip::skipped()),
+                OnBusy::Skip => outcomes::skipped(model, function, &private_at_output),
                 OnBusy::Handler(handler) => {
+                    let handler = outcomes::handler(private, handler, function);
                     let private = placed(private, handler.span());
                     quote_spanned!(at(handler.span())=> #private::handle(#handler, error))
                 }
@@ -151,22 +153,24 @@ fn locked(
         }
     };
     let key = key(&model.key, private);
-    let named_guard = model.guard.as_ref().map(|name| own!(let #name: &#distlock::LockGuard = &guard;));
-    let run = nested::run(private, body);
+    let unmoved = unmoved::borrow_again(&model.key, function);
+    let NamedGuard { variable: guard, borrow, bind } = NamedGuard::of(model);
+    let run = nested::run(private, &guard, &own!(#bind #body));
     own! {
         #evaluated
         #handler
         let key = #key;
+        #unmoved
         let request = #private::Request::new(manager, key);
         #settings
         let acquired = #private::Request::acquire(request).await;
-        let guard = match acquired {
+        let #guard = match acquired {
             #private::Ok(guard) => guard,
             #private::Err(error) => { #not_acquired; }
         };
-        #named_guard
+        #borrow
         let outcome = #run.await;
-        #private::LockGuard::finish(guard).await;
+        #private::LockGuard::finish(#guard).await;
         match outcome {
             #private::Ok(value) => value,
             #private::Err(error) => #lost,
@@ -196,6 +200,32 @@ fn check_handler(
     });
     let moved = moved.iter().filter_map(|Binding { ident, conditions, .. }| check(ident, conditions));
     receiver.into_iter().chain(moved).collect()
+}
+
+/// How the guard gets to the body by the name that the user gave to it.
+struct NamedGuard {
+    /// The variable that owns the guard. It has the user's name as well, for rustc's message about a body
+    /// that keeps its lock for longer than it runs.
+    variable: Ident,
+    /// The statement that borrows the guard.
+    borrow: TokenStream,
+    /// The statement in the body that binds the name.
+    bind: TokenStream,
+}
+
+impl NamedGuard {
+    fn of(model: &Model) -> Self {
+        let distlock = &model.distlock;
+        let Some(name) = &model.guard else {
+            return Self { variable: Ident::new("guard", Span::mixed_site()), borrow: own!(), bind: own!() };
+        };
+        let borrowed = quote_spanned!(name.span()=> &#name);
+        Self {
+            variable: name.clone(),
+            borrow: own!(let lock: &#distlock::LockGuard = #borrowed;),
+            bind: own!(let #name = lock;),
+        }
+    }
 }
 
 /// Returns the statements that evaluate each setting once, and those that pass the settings to the request.

@@ -10,7 +10,7 @@ use syn::{
     spanned::Spanned,
 };
 
-use crate::{async_trait, nested};
+use crate::{args::whole_expr, async_trait, bindings::mentions, nested, streams};
 
 /// An async function, a plain function that consists of one async block, or one that has a lock already.
 pub(crate) struct Function {
@@ -67,6 +67,7 @@ fn function(input: ParseStream) -> Result<Function> {
             "a `const fn` can run at compile time, where there is no lock; replace `const` with `async`",
         ));
     }
+    streams::refuse(&signature)?;
     if input.peek(Token![;]) {
         let message = "a method without a body has nothing to lock; \
              put #[distributed_lock] on the implementations, or give the method a body here";
@@ -161,18 +162,14 @@ fn future_block(signature: &Signature, block: &Group) -> Result<(Shape, TokenStr
         Error::new(signature.fn_token.span, message)
     };
     let ReturnType::Type(_, returned) = &signature.output else { return Err(plain()) };
-    let tokens: Vec<TokenTree> = block.stream().into_iter().collect();
+    let tokens = without_return(block.stream().into_iter().collect());
     let split = split_async(&tokens);
     let Some(future) = future_output(returned) else {
         return Err(if split.is_some() { hidden_output(returned) } else { plain() });
     };
     let Some((before, inner, after)) = split else {
-        // The function returns a future, but the statements before the async block would run without the
-        // lock.
         let span = tokens.first().map_or(block.span(), TokenTree::span);
-        let message = "the code before the async block would run without the lock; \
-             move it into the block, so that the function consists of `async move { .. }` alone";
-        return Err(Error::new(span, message));
+        return Err(Error::new(span, outside_of_block(tokens.into_iter().collect())));
     };
     let boxed = !before.is_empty();
     Ok((Shape::Block { before, after, boxed }, inner, Some(future)))
@@ -186,6 +183,30 @@ fn hidden_output(returned: &Type) -> Error {
          write the type out: `Pin<Box<dyn Future<Output = ..> + Send>>`"
     );
     Error::new(returned.span(), message)
+}
+
+/// Removes the words around the value in `return value;`.
+fn without_return(mut tokens: Vec<TokenTree>) -> Vec<TokenTree> {
+    if tokens.first().is_some_and(|first| is_word(first, "return")) {
+        tokens.remove(0);
+        tokens.pop_if(|last| matches!(last, TokenTree::Punct(end) if end.as_char() == ';'));
+    }
+    tokens
+}
+
+/// The message for a function that returns a future and does not consist of one async block.
+fn outside_of_block(body: TokenStream) -> &'static str {
+    let Ok(value) = whole_expr(body) else {
+        return "the code before the async block would run without the lock; \
+             move it into the block, so that the function consists of `async move { .. }` alone";
+    };
+    if mentions(&value, "async") {
+        "what stands around the async block would run without the lock; the function must consist of \
+         `async move { .. }`, `Box::pin(async move { .. })` or `async move { .. }.boxed()`"
+    } else {
+        "the code that makes this future would run without the lock; \
+         write it in an async block: `async move { make_future().await }`"
+    }
 }
 
 /// Splits `async move { .. }`, `Box::pin(async move { .. })` or `async move { .. }.boxed()` into what stands

@@ -24,17 +24,17 @@
 //! The name `LockAroundBody` is the mark by which the body is found. It does not matter what other attributes
 //! have put around the code in the meantime, or by which name this attribute is called.
 
-use proc_macro2::{Delimiter, Group, Span, TokenStream, TokenTree};
+use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream, TokenTree};
 use quote::quote_spanned;
 
 /// The name of `LockGuard` in `distlock::__private` that nothing but the expansion uses.
 const MARK: &str = "LockAroundBody";
 
 /// Returns the call that runs a body under the lock of the variable `guard`.
-pub(crate) fn run(private: &TokenStream, body: &TokenStream) -> TokenStream {
+pub(crate) fn run(private: &TokenStream, guard: &Ident, body: &TokenStream) -> TokenStream {
     let here = Span::mixed_site();
-    let mark = proc_macro2::Ident::new(MARK, here);
-    quote_spanned!(here=> #private::#mark::run(&guard, async move { #body }))
+    let mark = Ident::new(MARK, here);
+    quote_spanned!(here=> #private::#mark::run(&#guard, async move { #body }))
 }
 
 /// Returns the body that runs under the innermost lock. `None` if the tokens have no lock.
@@ -110,6 +110,10 @@ mod tests {
 
     use super::*;
 
+    fn run_guard(private: &TokenStream, body: &TokenStream) -> TokenStream {
+        run(private, &Ident::new("guard", Span::call_site()), body)
+    }
+
     /// Puts a word around the innermost body.
     fn mapped(tokens: TokenStream) -> Option<String> {
         map_body(tokens, &mut |body| quote!(inner { #body })).map(|tokens| tokens.to_string())
@@ -117,13 +121,13 @@ mod tests {
 
     #[test]
     fn the_innermost_body_is_found_whatever_is_around_it() {
-        let call = run(&quote!(p), &quote!(body));
-        let changed = run(&quote!(p), &quote!(inner { body }));
+        let call = run_guard(&quote!(p), &quote!(body));
+        let changed = run_guard(&quote!(p), &quote!(inner { body }));
         for around in [
             |call: &TokenStream| quote!(#call.await),
             |call: &TokenStream| quote!(Box::pin(async move { span(f, [#call]); finish(guard) })),
             |call: &TokenStream| {
-                run(&quote!(q::r), &quote!(let x = #call.await; LockAroundBody::finish(guard)))
+                run_guard(&quote!(q::r), &quote!(let x = #call.await; LockAroundBody::finish(guard)))
             },
         ] {
             assert_eq!(body(around(&call)).unwrap().to_string(), "body");

@@ -19,6 +19,11 @@ fn returns_box(id: u64) -> Pin<Box<dyn Future<Output = AppResult<String>> + Send
     })
 }
 
+#[distributed_lock(key = "r:{id}", guard = lock)]
+fn returns_by_the_word(id: u64) -> Pin<Box<dyn Future<Output = AppResult<String>> + Send>> {
+    return Box::pin(async move { Ok(format!("{} {id}", lock.key())) });
+}
+
 trait Service {
     async fn native(&self, id: u8) -> AppResult<u8>;
 
@@ -42,6 +47,7 @@ async fn a_function_may_return_a_future() {
     with_fresh_manager(|_| async {
         assert_eq!(returns_future(1).await.unwrap(), "f:1 1");
         assert_eq!(returns_box(1).await.unwrap(), "b:1 2");
+        assert_eq!(returns_by_the_word(1).await.unwrap(), "r:1 1");
     })
     .await;
 }
