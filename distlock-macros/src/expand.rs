@@ -29,7 +29,7 @@
 //! }
 //! ```
 
-use proc_macro2::{Ident, Literal, Span, TokenStream};
+use proc_macro2::{Delimiter, Ident, Literal, Span, TokenStream, TokenTree};
 use quote::quote_spanned;
 use syn::{Type, ext::IdentExt, spanned::Spanned, visit_mut::VisitMut};
 
@@ -211,6 +211,7 @@ fn key(key: &Key, private: &TokenStream) -> TokenStream {
                     } else {
                         own!(#private::Option::None)
                     };
+                    let value = printable(value, *span);
                     quote_spanned!(at(*span)=> key.hole(::core::format_args!(#format, #value), #follower);)
                 }
             });
@@ -221,6 +222,16 @@ fn key(key: &Key, private: &TokenStream) -> TokenStream {
                 key.finish()
             }}
         }
+    }
+}
+
+/// Borrows a value that is an index, such as `text[..8]`: a format macro refuses a `str`, which has no size.
+fn printable(value: &TokenStream, span: Span) -> TokenStream {
+    match value.clone().into_iter().last() {
+        Some(TokenTree::Group(last)) if last.delimiter() == Delimiter::Bracket => {
+            quote_spanned!(at(span)=> &#value)
+        }
+        _ => value.clone(),
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::{collections::BTreeMap, fmt::Debug, future::Future, sync::Arc, time::Duration};
 
+use actix_web::{HttpRequest, web};
 use axum::{
     Json,
     extract::{FromRequestParts, Path, Query, Request, State, rejection::JsonRejection},
@@ -151,6 +152,17 @@ pub async fn middleware(State(app): State<App>, request: Request, next: Next) ->
 pub async fn pay(headers: HeaderMap, Json(items): Json<BTreeMap<String, u32>>) -> Result<usize, LockError> {
     tokio::task::yield_now().await;
     Ok(headers.len() + items.len())
+}
+
+/// A text that is indexed by text, and a slice of a text: neither has a size.
+///
+/// # Errors
+/// The lock is not acquired, or it is lost.
+#[allow(clippy::future_not_send, reason = "the request of actix-web is not `Send`")]
+#[distributed_lock(key = "part:{request.match_info()[\"id\"]}:{tag[..2]:?}")]
+pub async fn indexed(request: HttpRequest, tag: String, body: web::Bytes) -> Result<usize, actix_web::Error> {
+    tokio::task::yield_now().await;
+    Ok(request.path().len() + tag.len() + body.len())
 }
 
 /// What a handler calls.

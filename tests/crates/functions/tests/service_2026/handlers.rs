@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use actix_web::{test::TestRequest, web::Bytes};
 use axum::{
     Json, Router,
     body::Body,
@@ -39,6 +40,9 @@ async fn handlers_take_keys_and_settings_from_the_request_and_the_state() {
     let headers = HeaderMap::from_iter([("idempotency-key".parse().unwrap(), "abc".parse().unwrap())]);
     let pay = || handlers_state::pay(headers.clone(), Json(BTreeMap::default()));
     assert_eq!(locked(&locks, "pay:abc", pay).await, 1);
+    let request = || TestRequest::with_uri("/p/9").param("id", "a:9").to_http_request();
+    let indexed = || handlers_state::indexed(request(), "blue".into(), Bytes::new());
+    assert_eq!(locked(&locks, "part:a%3A9:\"bl\"", indexed).await, 8);
     let holder = locks.lock("order:7").acquire().await.unwrap();
     let (timed, ()) = tokio::join!(handlers_state::timed(State(app(&locks)), Path(7)), async {
         tokio::time::sleep(Duration::from_millis(900)).await;
