@@ -24,3 +24,4 @@ pub mod repositories;
 pub mod services;
 pub mod settings;
 pub mod signatures;
+pub mod tower;
