@@ -155,7 +155,7 @@ fn locked(
     let key = key(&model.key, private);
     let unmoved = unmoved::borrow_again(&model.key, function);
     let NamedGuard { variable: guard, borrow, bind } = NamedGuard::of(model);
-    let run = nested::run(private, &guard, &own!(#bind #body));
+    let run = nested::run(private, &guard, own!(#bind #body), at(function.braces));
     own! {
         #evaluated
         #handler
