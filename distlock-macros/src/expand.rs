@@ -37,7 +37,7 @@
 //! Functions are called by their paths, and never as methods: a trait of the user may give every type a
 //! method of the same name.
 
-use proc_macro2::{Ident, Literal, Span, TokenStream};
+use proc_macro2::{Delimiter, Ident, Literal, Span, TokenStream, TokenTree};
 use quote::quote_spanned;
 use syn::{Expr, spanned::Spanned};
 
@@ -155,7 +155,7 @@ fn locked(
     let key = key(&model.key, private);
     let unmoved = unmoved::borrow_again(&model.key, function);
     let NamedGuard { variable: guard, borrow, bind } = NamedGuard::of(model);
-    let run = nested::run(private, &guard, &own!(#bind #body));
+    let run = nested::run(private, &guard, own!(#bind #body), at(function.braces));
     own! {
         #evaluated
         #handler
@@ -290,6 +290,7 @@ fn key(key: &Key, private: &TokenStream) -> TokenStream {
                     } else {
                         own!(#private::Option::None)
                     };
+                    let value = printable(value, *span);
                     quote_spanned! {at(*span)=>
                         #private::KeyBuilder::hole(&mut key, ::core::format_args!(#format, #value), #follower);
                     }
@@ -302,5 +303,15 @@ fn key(key: &Key, private: &TokenStream) -> TokenStream {
                 #private::KeyBuilder::finish(key)
             }}
         }
+    }
+}
+
+/// Borrows a value that is an index, such as `text[..8]`: a format macro refuses a `str`, which has no size.
+fn printable(value: &TokenStream, span: Span) -> TokenStream {
+    match value.clone().into_iter().last() {
+        Some(TokenTree::Group(last)) if last.delimiter() == Delimiter::Bracket => {
+            quote_spanned!(at(span)=> &#value)
+        }
+        _ => value.clone(),
     }
 }

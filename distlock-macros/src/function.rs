@@ -26,6 +26,8 @@ pub(crate) struct Function {
     /// The statements of `#[async_trait]` that take arguments apart. They are not in the body.
     pub(crate) patterns: Vec<Local>,
     pub(crate) body: TokenStream,
+    /// The place of the function's braces, at which rustc reports a body that lacks its value.
+    pub(crate) braces: Span,
     /// The type of the body's value. `None` if the signature names none, so that it is `()`.
     pub(crate) output: Option<Type>,
 }
@@ -86,7 +88,19 @@ fn function(input: ParseStream) -> Result<Function> {
         Shape::Block { .. } => async_trait::take_patterns(body),
         Shape::Locked(tokens) => (async_trait::all_patterns(tokens), body),
     };
-    Ok(Function { attrs, visibility, defaultness, signature, shape, inner_attrs, patterns, body, output })
+    let braces = block.span();
+    Ok(Function {
+        attrs,
+        visibility,
+        defaultness,
+        signature,
+        shape,
+        inner_attrs,
+        patterns,
+        body,
+        braces,
+        output,
+    })
 }
 
 /// Returns the shape of the function, its body, and the type of the body's value.

@@ -10,6 +10,13 @@ use crate::args::word;
 /// # Errors
 /// What the argument takes, and how the value is written as a handler.
 pub(crate) fn refuse_value(name: &str, keyword: &str, takes: &str, value: &Expr) -> Result<()> {
+    if let Expr::Closure(closure) = value
+        && let Some(asyncness) = &closure.asyncness
+    {
+        let message =
+            format!("`{name}` is not awaited; remove `async`, and await what is needed after the call");
+        return Err(Error::new(asyncness.span, message));
+    }
     let instead = match value {
         Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) if text.value() == keyword => {
             format!("`{name} = {keyword}`, without quotes")

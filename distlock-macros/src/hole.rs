@@ -223,7 +223,12 @@ fn check_name(name: &Ident, bindings: &Bindings, span: Span) -> Result<()> {
         None if names.is_empty() => "the function has no arguments".to_owned(),
         None => {
             let names: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
-            format!("the arguments are {}", names.join(", "))
+            let field = if bindings.contains("self") {
+                format!("; write a field as `{{self.{text}}}`")
+            } else {
+                String::new()
+            };
+            format!("the arguments are {}{field}", names.join(", "))
         }
     };
     Err(Error::new(

@@ -30,11 +30,14 @@ use quote::quote_spanned;
 /// The name of `LockGuard` in `distlock::__private` that nothing but the expansion uses.
 const MARK: &str = "LockAroundBody";
 
-/// Returns the call that runs a body under the lock of the variable `guard`.
-pub(crate) fn run(private: &TokenStream, guard: &Ident, body: &TokenStream) -> TokenStream {
+/// Returns the call that runs a body under the lock of the variable `guard`. The body's braces are at the place
+/// `braces`.
+pub(crate) fn run(private: &TokenStream, guard: &Ident, body: TokenStream, braces: Span) -> TokenStream {
     let here = Span::mixed_site();
     let mark = Ident::new(MARK, here);
-    quote_spanned!(here=> #private::#mark::run(&#guard, async move { #body }))
+    let mut block = Group::new(Delimiter::Brace, body);
+    block.set_span(braces);
+    quote_spanned!(here=> #private::#mark::run(&#guard, async move #block))
 }
 
 /// Returns the body that runs under the innermost lock. `None` if the tokens have no lock.
@@ -111,7 +114,7 @@ mod tests {
     use super::*;
 
     fn run_guard(private: &TokenStream, body: &TokenStream) -> TokenStream {
-        run(private, &Ident::new("guard", Span::call_site()), body)
+        run(private, &Ident::new("guard", Span::call_site()), body.clone(), Span::call_site())
     }
 
     /// Puts a word around the innermost body.
