@@ -30,8 +30,8 @@ use quote::quote_spanned;
 /// The name of `LockGuard` in `distlock::__private` that nothing but the expansion uses.
 const MARK: &str = "LockAroundBody";
 
-/// Returns the call that runs a body under the lock of the variable `guard`. The body's braces are at the place
-/// `braces`.
+/// Returns the call that runs a body under the lock of the variable `guard`. The body's braces are at the
+/// place `braces`.
 pub(crate) fn run(private: &TokenStream, guard: &Ident, body: TokenStream, braces: Span) -> TokenStream {
     let here = Span::mixed_site();
     let mark = Ident::new(MARK, here);

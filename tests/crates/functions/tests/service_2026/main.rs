@@ -1,5 +1,5 @@
-//! Functions in the manner of 2026: each holds the key that its attribute names while its body runs, hands its
-//! value back, and leaves the key free.
+//! Functions in the manner of 2026: each holds the key that its attribute names while its body runs, hands
+//! its value back, and leaves the key free.
 
 use std::{fmt::Display, future::Future};
 
@@ -11,8 +11,8 @@ mod handlers;
 mod methods;
 mod settings;
 
-/// Makes the call while `key` is held, and checks that it fails with an error that names the key. Then makes it
-/// while the key is free, returns its value, and checks that the key is free again.
+/// Makes the call while `key` is held, and checks that it fails with an error that names the key. Then makes
+/// it while the key is free, returns its value, and checks that the key is free again.
 async fn locked<T, E: Display, F: Future<Output = Result<T, E>>>(
     locks: &LockManager,
     key: &str,
