@@ -96,7 +96,7 @@ impl LockManager {
     }
 
     fn with_defaults(store: Box<dyn Store>) -> Self {
-        Self::over(store, DEFAULT_NAMESPACE.to_owned(), DEFAULT_TTL, None)
+        Self::over(store, DEFAULT_NAMESPACE.to_owned(), DEFAULT_TTL, DEFAULT_RESPONSE_TIMEOUT, None)
     }
 }
 
@@ -157,7 +157,8 @@ impl LockManagerBuilder {
         self
     }
 
-    /// Sets how long to wait at most for the server's answer, above zero. The default is 1 s. For URLs.
+    /// Sets how long to wait at most for the server's answer, above zero. The default is 1 s. For URLs; a
+    /// [`shutdown`](LockManager::shutdown) waits for as long for other runtimes, whatever the store.
     pub fn response_timeout(mut self, timeout: Duration) -> Self {
         self.response_timeout = timeout;
         self
@@ -230,7 +231,8 @@ impl LockManagerBuilder {
                 return Err(config(reason));
             }
         };
-        Ok((LockManager::over(store, self.namespace, self.ttl, restart_delay), probe))
+        let timeout = self.response_timeout;
+        Ok((LockManager::over(store, self.namespace, self.ttl, timeout, restart_delay), probe))
     }
 }
 
