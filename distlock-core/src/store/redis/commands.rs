@@ -140,10 +140,17 @@ pub(super) async fn confirm_hand_over(
     key: &Key,
     owner: &OwnerToken,
     ttl: Duration,
+    form: &ReleaseForm,
 ) -> Result<bool, StoreError> {
     let mut text = [0; 36];
     let args = (owner.encode(&mut text), millis(ttl));
-    owned(CONFIRM.invoke(connection, First::ByHash, &RedisKey::all(key)[..4], args).await)
+    // One round trip, like a release: the body that begins now may block the thread that would send another.
+    let first = if form.has_claims.load(Ordering::Relaxed) { First::ByHash } else { First::ByText };
+    let confirmed = owned(CONFIRM.invoke(connection, first, &RedisKey::all(key)[..4], args).await);
+    if confirmed.is_ok() {
+        set(&form.has_claims);
+    }
+    confirmed
 }
 
 /// Ends the owner's lease, and hands the key to the first waiter in its wait queue.
@@ -176,11 +183,13 @@ pub(super) async fn release(
     }
 }
 
-/// What a store has learned about its server that decides how its releases are sent.
+/// What a store has learned about its server that decides how its releases and claims are sent.
 #[derive(Default)]
 pub(super) struct ReleaseForm {
     /// The server is likely to have the script. Set by the first release that works, never cleared.
     has_script: AtomicBool,
+    /// The server is likely to have the script of claims. Set by the first claim that works, never cleared.
+    has_claims: AtomicBool,
     /// How many of the next releases name all keys, because a wait queue was met. Each release counts down.
     in_queues: AtomicU32,
     /// Releases name no key but the lock's. Set for a quorum's node, and when the server's access rules turn
