@@ -46,19 +46,18 @@ static CONFIRM: Script = Script::new(CONFIRM_LUA, || Script::sha1(CONFIRM_LUA));
 static ACQUIRE_FENCED: Script = Script::new(ACQUIRE_FENCED_LUA, || Script::sha1(ACQUIRE_FENCED_LUA));
 static RAISE_FENCE: Script = Script::new(RAISE_FENCE_LUA, || Script::sha1(RAISE_FENCE_LUA));
 
-/// How long a fencing counter outlives the key's last grant. Later the server's clock keeps tokens rising.
-pub(super) const FENCE_TTL: Duration = Duration::from_secs(2 * 24 * 60 * 60);
-
 /// Takes the key if it is free. A key that is held costs a second round trip, which reads the holder.
+///
+/// With a `fence_lifetime` it draws a fencing token, and the key's counter lasts for that long.
 pub(super) async fn acquire(
     connection: &mut (impl ConnectionLike + Send),
     key: &Key,
     owner: &OwnerToken,
     ttl: Duration,
-    fenced: bool,
+    fence_lifetime: Option<Duration>,
 ) -> Result<Acquired, StoreError> {
-    if fenced {
-        return acquire_fenced(connection, key, owner, ttl, None).await;
+    if let Some(lifetime) = fence_lifetime {
+        return acquire_fenced(connection, key, owner, ttl, lifetime, None).await;
     }
     if set_if_free(connection, key, owner, ttl).await? {
         return Ok(Acquired::Granted { fence: None });
@@ -90,17 +89,19 @@ pub(super) async fn set_if_free(
     }
 }
 
-/// Takes the key if it is free, and draws a fencing token. A node of a quorum draws at the `proposal`.
+/// Takes the key if it is free, and draws a fencing token, whose counter lasts for `lifetime`. A node of a
+/// quorum draws at the `proposal`.
 pub(super) async fn acquire_fenced(
     connection: &mut impl ConnectionLike,
     key: &Key,
     owner: &OwnerToken,
     ttl: Duration,
+    lifetime: Duration,
     proposal: Option<FencingToken>,
 ) -> Result<Acquired, StoreError> {
     let mut text = [0; 36];
     let proposal = proposal.map(|fence| fence.value().to_string()).unwrap_or_default();
-    let args = (owner.encode(&mut text), millis(ttl), millis(FENCE_TTL.max(ttl)), proposal);
+    let args = (owner.encode(&mut text), millis(ttl), millis(lifetime.max(ttl)), proposal);
     let keys = [RedisKey::lock(key), RedisKey::fencing_counter(key)];
     match ACQUIRE_FENCED.invoke(connection, First::ByHash, &keys, args).await.map_err(classify)? {
         (1, fence) => granted(fence, true),
@@ -115,9 +116,10 @@ pub(super) async fn raise_fence(
     key: &Key,
     owner: &OwnerToken,
     fence: FencingToken,
+    lifetime: Duration,
 ) -> Result<bool, StoreError> {
     let mut text = [0; 36];
-    let args = (owner.encode(&mut text), fence.value(), millis(FENCE_TTL));
+    let args = (owner.encode(&mut text), fence.value(), millis(lifetime));
     let keys = [RedisKey::lock(key), RedisKey::fencing_counter(key)];
     owned(RAISE_FENCE.invoke(connection, First::ByHash, &keys, args).await)
 }
