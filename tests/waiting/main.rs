@@ -14,6 +14,7 @@ mod channels;
 mod claims;
 mod cost;
 mod fenced_hand_over;
+mod foreign_libraries;
 mod hand_over;
 mod lapsed_keys;
 mod local_hand_over;

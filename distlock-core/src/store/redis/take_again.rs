@@ -18,8 +18,9 @@ use crate::{
 const TAKE_AGAIN_LUA: &str = include_str!("lua/take_again.lua");
 static TAKE_AGAIN: Script = Script::new(TAKE_AGAIN_LUA, || Script::sha1(TAKE_AGAIN_LUA));
 
-/// Takes the lock for the rest of its ttl if it is free, and raises the counter of a fenced lease. From then on
-/// the counter lasts for `lifetime`.
+/// Takes the lock for the rest of its ttl if it is free, and raises the counter of a fenced lease.
+///
+/// The counter lasts for `lifetime` from then on.
 pub(super) async fn take_again(
     connection: &mut impl ConnectionLike,
     key: &Key,

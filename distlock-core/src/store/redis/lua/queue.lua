@@ -3,13 +3,14 @@
 --
 -- How it works, and why nothing is lost
 --
--- - KEYS[2] is the version of the format. It exists while there are waiters or an unclaimed hand-over, so
---   that one MGET tells whether the lock can simply be deleted.
+-- - KEYS[2] is the version of the format. It exists while there are waiters or an unclaimed hand-over, and
+--   while other libraries take the lock too. So one MGET tells whether the lock can simply be deleted.
 -- - KEYS[3] is a sorted set of owner tokens by their time of arrival, in us by this server's clock.
 -- - KEYS[4] is a hash: for each owner token when it last asked (us), its ttl (ms), how long the fencing
 --   counter lasts (ms) or 0 if it wants no token, and its channel. One more field, `unclaimed`, is the latest
 --   hand-over that was not claimed yet: the owner token, until when it has time (us), and the first waiter
---   that looked after that with the time of its look.
+--   that looked after that with the time of its look. The field `foreign` tells of other libraries that take
+--   the lock too: see foreign.lua.
 --
 -- A hand-over sets the lock to the first waiter's owner token, for the whole ttl, and publishes that to the
 -- waiter's channel. The waiter claims the lease at once.
@@ -32,6 +33,8 @@ local QUEUE_TTL = 10000
 local SILENCE = 3600000
 -- The field of KEYS[4] for the unclaimed hand-over.
 local UNCLAIMED = 'unclaimed'
+-- The field of KEYS[4] for other libraries.
+local FOREIGN = 'foreign'
 
 -- Whether the queue is absent, or of this format.
 local function is_known()
@@ -52,9 +55,16 @@ local function forget_unclaimed()
   redis.call('HDEL', KEYS[4], UNCLAIMED)
 end
 
--- Deletes the queue if it has neither waiters nor an unclaimed hand-over.
+-- Deletes the queue if it has neither waiters nor an unclaimed hand-over. With a note of other libraries it
+-- lapses instead: a release within the owner's process, which joins no queue, has to find the note.
 local function tidy()
-  if redis.call('ZCARD', KEYS[3]) == 0 and redis.call('HEXISTS', KEYS[4], UNCLAIMED) == 0 then
+  if redis.call('ZCARD', KEYS[3]) > 0 or redis.call('HEXISTS', KEYS[4], UNCLAIMED) == 1 then
+    return
+  end
+  if redis.call('HEXISTS', KEYS[4], FOREIGN) == 1 then
+    redis.call('PEXPIRE', KEYS[2], QUEUE_TTL)
+    redis.call('PEXPIRE', KEYS[4], QUEUE_TTL)
+  else
     redis.call('DEL', KEYS[2], KEYS[3], KEYS[4])
   end
 end

@@ -8,6 +8,11 @@ if both[1] == ARGV[1] then
     return named and -2 or 1
   end
   forget_unclaimed()
+  if leaves_free() then
+    redis.call('DEL', KEYS[1])
+    tidy()
+    return named and -2 or 1
+  end
   if named and is_first(named, arrival_of(named, waited)) then
     local fence = give(named, ttl, lasts)
     if fence == nil then
@@ -24,10 +29,10 @@ if both[1] == ARGV[1] then
   tidy()
   return named and -2 or 1
 end
-if not both[1] then
-  redis.call('GET', KEYS[1]) -- fails if the lock is of another type, which MGET passes over
-end
 if both[2] and is_known() and remove(ARGV[1]) then
   tidy()
   return 1
+end
+if not both[1] then
+  redis.call('GET', KEYS[1]) -- fails if the lock is of another type, which MGET passes over
 end
