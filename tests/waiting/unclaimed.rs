@@ -199,7 +199,7 @@ async fn a_body_that_blocks_its_runtime_right_after_a_hand_over_keeps_the_lock()
     queue_has(&server, 1).await;
     let next = wait_in_queue(&server, &manager(server.url()).await, 2).await;
     held.release().await.unwrap();
-    sleep(SECOND * 3 - SECOND / 4).await;
+    sleep(SECOND * 11 / 4).await;
     assert!(!next.is_finished(), "the body is still running");
     gets(blocking).await.expect("the lock was not lost");
     gets(next).await.release().await.unwrap();
