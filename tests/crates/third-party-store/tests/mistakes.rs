@@ -82,7 +82,7 @@ impl Store for Mistaken {
             match mistake {
                 M::TakesAgainFromAnybody => return Ok(true),
                 M::TakesAgainForLongerEachTime => store.renew(&key, &owner, rest).await?,
-                M::RaisesTheCounterForAnybody if !taken => {
+                M::RaisesTheCounterForAnybody if !taken && fence.is_some() => {
                     // One counter serves all keys of this server.
                     let other_key = Key::new("lock", "raised").expect("a key");
                     store.take_again(&other_key, &owner, Duration::from_millis(1), fence).await?
