@@ -7,6 +7,7 @@ use test_support::in_time;
 
 mod between_polls;
 mod durations;
+mod long_leases;
 mod loss;
 mod mutual_exclusion;
 mod nesting;
