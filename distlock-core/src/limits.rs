@@ -30,10 +30,6 @@ pub(crate) const DEFAULT_FENCE_LIFETIME: Duration = Duration::from_secs(2 * 24 *
 /// The shortest lifetime of a fencing counter: 1 day.
 const MIN_FENCE_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// How often the fencing counter of a held lease is raised again, so that its lifetime begins anew: well
-/// within the shortest lifetime.
-pub(crate) const RAISE_COUNTER_EVERY: Duration = Duration::from_secs(12 * 60 * 60);
-
 /// A lease is renewed this many times in each ttl.
 pub(crate) const RENEWALS_PER_TTL: u32 = 3;
 

@@ -7,7 +7,6 @@ use test_support::in_time;
 
 mod between_polls;
 mod durations;
-mod long_leases;
 mod loss;
 mod mutual_exclusion;
 mod nesting;

@@ -18,8 +18,6 @@ use crate::{
     clock::Moment,
     error::{LostReason, StoreError},
     lease::Lease,
-    shared::Shared,
-    token::FencingToken,
 };
 
 /// The task of one keeper. Dropped with its runtime, it closes the keeper.
@@ -27,12 +25,7 @@ pub(super) struct Task(pub(super) Arc<KeeperState>);
 
 /// What has come to its end.
 enum Finished {
-    Renewal {
-        lease: Arc<Lease>,
-        sent: Moment,
-        answer: Result<bool, StoreError>,
-    },
-    /// A clean-up, or a raise of a fencing counter.
+    Renewal { lease: Arc<Lease>, sent: Moment, answer: Result<bool, StoreError> },
     Cleanup,
 }
 
@@ -69,18 +62,6 @@ impl InFlight {
                 Err(_elapsed) => Err(StoreError::timed_out()),
             };
             Finished::Renewal { lease, sent, answer }
-        }));
-    }
-
-    /// Adds a raise of a lease's fencing counter to its own token. The lease does not depend on the answer.
-    fn push_raise(&mut self, shared: Arc<Shared>, lease: Arc<Lease>, fence: FencingToken) {
-        self.work.push(Box::pin(async move {
-            let raise = async { shared.store.raise_fence(&lease.key, &lease.owner, fence).await };
-            let raise = AssertUnwindSafe(raise).catch_unwind();
-            if let Ok(Ok(Err(error))) = timeout(lease.renewal_interval(), raise).await {
-                tracing::debug!(key = lease.key.name(), %error, "the fencing counter was not raised again");
-            }
-            Finished::Cleanup
         }));
     }
 }
@@ -158,9 +139,6 @@ impl Task {
                 continue;
             }
             let (sent, shared, renewed) = (Moment::now(), Arc::clone(&self.0.shared), Arc::clone(&lease));
-            if let Some(fence) = lease.counter_to_raise(sent.at) {
-                in_flight.push_raise(Arc::clone(&shared), Arc::clone(&lease), fence);
-            }
             let answer = async move { shared.renew_once(&renewed).await };
             in_flight.push_renewal(lease, sent, answer);
         }

@@ -22,7 +22,7 @@ use crate::{
     clock::Moment,
     error::{LockError, LostReason},
     key::Key,
-    limits::{RAISE_COUNTER_EVERY, RENEWALS_PER_TTL},
+    limits::RENEWALS_PER_TTL,
     options::{OnLost, Options, Release},
     store::HandOver,
     token::{FencingToken, OwnerToken},
@@ -77,9 +77,6 @@ struct LeaseState {
     /// How long the lease is certain from `sent`, for a hand-over that the store has not confirmed yet: after
     /// that the next waiter may have been served. A confirmed claim or renewal clears it.
     unclaimed: Option<Duration>,
-    /// When the fencing counter was last set. The grant sets it, and
-    /// [`counter_to_raise`](Lease::counter_to_raise).
-    counter_set: Instant,
     /// Why the lease was lost. Set once, never cleared.
     lost: Option<LostReason>,
     /// Where the keeper's schedule has the lease. Only the keeper sets and clears it.
@@ -134,7 +131,6 @@ impl Lease {
                 lasts,
                 valid: validity(lasts),
                 unclaimed,
-                counter_set: heard.at,
                 lost: None,
                 alarm: None,
             }),
@@ -234,18 +230,6 @@ impl Lease {
     fn renews_in(&self, state: &LeaseState) -> bool {
         // A handed-over lease is to be confirmed, so it is renewed once even with `renew = false`.
         self.renews || state.lasts < self.ttl || state.unclaimed.is_some()
-    }
-
-    /// The token of a fenced lease whose counter is to be raised again now, because it would lapse under a
-    /// lease that is held for days.
-    pub(crate) fn counter_to_raise(&self, now: Instant) -> Option<FencingToken> {
-        let fence = self.fence?;
-        let mut state = self.state();
-        if now.saturating_duration_since(state.counter_set) < RAISE_COUNTER_EVERY {
-            return None;
-        }
-        state.counter_set = now;
-        Some(fence)
     }
 
     pub(crate) fn renewal_interval(&self) -> Duration {

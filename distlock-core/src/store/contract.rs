@@ -115,9 +115,6 @@ pub trait Store: Send + Sync + 'static {
     /// if the owner does not hold the key or the counter is higher.
     ///
     /// The owner's [`acquire_proposed`](Self::acquire_proposed), sent again, then answers the raised number.
-    /// For a fenced lease that is held for days, this is also called with the lease's own token about twice a
-    /// day, on any store, so that a counter with a lifetime does not lapse under it.
-    ///
     /// The default refuses: a store without this operation cannot be a node for fenced locks.
     fn raise_fence(&self, _key: &Key, _owner: &OwnerToken, _fence: FencingToken) -> StoreFuture<bool> {
         let detail =

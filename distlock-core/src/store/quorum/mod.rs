@@ -21,12 +21,7 @@ use super::{
 };
 #[cfg(feature = "redis")]
 use crate::error::StoreError;
-use crate::{
-    clock::WallClock,
-    error::LockError,
-    key::Key,
-    token::{FencingToken, OwnerToken},
-};
+use crate::{clock::WallClock, error::LockError, key::Key, token::OwnerToken};
 
 mod attempt;
 mod fan_out;
@@ -112,12 +107,6 @@ impl Store for QuorumStore {
     fn renew(&self, key: &Key, owner: &OwnerToken, ttl: Duration) -> StoreFuture<bool> {
         let (quorum, key, owner) = (Arc::clone(&self.quorum), key.clone(), *owner);
         Box::pin(async move { quorum.renew(&key, &owner, ttl).await })
-    }
-
-    /// Raises the counters of a majority.
-    fn raise_fence(&self, key: &Key, owner: &OwnerToken, fence: FencingToken) -> StoreFuture<bool> {
-        let (quorum, key, owner) = (Arc::clone(&self.quorum), key.clone(), *owner);
-        Box::pin(async move { quorum.raise_fence(&key, &owner, fence).await })
     }
 
     fn release(&self, key: &Key, owner: &OwnerToken) -> StoreFuture<bool> {

@@ -158,21 +158,6 @@ impl Quorum {
         }
     }
 
-    /// Raises the fencing counters of a majority, on which the owner holds the key.
-    pub(super) async fn raise_fence(
-        &self,
-        key: &Key,
-        owner: &OwnerToken,
-        fence: FencingToken,
-    ) -> Result<bool, StoreError> {
-        let mut tally = self.tally();
-        let (key, owner) = (key.clone(), *owner);
-        let raise = move |store: &dyn Store| store.raise_fence(&key, &owner, fence);
-        let fan_out = self.send_to_all(NodeSet::new(), &WaitFor::Nothing, &mut tally, raise);
-        let (verdict, tally) = Self::conclude(tally, fan_out, LEAST_PATIENCE).await;
-        self.answer(verdict, tally)
-    }
-
     /// Renews on a majority, and then heals the nodes that have lost the lease.
     pub(super) async fn renew(
         &self,
