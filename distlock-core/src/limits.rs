@@ -30,6 +30,9 @@ pub(crate) const DEFAULT_FENCE_LIFETIME: Duration = Duration::from_secs(2 * 24 *
 /// The shortest lifetime of a fencing counter: 1 day.
 const MIN_FENCE_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// How often the fencing counter of a held lease is told to last. Counters last for a day at the least.
+pub(crate) const KEEP_FENCE_EVERY: Duration = Duration::from_secs(12 * 60 * 60);
+
 /// A lease is renewed this many times in each ttl.
 pub(crate) const RENEWALS_PER_TTL: u32 = 3;
 

@@ -2,6 +2,8 @@
 
 use std::{fmt, time::Duration};
 
+use tokio::runtime::Handle;
+
 use super::{
     handle::LockManager,
     url::{KNOWN, Probe, Settings, config, names_quorum, store_of},
@@ -58,6 +60,7 @@ impl LockManager {
             connect_timeout: DEFAULT_CONNECT_TIMEOUT,
             fence_lifetime: DEFAULT_FENCE_LIFETIME,
             restart_delay: DEFAULT_RESTART_DELAY,
+            runtime: None,
         }
     }
 
@@ -97,7 +100,7 @@ impl LockManager {
     }
 
     fn with_defaults(store: Box<dyn Store>) -> Self {
-        Self::over(store, DEFAULT_NAMESPACE.to_owned(), DEFAULT_TTL, DEFAULT_RESPONSE_TIMEOUT, None)
+        Self::over(store, DEFAULT_NAMESPACE.to_owned(), DEFAULT_TTL, DEFAULT_RESPONSE_TIMEOUT, None, None)
     }
 }
 
@@ -124,6 +127,7 @@ pub struct LockManagerBuilder {
     connect_timeout: Duration,
     fence_lifetime: Duration,
     restart_delay: Duration,
+    runtime: Option<Handle>,
 }
 
 enum StoreChoice {
@@ -199,6 +203,16 @@ impl LockManagerBuilder {
         self
     }
 
+    /// Sets the runtime on which [`blocking_acquire`](crate::LockRequest::blocking_acquire) acquires and its
+    /// lease is renewed. It must be driven while threads block.
+    ///
+    /// The default is the multi-thread runtime that is current when the manager is made, or else a background
+    /// thread of this crate, which the first such call starts. Asynchronous calls run where they are awaited.
+    pub fn runtime(mut self, runtime: Handle) -> Self {
+        self.runtime = Some(runtime);
+        self
+    }
+
     /// Makes the manager without asking the server, which need not be up: the first lock connects.
     ///
     /// # Errors
@@ -247,7 +261,9 @@ impl LockManagerBuilder {
             }
         };
         let timeout = self.response_timeout;
-        Ok((LockManager::over(store, self.namespace, self.ttl, timeout, restart_delay), probe))
+        let manager =
+            LockManager::over(store, self.namespace, self.ttl, timeout, restart_delay, self.runtime);
+        Ok((manager, probe))
     }
 }
 

@@ -38,15 +38,15 @@ end
 -- Fails where PUBSUB is forbidden: without it no release would find the owner.
 redis.call('PUBSUB', 'NUMSUB', channel)
 
-local arrival = known and arrival_of(owner, waited)
 local deadline -- of the holder's claim
 if holder then
   local claimer, till, witness, looked =
-      string.match(redis.call('HGET', KEYS[4], UNCLAIMED) or '', '^(%S+) (%d+) ?(%S*) ?(%d*)$')
+      string.match(unclaimed or '', '^(%S+) (%d+) ?(%S*) ?(%d*)$')
   deadline = claimer == holder and tonumber(till)
-  if deadline and now > deadline and is_first(owner, arrival) then
+  if deadline and now > deadline and is_first(owner, waited) then
     if witness ~= owner then
       local look = holder .. ' ' .. till .. ' ' .. owner .. ' ' .. string.format('%.0f', now)
+      unclaimed = look
       redis.pcall('HSET', KEYS[4], UNCLAIMED, look)
     elseif now - tonumber(looked) >= LOOK_AGAIN then
       holder = false -- deposed
@@ -56,7 +56,11 @@ end
 local left_free = holder and 0 or left_free_for(foreign)
 if not holder and left_free == 0 then
   -- Waiters that came before the owner go first, even if the lock was not released but has lapsed.
-  holder = known and not is_first(owner, arrival) and hand_over()
+  local is_next, first = true, nil
+  if known then
+    is_next, first = is_first(owner, waited)
+  end
+  holder = not is_next and hand_over(first)
   if not holder then
     local fence = false
     if fenced then

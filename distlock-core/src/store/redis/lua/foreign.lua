@@ -16,35 +16,35 @@ local SHORTEST, LONGEST = 10000, 250000
 -- How often the first waiter asks, in ms. The n-th waiter asks n times less often, but not below SELDOM.
 local ASK_EVERY, SELDOM = 5, 100
 
--- What this library writes: an owner token, which is a UUID v4, alone or before a space and a label.
-local HEX, HEX4 = '[%da-f]', string.rep('[%da-f]', 4)
-local OWNER = '^' .. HEX4 .. HEX4 .. '%-' .. HEX4 .. '%-4' .. string.rep(HEX, 3) .. '%-[89ab]'
-    .. string.rep(HEX, 3) .. '%-' .. HEX4 .. HEX4 .. HEX4
-
--- Whether another library has set the lock to this value.
+-- Whether another library has set the lock to this value. This one writes an owner token, which is a UUID v4,
+-- alone or before a space and a label. Written out, because a pattern that is put together costs each script.
 local function is_foreign(value)
-  return not string.find(value, OWNER .. '$') and not string.find(value, OWNER .. ' ')
+  local token = string.match(value, '^([^ ]*) ') or value
+  local uuid = '^%x%x%x%x%x%x%x%x%-%x%x%x%x%-4%x%x%x%-[89ab]%x%x%x%-%x%x%x%x%x%x%x%x%x%x%x%x$'
+  return not string.find(token, uuid)
 end
 
 -- What is known of other libraries; nil if none was seen lately.
 local function foreign_seen()
-  local noted = redis.call('HGET', KEYS[4], FOREIGN)
-  if not noted then
+  if not foreign_note then
     return nil
   end
-  local at, releases, free_until = string.match(noted, '^(%d+) (%d+) (%d+)$')
+  local at, releases, free_until = string.match(foreign_note, '^(%d+) (%d+) (%d+)$')
   -- The distance, because the clock may be stepped back.
   if at and math.abs(now - tonumber(at)) < SEEN_FOR then
     return {at = tonumber(at), releases = tonumber(releases), free_until = tonumber(free_until)}
   end
   redis.call('HDEL', KEYS[4], FOREIGN)
+  foreign_note = false
   return nil
 end
 
 -- Writes what is known. Gives back whether that worked: it does not if memory is full.
 local function write_foreign(seen)
   local text = string.format('%.0f %.0f %.0f', seen.at, seen.releases, seen.free_until)
-  return type(redis.pcall('HSET', KEYS[4], FOREIGN, text)) == 'number'
+  local is_written = type(redis.pcall('HSET', KEYS[4], FOREIGN, text)) == 'number'
+  foreign_note = is_written and text or foreign_note
+  return is_written
 end
 
 -- Notes that another library holds the lock. Gives back what is known now.

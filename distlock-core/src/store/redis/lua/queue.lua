@@ -36,32 +36,45 @@ local UNCLAIMED = 'unclaimed'
 -- The field of KEYS[4] for other libraries.
 local FOREIGN = 'foreign'
 
--- Whether the queue is absent, or of this format.
-local function is_known()
-  local version = redis.pcall('GET', KEYS[2])
-  return (not version or version == VERSION)
-      and type(redis.pcall('ZCARD', KEYS[3])) == 'number'
-      and type(redis.pcall('HLEN', KEYS[4])) == 'number'
+-- How many waiters there are, and the two fields: set by is_known, and kept up to date by what writes them.
+-- Each command of a script costs the server about as much as a short command of a client.
+local waiters, unclaimed, foreign_note
+
+-- Whether the queue is absent, or of this format. `version` is KEYS[2] if it was read before.
+local function is_known(version)
+  version = version or redis.pcall('GET', KEYS[2])
+  if version and version ~= VERSION then
+    return false
+  end
+  waiters = redis.pcall('ZCARD', KEYS[3])
+  local fields = redis.pcall('HMGET', KEYS[4], UNCLAIMED, FOREIGN)
+  unclaimed, foreign_note = fields[1], fields[2]
+  return type(waiters) == 'number' and not fields.err
 end
 
 -- Removes an owner's entry. Gives back whether it was queued.
 local function remove(owner)
   redis.call('HDEL', KEYS[4], owner)
-  return redis.call('ZREM', KEYS[3], owner) == 1
+  local removed = redis.call('ZREM', KEYS[3], owner)
+  waiters = waiters - removed
+  return removed == 1
 end
 
 -- Forgets the unclaimed hand-over: it was claimed, or has ended.
 local function forget_unclaimed()
-  redis.call('HDEL', KEYS[4], UNCLAIMED)
+  if unclaimed then
+    redis.call('HDEL', KEYS[4], UNCLAIMED)
+    unclaimed = false
+  end
 end
 
 -- Deletes the queue if it has neither waiters nor an unclaimed hand-over. With a note of other libraries it
 -- lapses instead: a release within the owner's process, which joins no queue, has to find the note.
 local function tidy()
-  if redis.call('ZCARD', KEYS[3]) > 0 or redis.call('HEXISTS', KEYS[4], UNCLAIMED) == 1 then
+  if waiters > 0 or unclaimed then
     return
   end
-  if redis.call('HEXISTS', KEYS[4], FOREIGN) == 1 then
+  if foreign_note then
     redis.call('PEXPIRE', KEYS[2], QUEUE_TTL)
     redis.call('PEXPIRE', KEYS[4], QUEUE_TTL)
   else

@@ -3,25 +3,30 @@
 if both[1] == ARGV[1] then
   local named, ttl, lasts, channel, waited = ARGV[2], ARGV[3], ARGV[4], ARGV[5], tonumber(ARGV[6])
   -- MGET passes over a queue of another type.
-  if not is_known() then
+  if not is_known(both[2]) then
     redis.call('DEL', KEYS[1])
     return named and -2 or 1
   end
-  forget_unclaimed()
   if leaves_free() then
     redis.call('DEL', KEYS[1])
+    forget_unclaimed()
     tidy()
     return named and -2 or 1
   end
-  if named and is_first(named, arrival_of(named, waited)) then
+  local named_is_first, first = false, nil
+  if named then
+    named_is_first, first = is_first(named, waited)
+  end
+  if named_is_first then
     local fence = give(named, ttl, lasts)
     if fence == nil then
       redis.call('DEL', KEYS[1])
     end
+    forget_unclaimed()
     tidy()
     return fence == nil and -2 or {2, fence}
   end
-  if hand_over() then
+  if hand_over(first) then
     return named and enqueue(named, waited, ttl, lasts, channel) and -2 or 1
   end
   redis.call('DEL', KEYS[1])
@@ -29,7 +34,7 @@ if both[1] == ARGV[1] then
   tidy()
   return named and -2 or 1
 end
-if both[2] and is_known() and remove(ARGV[1]) then
+if both[2] and is_known(both[2]) and remove(ARGV[1]) then
   tidy()
   return 1
 end
