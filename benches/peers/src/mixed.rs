@@ -27,7 +27,8 @@ const LASTS: Duration = Duration::from_secs(10);
 /// How long the other library is alone at first.
 const LEAD: Duration = Duration::from_secs(1);
 
-/// Prints the turns of 8 tasks of distlock without a pause, and of one task of each other library beside them.
+/// Prints the turns of 8 tasks of distlock without a pause, and of one task of each other library beside
+/// them.
 pub fn run() -> Outcome<()> {
     println!("8 tasks of distlock and one of another library, one key, 1 ms sections, {} s", LASTS.as_secs());
     println!("  {:<18} {:>8} {:>8}  {:>24} {:>9}", "", "ours", "theirs", "longest without, ms", "overlaps");
