@@ -53,7 +53,9 @@
 //! - `redis` (default): the store on Redis and Valkey.
 //! - `tls`: `rediss://` URLs, by rustls.
 //! - `axum`, `actix-web`: [`LockError`] is a response of the framework.
+//! - `testing`: the module of this name has locks for tests, which are busy, lost or failing on request.
 #![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(feature = "redis")]
 pub use distlock_core::RedisStore;
@@ -110,6 +112,9 @@ pub use distlock_core::{
 /// # Ok::<_, LockError>(()) }).unwrap();
 /// ```
 pub use distlock_macros::distributed_lock;
+
+#[cfg(feature = "testing")]
+pub mod testing;
 
 #[doc(hidden)]
 pub mod __private;

@@ -25,6 +25,7 @@
 //! # The rooms, in reading order
 //! Each room uses only rooms below it.
 //!
+//! - `testing`: locks that a test keeps, loses and lets fail
 //! - `request`: the settings of one call, and how the call gets a guard
 //! - `acquire`: asking once, or in the queue until a deadline; the contender; one acquire, seen to its end
 //! - `guard`: the held lock, its release, the future around a body, nested calls
@@ -59,6 +60,8 @@ mod request;
 mod runtime;
 mod shared;
 mod store;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod token;
 mod wait_queue;
 #[cfg(any(feature = "axum", feature = "actix-web"))]

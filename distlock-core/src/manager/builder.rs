@@ -95,7 +95,7 @@ impl LockManager {
         Self::with_defaults(Box::new(crate::store::RedisStore::from_connection(connection)))
     }
 
-    fn with_defaults(store: Box<dyn Store>) -> Self {
+    pub(crate) fn with_defaults(store: Box<dyn Store>) -> Self {
         Self::over(store, DEFAULT_NAMESPACE.to_owned(), DEFAULT_TTL, None)
     }
 }

@@ -10,6 +10,8 @@ use tokio::sync::Semaphore;
 use crate::{error::StoreError, key::Key, store::Store};
 
 mod commands;
+#[cfg(feature = "testing")]
+mod test_leases;
 
 /// What a manager, its keepers and its guards share.
 pub(crate) struct Shared {
@@ -19,6 +21,9 @@ pub(crate) struct Shared {
     shut_down: AtomicBool,
     /// Bounds how many releases are sent again at a time while the store fails.
     retries: Semaphore,
+    /// The leases that a test looks at and loses, if the manager is a test's.
+    #[cfg(feature = "testing")]
+    pub(crate) test_leases: test_leases::TestLeases,
 }
 
 const RETRIES_AT_ONCE: usize = 16;
@@ -30,6 +35,8 @@ impl Shared {
             failed_releases: AtomicU64::new(0),
             shut_down: AtomicBool::new(false),
             retries: Semaphore::new(RETRIES_AT_ONCE),
+            #[cfg(feature = "testing")]
+            test_leases: test_leases::TestLeases::default(),
         }
     }
 

@@ -77,6 +77,15 @@ impl MemoryStore {
         Self { state: Arc::new(Mutex::new(state)) }
     }
 
+    /// The keys that are held, in no order, with what is left of their leases.
+    #[cfg(feature = "testing")]
+    pub(crate) fn held(&self) -> Vec<(Key, Duration)> {
+        let now = Instant::now();
+        let state = self.state();
+        let held = state.leases.iter().filter(|(_, lease)| lease.ends > now);
+        held.map(|(key, lease)| (key.clone(), lease.ends - now)).collect()
+    }
+
     /// Ends when the key's current lease is released; `None` if the key has no lease.
     ///
     /// It is made under the lock, so that a release between now and the first poll is not missed.
