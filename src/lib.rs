@@ -59,12 +59,51 @@
 
 #[cfg(feature = "redis")]
 pub use distlock_core::RedisStore;
+/// Makes a manager that of the whole program:
+///
+/// ```
+/// use distlock::{LockError, LockManager, distributed_lock};
+///
+/// #[distributed_lock(key = "report:{name}")]
+/// async fn rebuild(name: &str) -> Result<(), LockError> {
+///     Ok(())
+/// }
+///
+/// #[tokio::main]
+/// async fn main() -> Result<(), LockError> {
+///     distlock::set_default(LockManager::connect("memory://").await?); // or "redis://127.0.0.1/"
+///     rebuild("sales").await
+/// }
+/// ```
+pub use distlock_core::set_default;
+/// Gives a future, as that of a test, a manager of its own:
+///
+/// ```
+/// use distlock::{LockError, LockManager, distributed_lock, with_manager};
+///
+/// #[distributed_lock(key = "order:{order_id}")]
+/// async fn fulfil(order_id: u64) -> Result<u64, LockError> {
+///     Ok(order_id)
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), LockError> {
+/// let locks = LockManager::in_memory();
+/// let done = with_manager(locks.clone(), fulfil(42)).await?;
+/// assert_eq!(done, 42);
+///
+/// let _other_holder = locks.lock("order:42").acquire().await?;
+/// let refused = with_manager(locks, fulfil(42)).await;
+/// assert!(matches!(refused, Err(LockError::Busy { .. })));
+/// # Ok(()) }
+/// ```
+pub use distlock_core::with_manager;
 pub use distlock_core::{
     Acquired, DEFAULT_CONNECT_TIMEOUT, DEFAULT_NAMESPACE, DEFAULT_RESPONSE_TIMEOUT, DEFAULT_TTL, Enqueue,
     FencingToken, HandOver, Hint, HintFuture, Holder, Key, KeyFault, LockError, LockGuard, LockManager,
     LockManagerBuilder, LockRequest, LostReason, MAX_KEY_BYTES, MAX_TTL, MIN_TTL, MemoryStore, Moment,
     NextWaiter, OnLost, OwnerToken, QuorumStore, Release, Setting, Store, StoreError, StoreErrorKind,
-    StoreFuture, set_default, with_manager,
+    StoreFuture,
 };
 /// ```
 /// use std::time::Duration;

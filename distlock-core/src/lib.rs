@@ -44,6 +44,7 @@
 //! - `backoff`: delays between attempts
 //! - `clock`: points in time
 //! - `token`: owner tokens and fencing tokens
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod acquire;
 mod backoff;

@@ -32,8 +32,9 @@ use crate::{
 ///
 /// # Examples
 /// ```
-/// # async fn example() -> Result<(), distlock_core::LockError> {
-/// let manager = distlock_core::LockManager::in_memory();
+/// # extern crate distlock_core as distlock;
+/// # async fn example() -> Result<(), distlock::LockError> {
+/// let manager = distlock::LockManager::in_memory();
 /// let guard = manager.lock("order:42").acquire().await?;
 /// assert!(manager.lock("order:42").try_acquire().await?.is_none());
 /// guard.release().await?;
@@ -94,8 +95,9 @@ impl LockManager {
     ///
     /// # Examples
     /// ```
-    /// # async fn example() -> Result<(), distlock_core::LockError> {
-    /// let manager = distlock_core::LockManager::in_memory();
+    /// # extern crate distlock_core as distlock;
+    /// # async fn example() -> Result<(), distlock::LockError> {
+    /// let manager = distlock::LockManager::in_memory();
     /// let guard = manager.lock("order:42").acquire().await?;
     /// manager.shutdown().await;
     /// assert!(!guard.is_held());

@@ -26,6 +26,25 @@ use crate::{
 ///
 /// It keeps the same contract as Redis. A clone shares the leases, so two managers on clones of one store
 /// compete as two processes do. It excludes nobody outside this process, and its leases end with the process.
+///
+/// # Examples
+/// ```
+/// # extern crate distlock_core as distlock;
+/// use distlock::{LockManager, MemoryStore};
+///
+/// # async fn example() -> Result<(), distlock::LockError> {
+/// // Two processes on one server, as a test would have them.
+/// let store = MemoryStore::new();
+/// let one = LockManager::builder().store(store.clone()).build()?;
+/// let other = LockManager::builder().store(store).build()?;
+/// let held = one.lock("order:42").acquire().await?;
+/// assert!(other.lock("order:42").try_acquire().await?.is_none());
+/// held.release().await?;
+/// assert!(other.lock("order:42").try_acquire().await?.is_some());
+/// # Ok(()) }
+/// # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+/// # runtime.block_on(example()).unwrap();
+/// ```
 #[derive(Clone, Default)]
 pub struct MemoryStore {
     state: Arc<Mutex<State>>,
