@@ -29,19 +29,22 @@
 //! Give each test a store of its own, in memory:
 //!
 //! ```
-//! # use distlock::{LockError, LockManager, distributed_lock, with_manager};
-//! # #[distributed_lock(key = "order:{order_id}")]
-//! # async fn fulfil(order_id: u64) -> Result<u64, LockError> { Ok(order_id) }
+//! use distlock::{LockError, LockManager, distributed_lock, with_manager};
+//!
+//! #[distributed_lock(key = "order:{order_id}")]
+//! async fn fulfil(order_id: u64) -> Result<u64, LockError> {
+//!     Ok(order_id)
+//! }
+//!
 //! # tokio::runtime::Runtime::new().unwrap().block_on(async {
 //! let locks = LockManager::in_memory();
-//! with_manager(locks.clone(), async {
-//!     let _other_holder = locks.lock("order:42").acquire().await?;
-//!     assert!(matches!(fulfil(42).await, Err(LockError::Busy { .. })));
-//!     Ok::<_, LockError>(())
-//! })
-//! .await
-//! # }).unwrap();
+//! let _other_holder = locks.lock("order:42").acquire().await?;
+//! let refused = with_manager(locks, fulfil(42)).await;
+//! assert!(matches!(refused, Err(LockError::Busy { .. })));
+//! # Ok::<_, LockError>(()) }).unwrap();
 //! ```
+//!
+//! The feature `testing` has more for tests: keys that are busy, locks that are lost, a store that fails.
 //!
 //! # What a lease does not guarantee
 //! A lease excludes other holders while the server keeps its data and clocks run at about the same speed. It

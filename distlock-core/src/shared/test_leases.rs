@@ -43,7 +43,7 @@ impl TestLeases {
     /// Loses the key's lease, or plans the loss of the next one.
     pub(crate) fn lose(&self, key: Key, reason: LostReason) {
         let mut state = self.state();
-        match state.held(&key) {
+        match state.lease(&key) {
             Some(lease) => lease.lose(reason),
             None => drop(state.planned.insert(key, reason)),
         }
@@ -64,7 +64,7 @@ impl TestLeases {
 
 impl State {
     /// The key's lease, unless it was lost or released.
-    fn held(&self, key: &Key) -> Option<Arc<Lease>> {
+    fn lease(&self, key: &Key) -> Option<Arc<Lease>> {
         let mut leases = self.leases.iter().filter_map(Weak::upgrade);
         leases.find(|lease| lease.key == *key && lease.status(Moment::now()).is_ok())
     }

@@ -98,7 +98,7 @@ impl MemoryStore {
 
     /// The keys that are held, in no order, with what is left of their leases.
     #[cfg(feature = "testing")]
-    pub(crate) fn held(&self) -> Vec<(Key, Duration)> {
+    pub(crate) fn held_keys(&self) -> Vec<(Key, Duration)> {
         let now = Instant::now();
         let state = self.state();
         let held = state.leases.iter().filter(|(_, lease)| lease.ends > now);

@@ -120,8 +120,8 @@ impl TestLocks {
     /// [`recover`](Self::recover). Nothing is executed.
     ///
     /// A call with `wait` tries again, as with every store, if the kind is
-    /// [transient](crate::StoreError::is_transient). A lock that is held is lost when its ttl is over, and its
-    /// release is tried again.
+    /// [transient](crate::StoreError::is_transient). A lock that is held is lost when its ttl is over. A
+    /// release that fails is tried again.
     ///
     /// # Panics
     /// If the key is empty or longer than 4,096 bytes.
@@ -145,7 +145,8 @@ impl TestLocks {
     /// [`assert_released`](Self::assert_released).
     #[must_use]
     pub fn held(&self) -> Vec<String> {
-        let mut keys: Vec<_> = self.store.held().into_iter().map(|(key, _)| key.name().to_owned()).collect();
+        let mut keys: Vec<_> =
+            self.store.held_keys().into_iter().map(|(key, _)| key.name().to_owned()).collect();
         keys.sort_unstable();
         keys
     }

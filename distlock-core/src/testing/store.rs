@@ -64,13 +64,13 @@ impl TestStore {
 
     /// The keys of all leases, in no order, with what is left of them. A key that another owner holds by a
     /// fault is not among them.
-    pub(super) fn held(&self) -> Vec<(Key, Duration)> {
-        self.memory.held()
+    pub(super) fn held_keys(&self) -> Vec<(Key, Duration)> {
+        self.memory.held_keys()
     }
 
     /// What is left of the key's lease; `None` if no call holds the key.
     pub(super) fn remaining(&self, key: &Key) -> Option<Duration> {
-        self.held().into_iter().find(|(held, _)| held == key).map(|(_, remaining)| remaining)
+        self.held_keys().into_iter().find(|(held, _)| held == key).map(|(_, remaining)| remaining)
     }
 
     /// Waits until the key's lease is released.
