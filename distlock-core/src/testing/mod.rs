@@ -1,6 +1,4 @@
-//! Locks for tests.
-//!
-//! - [`store`](self::store) is a store in memory with the faults that a test has set.
+//! Locks for tests: [`TestLocks`]. The file `store` is its store in memory, with the faults that a test sets.
 
 use std::{fmt, panic::Location, time::Duration};
 
