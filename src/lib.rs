@@ -62,7 +62,7 @@
 
 #[cfg(feature = "redis")]
 pub use distlock_core::RedisStore;
-/// Makes a manager that of the whole program:
+/// Sets the manager of a whole program, at its start:
 ///
 /// ```
 /// use distlock::{LockError, LockManager, distributed_lock};
@@ -79,7 +79,7 @@ pub use distlock_core::RedisStore;
 /// }
 /// ```
 pub use distlock_core::set_default;
-/// Gives a future, as that of a test, a manager of its own:
+/// Runs a future, such as a test, with a manager of its own:
 ///
 /// ```
 /// use distlock::{LockError, LockManager, distributed_lock, with_manager};
