@@ -19,10 +19,14 @@ type Error = Box<dyn std::error::Error + Send + Sync>;
 const COUNTS: u32 = 50;
 
 /// Reads the file, waits, and writes one more: two of these at once lose a count.
+///
+/// The file is replaced as a whole. Two writes into one file at once could leave a number that nobody wrote.
 async fn count(file: &Path) -> Result<(), Error> {
     let count: u32 = fs::read_to_string(file)?.trim().parse().unwrap_or_default();
     tokio::time::sleep(Duration::from_millis(1)).await;
-    fs::write(file, (count + 1).to_string())?;
+    let replacement = file.with_extension(std::process::id().to_string());
+    fs::write(&replacement, (count + 1).to_string())?;
+    fs::rename(&replacement, file)?;
     Ok(())
 }
 

@@ -16,17 +16,29 @@
 //! # Ok(()) }) }
 //! ```
 //!
-//! # Where to begin
-//! - [`macro@distributed_lock`] locks a function. Its page describes all arguments.
-//! - [`LockManager`] is a handle on the store that keeps the locks. It is made by
-//!   [`connect`](LockManager::connect), [`builder`](LockManager::builder) or
-//!   [`in_memory`](LockManager::in_memory). [`set_default`] makes it the manager of the whole program,
-//!   [`with_manager`] of one future, and the argument `locks = self.locks` of one function.
-//! - [`LockManager::lock`] locks a key without the attribute. [`LockGuard`] is a lock that is held.
-//! - [`LockError`] has a variant for each way to go on: wait, give up, correct the call, stop the work.
+//! # What is where
+//! | you want to | look at |
+//! | --- | --- |
+//! | lock a function | [`macro@distributed_lock`], which has all arguments |
+//! | lock a key without the attribute | [`LockManager::lock`], [`LockRequest`] |
+//! | connect to Redis, or to a quorum | [`LockManager::connect`], [`LockManager::builder`] |
+//! | set the manager of the program, or of a test | [`set_default`], [`with_manager`] |
+//! | look at a lock that is held, or release it | [`LockGuard`] |
+//! | know what went wrong, and what to do | [`LockError`], [`LostReason`], [`StoreErrorKind`] |
+//! | lock in a thread without a runtime | [`LockRequest::blocking_acquire`] |
+//! | end a program without leaving keys behind | [`LockManager::drain`], [`LockManager::shutdown`] |
+//! | keep late writes away from a resource | [`LockGuard::fencing_token`], [`guide::fencing`] |
+//! | keep locks in a store of your own | [`Store`], [`MemoryStore`], [`QuorumStore`] |
+//! | read how a thing is done | [`guide`]: first steps, recipes, migrating, testing, operations, messages |
+//!
+//! A [`LockManager`] is a handle on the store that keeps the locks. A program needs one. A locked function
+//! takes the manager that its argument `locks = ..` names, else that of [`with_manager`], else that of
+//! [`set_default`].
+//!
+//! [`LockError`] has a variant for each way to go on: wait, give up, correct the call, stop the work.
 //!
 //! # In tests
-//! Give each test a store of its own, in memory:
+//! Give each test a store of its own, in memory. [`guide::testing`] has more:
 //!
 //! ```
 //! use distlock::{LockError, LockManager, distributed_lock, with_manager};
@@ -55,11 +67,48 @@
 //! # Features
 //! - `redis` (default): the store on Redis and Valkey.
 //! - `tls`: `rediss://` URLs, by rustls.
-//! - `axum`, `actix-web`: [`LockError`] is a response of the framework.
+//! - `axum`, `actix-web`: [`LockError`] is a response of the framework, as [`Problem`] describes.
+//! - `tonic`: `tonic::Status` is made from a [`LockError`].
+//! - `tower`: `LockLayer` locks the requests of a service, for axum and tonic.
 //! - `testing`: the module of this name has locks for tests, which are busy, lost or failing on request.
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+/// # Examples
+/// Payments with one `Idempotency-Key` run one at a time. A second request is answered with 409 while the
+/// first one runs, and a request without the header with 400.
+///
+/// ```
+/// # #[cfg(feature = "axum")]
+/// # mod service {
+/// use axum::{
+///     Router,
+///     extract::Request,
+///     http::{Method, StatusCode},
+///     response::IntoResponse,
+///     routing::post,
+/// };
+/// use distlock::{LockError, LockLayer, LockManager};
+///
+/// fn service(locks: LockManager) -> Router {
+///     let lock = move |request: &Request| {
+///         let header = request.headers().get("idempotency-key").and_then(|value| value.to_str().ok());
+///         // An empty key is refused.
+///         locks.lock(header.map_or(String::new(), |header| format!("payment:{header}")))
+///     };
+///     let on_error = |error: LockError| match error {
+///         LockError::InvalidKey { .. } => Ok((StatusCode::BAD_REQUEST, "Idempotency-Key?").into_response()),
+///         error => Ok(error.into_response()),
+///     };
+///     let layer = LockLayer::new(lock, on_error).only_if(|request| request.method() == Method::POST);
+///     Router::new().route("/payments", post(async || "paid")).layer(layer)
+/// }
+/// # }
+/// ```
+#[cfg(feature = "tower")]
+pub use distlock_core::LockLayer;
+#[cfg(feature = "tower")]
+pub use distlock_core::LockService;
 #[cfg(feature = "redis")]
 pub use distlock_core::RedisStore;
 /// Sets the manager of a whole program, at its start:
@@ -105,8 +154,8 @@ pub use distlock_core::{
     Acquired, DEFAULT_CONNECT_TIMEOUT, DEFAULT_NAMESPACE, DEFAULT_RESPONSE_TIMEOUT, DEFAULT_TTL, Enqueue,
     FencingToken, HandOver, Hint, HintFuture, Holder, Key, KeyFault, LockError, LockGuard, LockManager,
     LockManagerBuilder, LockRequest, LostReason, MAX_KEY_BYTES, MAX_TTL, MIN_TTL, MemoryStore, Moment,
-    NextWaiter, OnLost, OwnerToken, QuorumStore, Release, Setting, Store, StoreError, StoreErrorKind,
-    StoreFuture,
+    NextWaiter, OnLost, OwnerToken, Problem, QuorumStore, Release, Setting, Store, StoreError,
+    StoreErrorKind, StoreFuture,
 };
 /// ```
 /// use std::time::Duration;
@@ -160,6 +209,9 @@ pub mod testing;
 
 #[doc(hidden)]
 pub mod __private;
+
+#[cfg(any(doc, doctest))]
+pub mod guide;
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

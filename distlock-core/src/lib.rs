@@ -26,6 +26,7 @@
 //! Each room uses only rooms below it.
 //!
 //! - `testing`: locks that a test keeps, loses and lets fail
+//! - `web`: locks in a service: errors as HTTP and gRPC responses, and a layer that locks requests
 //! - `request`: the settings of one call, and how the call gets a guard
 //! - `acquire`: asking once, or in the queue until a deadline; the contender; one acquire, seen to its end
 //! - `guard`: the held lock, its release, the future around a body, nested calls
@@ -37,8 +38,8 @@
 //! - `store`: the contract of a store; the stores in memory, on Redis and on a quorum
 //! - `key`: a checked key in its namespace
 //! - `options`: what a request can ask for
+//! - `blocking`: a future that runs for a caller that blocks its thread
 //! - `runtime`: one value for each tokio runtime
-//! - `web`: errors as HTTP responses
 //! - `error`: what can go wrong, split by what the caller does next
 //! - `limits`: defaults and limits
 //! - `backoff`: delays between attempts
@@ -48,6 +49,7 @@
 
 mod acquire;
 mod backoff;
+mod blocking;
 mod clock;
 mod error;
 mod guard;
@@ -65,7 +67,6 @@ mod store;
 pub mod testing;
 mod token;
 mod wait_queue;
-#[cfg(any(feature = "axum", feature = "actix-web"))]
 mod web;
 
 pub use clock::Moment;
@@ -86,6 +87,9 @@ pub use store::{
     StoreFuture,
 };
 pub use token::{FencingToken, OwnerToken};
+pub use web::Problem;
+#[cfg(feature = "tower")]
+pub use web::{LockLayer, LockService};
 
 /// For the attribute's expansion; not part of the interface.
 #[doc(hidden)]
@@ -94,3 +98,7 @@ pub mod __private {
     #[cfg(feature = "redis")]
     pub use crate::store::redis::names_on_server;
 }
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadmeExamples;

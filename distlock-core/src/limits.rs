@@ -24,6 +24,9 @@ pub const MAX_KEY_BYTES: usize = 4096;
 /// 60 s. It is also the longest ttl on that quorum.
 pub(crate) const DEFAULT_RESTART_DELAY: Duration = Duration::from_secs(60);
 
+/// How often the fencing counter of a held lease is told to last. Counters last for a day at the least.
+pub(crate) const KEEP_FENCE_EVERY: Duration = Duration::from_secs(12 * 60 * 60);
+
 /// A lease is renewed this many times in each ttl.
 pub(crate) const RENEWALS_PER_TTL: u32 = 3;
 

@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use crate::{
     acquire::Call,
+    blocking,
     error::LockError,
     guard::{LockGuard, call_chain},
     manager::LockManager,
@@ -342,6 +343,38 @@ impl LockRequest {
             Wait::Forever => call.until(None).await?,
         };
         Ok(LockGuard::new(lease, keeper))
+    }
+
+    /// Acquires the lock as [`acquire`](Self::acquire) does, and blocks the thread meanwhile: for threads
+    /// without a runtime, such as rayon's, and for the closure of `spawn_blocking`.
+    ///
+    /// The acquire and the renewals run on the runtime that the manager's
+    /// [builder](crate::LockManagerBuilder::runtime) names. Dropping the guard releases the lock, without
+    /// blocking and from any thread. The guard may be moved to another thread.
+    ///
+    /// # Errors
+    /// As [`acquire`](Self::acquire), and [`LockError::Config`] if no background thread can be started.
+    ///
+    /// # Panics
+    /// In an asynchronous context, where blocking the thread would hold up other tasks. Call
+    /// [`acquire`](Self::acquire) there.
+    ///
+    /// # Examples
+    /// ```
+    /// # extern crate distlock_core as distlock;
+    /// # fn main() -> Result<(), distlock::LockError> {
+    /// let manager = distlock::LockManager::in_memory();
+    /// let guard = manager.lock("report:7").blocking_acquire()?;
+    /// assert!(guard.is_held());
+    /// drop(guard);
+    /// # Ok(()) }
+    /// ```
+    #[track_caller]
+    pub fn blocking_acquire(self) -> Result<LockGuard, LockError> {
+        blocking::block_on(self.manager.runtime(), || self.clone().acquire()).unwrap_or_else(|error| {
+            let reason = format!("no background thread can be started for a blocking acquire: {error}");
+            Err(LockError::Config { key: self.key.clone(), reason })
+        })
     }
 
     /// Acquires the lock if it is free: one attempt, whatever [`wait`](Self::wait) says. Answers `None` if

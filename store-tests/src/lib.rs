@@ -139,3 +139,7 @@ pub async fn quorum_node(store: &dyn Store) {
 pub async fn hand_over(one: &dyn Store, two: &dyn Store) {
     queues::check(one, two).await;
 }
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadmeExamples;

@@ -11,6 +11,7 @@ use distlock::LockManager;
 use test_support::{RedisServer, eventually};
 
 mod acquires_in_doubt;
+mod drain;
 mod dropped_futures;
 mod endings;
 mod faulty_store;

@@ -6,7 +6,9 @@ use distlock::{LockError, LostReason};
 use test_support::in_time;
 
 mod between_polls;
+mod blocking;
 mod durations;
+mod fencing_counters;
 mod loss;
 mod mutual_exclusion;
 mod nesting;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use test_support::{Proxy, RedisServer, eventually, in_time};
 use tokio::time::sleep;
 
-use crate::{SOON, manager, scripts, wait_in_queue};
+use crate::{SOON, manager, queue_has, scripts, wait_in_queue};
 
 #[tokio::test]
 async fn a_waiter_whose_connection_broke_is_handed_the_key_without_delay() {
@@ -20,4 +20,25 @@ async fn a_waiter_whose_connection_broke_is_handed_the_key_without_delay() {
     held.release().await.unwrap();
     let guard = in_time(Duration::from_millis(500), waiter).await.unwrap();
     guard.release().await.unwrap();
+}
+
+/// The queue does not lapse meanwhile, because another waiter asks.
+#[tokio::test]
+async fn a_waiter_with_a_short_ttl_leaves_the_queue_after_a_longer_outage() {
+    let server = RedisServer::start();
+    let proxy = Proxy::to(server.port()).await;
+    let others = manager(server.url()).await;
+    let _held = others.lock("k").acquire().await.unwrap();
+    let _other = tokio::spawn(others.lock("k").wait_forever().acquire());
+    queue_has(&server, 1).await;
+    let locks = manager(proxy.url()).await;
+    let request = locks.lock("k").ttl(Duration::from_millis(100));
+    let waiter = tokio::spawn(request.wait(Duration::from_millis(600)).acquire());
+    queue_has(&server, 2).await;
+    proxy.let_replies_flow(false);
+    proxy.cut();
+    assert!(waiter.await.unwrap().is_err());
+    sleep(Duration::from_millis(1500)).await;
+    proxy.let_replies_flow(true);
+    queue_has(&server, 1).await;
 }

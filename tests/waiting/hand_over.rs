@@ -176,8 +176,8 @@ async fn a_key_that_another_client_holds_is_waited_for() {
 #[tokio::test]
 async fn a_deleted_key_wakes_its_waiters() {
     let server = RedisServer::start();
-    let locks = manager(server.url()).await;
-    server.command::<()>(&["SET", "lock:k", "theirs", "PX", "600000"]).await;
+    let (holder, locks) = (manager(server.url()).await, manager(server.url()).await);
+    let _held = holder.lock("k").acquire().await.unwrap();
     let waiter = wait_in_queue(&server, &locks, 1).await;
     // Between the sixth attempt and the seventh is a pause of at least a second.
     eventually(SOON, || async { scripts(&server).await >= 6 }).await;

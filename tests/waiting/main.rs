@@ -13,6 +13,7 @@ mod broken_connections;
 mod claims;
 mod cost;
 mod fenced_hand_over;
+mod foreign_libraries;
 mod hand_over;
 mod lapsed_keys;
 mod local_hand_over;

@@ -12,10 +12,12 @@ use tokio::task::yield_now;
 use crate::{
     clock::Moment,
     error::{StoreError, StoreErrorKind},
+    guard::call_chain,
     keeper::Keeper,
     key::Key,
     lease::{AcquireState, Grant, Lease, PendingAcquire, Term},
     options::Options,
+    shared::{Phase, Shared},
     store::{Acquired, Enqueue, HandOver, HintFuture, retry::Resending},
     token::{FencingToken, OwnerToken},
 };
@@ -112,7 +114,7 @@ impl<'a> AcquireOp<'a> {
         let PendingAcquire { command, sent } = match &mut self.state.pending {
             Some(pending) => pending,
             none => {
-                shared.ensure_running()?;
+                admit(shared)?;
                 // From the sending on, the owner may be in the store's queue. The answer says whether it is.
                 self.state.queued |= matches!(mode, Mode::OrEnqueue(_));
                 none.insert(PendingAcquire { sent: Moment::now(), command: Resending::new(send()) })
@@ -205,7 +207,7 @@ impl<'a> AcquireOp<'a> {
         }
         self.keeper.track(&lease, sent);
         // A shutdown that began meanwhile has not seen this lease.
-        if let Err(error) = self.keeper.shared().ensure_running() {
+        if let Err(error) = self.keeper.shared().ensure_not_shut_down() {
             self.keeper.untrack(&lease);
             return Err(error);
         }
@@ -231,5 +233,20 @@ impl Drop for AcquireOp<'_> {
         if let Some(cleanup) = self.state.take_cleanup(self.key, self.options.ttl) {
             self.keeper.clean_up(cleanup);
         }
+    }
+}
+
+/// Lets a call ask the store.
+///
+/// While the manager is drained, calls of its locked bodies are let through: such a body could not finish
+/// without them.
+///
+/// # Errors
+/// When the manager refuses the call.
+pub(super) fn admit(shared: &Arc<Shared>) -> Result<(), StoreError> {
+    match shared.phase() {
+        Phase::Running => Ok(()),
+        Phase::Draining if call_chain::is_inside(shared) => Ok(()),
+        Phase::Draining | Phase::ShutDown => Err(StoreError::shut_down()),
     }
 }

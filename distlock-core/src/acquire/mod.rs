@@ -23,7 +23,7 @@ use crate::{
 mod attempt;
 mod contender;
 
-use attempt::{AcquireOp, Mode, Outcome};
+use attempt::{AcquireOp, Mode, Outcome, admit};
 use contender::{Contender, QueuedCall};
 
 /// A checked request on its way.
@@ -63,6 +63,7 @@ impl Call<'_> {
         let turn = before(deadline, queued.place.turn()).await;
         let turn = turn.filter(|_| deadline.is_none_or(|deadline| Instant::now() < deadline));
         let Some(turn) = turn else { return Err(self.busy(queued.place.holder_remaining(Instant::now()))) };
+        admit(self.keeper.shared()).map_err(|error| self.failed(error))?;
         let mut contender = Contender::new(&queued, self.options, turn, self.started);
         // The latest error, and when the unbroken run of errors began.
         let mut failing: Option<(Instant, StoreError)> = None;

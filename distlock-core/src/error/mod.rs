@@ -13,9 +13,9 @@ pub use store::{StoreError, StoreErrorKind};
 /// Every variant names the key as the caller wrote it, without the manager's namespace. No variant, and no
 /// source of one, shows an owner token or a password.
 ///
-/// With the features `axum` and `actix-web` it is also a response: 409 for [`Busy`](Self::Busy), 503 for
-/// [`Lost`](Self::Lost) and [`Store`](Self::Store), 500 for the others. `Retry-After` is what is left of the
-/// holder's lease for `Busy`, at least 1 s, and 1 s for `Store`.
+/// With the features `axum`, `actix-web` and `tonic` it is also a response: 409 for [`Busy`](Self::Busy), 503
+/// for [`Lost`](Self::Lost) and [`Store`](Self::Store), 500 for the others, or a gRPC status.
+/// [`Problem`](crate::Problem) describes it, and [`problem`](Self::problem) changes it.
 ///
 /// # Examples
 /// ```

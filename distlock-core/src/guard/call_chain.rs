@@ -62,6 +62,13 @@ pub(crate) fn holds(shared: &Arc<Shared>, key: &Key) -> bool {
     })
 }
 
+/// Whether the running call chain is inside a locked body of this manager.
+pub(crate) fn is_inside(shared: &Arc<Shared>) -> bool {
+    let (innermost, task) = (innermost(), try_id());
+    std::iter::successors(innermost.as_ref(), |frame| frame.outer.as_ref())
+        .any(|frame| frame.task == task && Arc::ptr_eq(&frame.shared, shared))
+}
+
 fn innermost() -> Option<Arc<Frame>> {
     let frame = replace(None);
     replace(frame.clone());

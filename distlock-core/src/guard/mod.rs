@@ -56,6 +56,7 @@ pub struct LockGuard {
 
 impl LockGuard {
     pub(crate) fn new(lease: Arc<Lease>, keeper: Keeper) -> Self {
+        keeper.shared().guard_began();
         Self { lease, keeper }
     }
 

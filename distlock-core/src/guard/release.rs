@@ -14,6 +14,7 @@ use crate::{
     error::{LockError, LostReason, StoreError},
     lease::{Cleanup, Doubt, PendingRelease, Released},
     options::Release,
+    shared::Phase,
     store::{StoreFuture, retry::Resending},
     wait_queue::WaitQueue,
 };
@@ -107,7 +108,11 @@ impl LockGuard {
     fn hand_over_locally(&self, queue: Option<&WaitQueue>) -> bool {
         let Some(queue) = queue else { return false };
         let (lease, shared) = (&self.lease, self.keeper.shared());
-        let make = || shared.ensure_running().ok().and_then(|()| lease.local_hand_over(Moment::now()));
+        let make = || {
+            // Waiters are refused from the beginning of a drain on.
+            let takes = shared.phase() == Phase::Running;
+            takes.then(|| lease.local_hand_over(Moment::now())).flatten()
+        };
         let handed_over = queue.hand_over_locally(lease.ttl, make);
         lease.released.fetch_or(handed_over, Ordering::AcqRel);
         handed_over
@@ -186,5 +191,6 @@ impl Drop for LockGuard {
         if !released {
             self.keeper.clean_up(Cleanup::Release(lease.pending_release(Moment::now())));
         }
+        self.keeper.shared().guard_ended();
     }
 }

@@ -32,6 +32,10 @@ pub(crate) struct AcquireState {
     pub(crate) queued: bool,
 }
 
+/// How long a queue is tried to be left at the least. Other waiters keep an entry from lapsing for longer
+/// than its own ttl.
+const LEAVE_QUEUE_FOR: Duration = Duration::from_secs(60);
+
 /// An acquire that has been sent.
 pub(crate) struct PendingAcquire {
     pub(crate) command: Resending<Acquired>,
@@ -61,7 +65,7 @@ impl AcquireState {
         let release = |in_doubt| PendingRelease {
             key: key.clone(),
             owner,
-            until: Instant::now() + ttl,
+            until: Instant::now() + if queued { ttl.max(LEAVE_QUEUE_FOR) } else { ttl },
             doubt: Doubt::new(in_doubt, granted),
             is_of_lease: granted,
             keep_until: None,

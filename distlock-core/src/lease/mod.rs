@@ -22,7 +22,7 @@ use crate::{
     clock::Moment,
     error::{LockError, LostReason},
     key::Key,
-    limits::RENEWALS_PER_TTL,
+    limits::{KEEP_FENCE_EVERY, RENEWALS_PER_TTL},
     options::{OnLost, Options, Release},
     store::HandOver,
     token::{FencingToken, OwnerToken},
@@ -77,6 +77,9 @@ struct LeaseState {
     /// How long the lease is certain from `sent`, for a hand-over that the store has not confirmed yet: after
     /// that the next waiter may have been served. A confirmed claim or renewal clears it.
     unclaimed: Option<Duration>,
+    /// When the store's counter of a fenced lease was last told to last. Set by the grant and by
+    /// [`Lease::fence_to_keep`].
+    fence_kept: Instant,
     /// Why the lease was lost. Set once, never cleared.
     lost: Option<LostReason>,
     /// A loss that a test has planned. Set before the lease has a guard. [`Lease::status`] takes it.
@@ -134,6 +137,7 @@ impl Lease {
                 lasts,
                 valid: validity(lasts),
                 unclaimed,
+                fence_kept: heard.at,
                 lost: None,
                 #[cfg(feature = "testing")]
                 planned_loss: None,
@@ -263,6 +267,17 @@ impl Lease {
     fn renews_in(&self, state: &LeaseState) -> bool {
         // A handed-over lease is to be confirmed, so it is renewed once even with `renew = false`.
         self.renews || state.lasts < self.ttl || state.unclaimed.is_some()
+    }
+
+    /// The fencing token whose counter is due to be told to last, if it is. The caller tells the store.
+    pub(crate) fn fence_to_keep(&self, now: Instant) -> Option<FencingToken> {
+        let fence = self.fence?;
+        let mut state = self.state();
+        let is_due = now.saturating_duration_since(state.fence_kept) >= KEEP_FENCE_EVERY;
+        is_due.then(|| {
+            state.fence_kept = now;
+            fence
+        })
     }
 
     pub(crate) fn renewal_interval(&self) -> Duration {

@@ -2,6 +2,8 @@
 
 use std::{fmt, time::Duration};
 
+use tokio::runtime::Handle;
+
 use super::{
     handle::LockManager,
     url::{KNOWN, Probe, Settings, config, names_quorum, store_of},
@@ -58,6 +60,7 @@ impl LockManager {
             response_timeout: DEFAULT_RESPONSE_TIMEOUT,
             connect_timeout: DEFAULT_CONNECT_TIMEOUT,
             restart_delay: DEFAULT_RESTART_DELAY,
+            runtime: None,
         }
     }
 
@@ -124,7 +127,7 @@ impl LockManager {
     }
 
     pub(crate) fn with_defaults(store: Box<dyn Store>) -> Self {
-        Self::over(store, DEFAULT_NAMESPACE.to_owned(), DEFAULT_TTL, None)
+        Self::over(store, DEFAULT_NAMESPACE.to_owned(), DEFAULT_TTL, None, None)
     }
 }
 
@@ -151,6 +154,7 @@ pub struct LockManagerBuilder {
     response_timeout: Duration,
     connect_timeout: Duration,
     restart_delay: Duration,
+    runtime: Option<Handle>,
 }
 
 enum StoreChoice {
@@ -231,6 +235,16 @@ impl LockManagerBuilder {
         self
     }
 
+    /// Sets the runtime on which [`blocking_acquire`](crate::LockRequest::blocking_acquire) acquires and its
+    /// lease is renewed. It must be driven while threads block.
+    ///
+    /// The default is the multi-thread runtime that is current when the manager is made, or else a background
+    /// thread of this crate, which the first such call starts. Asynchronous calls run where they are awaited.
+    pub fn runtime(mut self, runtime: Handle) -> Self {
+        self.runtime = Some(runtime);
+        self
+    }
+
     /// Makes the manager without asking the server, which need not be up: the first lock connects.
     ///
     /// # Errors
@@ -276,7 +290,7 @@ impl LockManagerBuilder {
                 return Err(config(reason));
             }
         };
-        Ok((LockManager::over(store, self.namespace, self.ttl, restart_delay), probe))
+        Ok((LockManager::over(store, self.namespace, self.ttl, restart_delay, self.runtime), probe))
     }
 }
 

@@ -10,7 +10,10 @@ use futures_util::{
     future,
     stream::{self, StreamExt},
 };
-use tokio::time::{timeout, timeout_at};
+use tokio::{
+    runtime::{Handle, RuntimeFlavor},
+    time::{timeout, timeout_at},
+};
 
 use crate::{
     clock::Moment,
@@ -19,7 +22,7 @@ use crate::{
     key::Key,
     lease::Lease,
     limits::DEFAULT_RESPONSE_TIMEOUT,
-    shared::Shared,
+    shared::{Phase, Shared},
     store::Store,
     wait_queue::WaitQueues,
 };
@@ -54,6 +57,8 @@ struct Inner {
     ttl: Duration,
     /// The longest ttl, if the nodes of a quorum grant nothing for this long after their start.
     restart_delay: Option<Duration>,
+    /// Runs the acquires of callers that block their thread; `None` for the background thread of this crate.
+    runtime: Option<Handle>,
 }
 
 /// How many releases of a shutdown are in flight at a time: enough to fill a connection's pipeline.
@@ -70,9 +75,13 @@ impl LockManager {
         namespace: String,
         ttl: Duration,
         restart_delay: Option<Duration>,
+        runtime: Option<Handle>,
     ) -> Self {
-        let shared = Arc::new(Shared::new(store));
-        Self { inner: Arc::new(Inner { shared, keepers: Arc::default(), namespace, ttl, restart_delay }) }
+        let (shared, keepers) = (Arc::new(Shared::new(store)), Arc::default());
+        // Nobody may drive a current-thread runtime while a caller blocks its thread.
+        let is_driven = |runtime: &Handle| runtime.runtime_flavor() != RuntimeFlavor::CurrentThread;
+        let runtime = runtime.or_else(|| Handle::try_current().ok().filter(is_driven));
+        Self { inner: Arc::new(Inner { shared, keepers, namespace, ttl, restart_delay, runtime }) }
     }
 
     /// How many leases this manager could not release, so that their ttl has ended or will end them. Each was
@@ -107,8 +116,7 @@ impl LockManager {
     /// ```
     pub async fn shutdown(&self) {
         let shared = self.shared();
-        shared.shut_down();
-        let keepers = self.inner.keepers.all();
+        let keepers = self.refuse_calls(Phase::ShutDown);
         let leases: Vec<_> = keepers.iter().flat_map(Keeper::give_up_all).collect();
         // No waiter is to be handed a key any more.
         let nobody = &WaitQueues::default();
@@ -127,8 +135,57 @@ impl LockManager {
         let _ = timeout(PATIENCE_WITH_OTHER_RUNTIMES, others).await;
     }
 
+    /// Refuses new calls, lets running bodies finish for at most `patience`, and then [shuts
+    /// down](Self::shutdown).
+    ///
+    /// Later calls, and calls that wait for a key, end at once with [`LockError::Store`] of kind
+    /// [`ShutDown`](crate::StoreErrorKind::ShutDown). Calls from inside of a locked body are let through,
+    /// because the body may need them to finish. Leases are renewed meanwhile. The call returns as soon as no
+    /// guard is left, and a guard that is not inside of a body counts like a body.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, new calls are refused all the same, and running bodies go on.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// # extern crate distlock_core as distlock;
+    /// # async fn example() -> Result<(), distlock::LockError> {
+    /// let manager = distlock::LockManager::in_memory();
+    /// let work = tokio::spawn(manager.lock("order:42").run(async { "done" }));
+    /// # tokio::task::yield_now().await;
+    /// // On SIGTERM, after the server has stopped to accept requests:
+    /// manager.drain(Duration::from_secs(20)).await;
+    /// assert_eq!(work.await.unwrap()?, "done");
+    /// # Ok(()) }
+    /// # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    /// # runtime.block_on(example()).unwrap();
+    /// ```
+    pub async fn drain(&self, patience: Duration) {
+        self.refuse_calls(Phase::Draining);
+        // Bodies that take longer are told by the shutdown.
+        let _ = timeout(patience, self.shared().wait_for_guards()).await;
+        self.shutdown().await;
+    }
+
+    /// Refuses calls from now on, also those that wait. Gives back the keepers of all runtimes.
+    fn refuse_calls(&self, phase: Phase) -> Vec<Keeper> {
+        self.shared().enter(phase);
+        let keepers = self.inner.keepers.all();
+        for keeper in &keepers {
+            keeper.wait_queues().wake_all();
+        }
+        keepers
+    }
+
     pub(crate) fn ttl(&self) -> Duration {
         self.inner.ttl
+    }
+
+    /// The runtime for callers that block their thread.
+    pub(crate) fn runtime(&self) -> Option<&Handle> {
+        self.inner.runtime.as_ref()
     }
 
     pub(crate) fn restart_delay(&self) -> Option<Duration> {

@@ -103,6 +103,12 @@ impl Shared {
     /// Renews a lease once for its whole ttl, which claims it if it was handed over.
     pub(crate) async fn renew_once(&self, lease: &Lease) -> Result<bool, StoreError> {
         let Lease { key, owner, ttl, .. } = lease;
+        if let Some(fence) = lease.fence_to_keep(Instant::now()) {
+            // The lease does not depend on it: without the counter, the clock keeps tokens rising.
+            if let Err(error) = self.store.raise_fence(key, owner, fence).await {
+                tracing::debug!(key = key.name(), %error, "the fencing counter was not told to last");
+            }
+        }
         let send = || {
             if lease.is_unclaimed() {
                 self.store.confirm_hand_over(key, owner, *ttl)

@@ -62,8 +62,8 @@ pub(crate) struct WaitQueue {
     released: Notify,
     /// Notified when a lease was left to the contender.
     handed_over: Notify,
-    /// Notified just before a task of another runtime releases a lease of this runtime. That release does not
-    /// name the contender.
+    /// Notified just before a task of another runtime releases a lease of this runtime, because that release
+    /// does not name the contender; and when waiting is refused from now on.
     released_elsewhere: Notify,
     state: Mutex<QueueState>,
 }
@@ -89,6 +89,14 @@ impl WaitQueues {
     pub(crate) fn notify_released(&self, key: &Key) {
         if let Some(queue) = self.find(key) {
             queue.released.notify_one();
+        }
+    }
+
+    /// Wakes the contender of every key, because waiting is refused from now on. Each waiter behind it finds
+    /// that out when its turn comes.
+    pub(crate) fn wake_all(&self) {
+        for queue in self.queues().values() {
+            queue.released_elsewhere.notify_one();
         }
     }
 

@@ -1,4 +1,4 @@
-//! Checks of how distlock is written: what its compiler does not check.
+//! Checks of how distlock is written and documented: what its compiler does not check.
 //!
 //! - [`map`] reads the map of the core's rooms, and [`arrows`] checks that each room uses only the rooms
 //!   below it.
@@ -6,16 +6,20 @@
 //! - [`words`] checks that no item is defined with a word that has been replaced.
 //! - [`sizes`] checks the length of files and the width of comments.
 //! - [`scripts`] checks the Lua scripts, by the tokens of [`lua`].
+//! - [`messages`] checks that the page of messages has all of them, and [`pages`] checks the links of pages.
 //!
 //! Each check takes sources and answers complaints: sentences with file, line, and what to do.
-//! `tests/house.rs` runs the checks over the repository. The unit tests here run them over planted mistakes.
+//! `tests/house.rs` and `tests/pages.rs` run the checks over the repository. The unit tests here run them
+//! over planted mistakes.
 #![forbid(unsafe_code)]
 
 pub mod arrows;
 pub mod circles;
 pub mod lua;
 pub mod map;
+pub mod messages;
 pub mod modules;
+pub mod pages;
 pub mod paths;
 pub mod scripts;
 pub mod sizes;

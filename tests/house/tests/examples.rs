@@ -5,7 +5,7 @@ use house::{read, root};
 
 /// The items that a user looks up, as they begin in their file. `set_default`, `with_manager` and the
 /// attribute have their examples in the facade, which has the attribute.
-const LOOKED_UP: [(&str, &str); 37] = [
+const LOOKED_UP: [(&str, &str); 40] = [
     ("distlock-core/src/error/mod.rs", "pub enum LockError"),
     ("distlock-core/src/error/store.rs", "pub struct StoreError"),
     ("distlock-core/src/guard/mod.rs", "pub struct LockGuard"),
@@ -19,12 +19,14 @@ const LOOKED_UP: [(&str, &str); 37] = [
     ("distlock-core/src/manager/builder.rs", "pub fn quorum"),
     ("distlock-core/src/manager/builder.rs", "pub fn store"),
     ("distlock-core/src/manager/builder.rs", "pub struct LockManagerBuilder"),
+    ("distlock-core/src/manager/handle.rs", "pub async fn drain"),
     ("distlock-core/src/manager/handle.rs", "pub async fn shutdown"),
     ("distlock-core/src/manager/handle.rs", "pub struct LockManager"),
     ("distlock-core/src/request.rs", "pub async fn acquire"),
     ("distlock-core/src/request.rs", "pub async fn run"),
     ("distlock-core/src/request.rs", "pub async fn try_acquire"),
     ("distlock-core/src/request.rs", "pub fn at_least"),
+    ("distlock-core/src/request.rs", "pub fn blocking_acquire"),
     ("distlock-core/src/request.rs", "pub fn fair"),
     ("distlock-core/src/request.rs", "pub fn fenced"),
     ("distlock-core/src/request.rs", "pub fn lock"),
@@ -40,6 +42,7 @@ const LOOKED_UP: [(&str, &str); 37] = [
     ("distlock-core/src/store/quorum/mod.rs", "pub struct QuorumStore"),
     ("distlock-core/src/testing/mod.rs", "pub struct TestLocks"),
     ("distlock-core/src/token.rs", "pub struct FencingToken"),
+    ("src/lib.rs", "pub use distlock_core::LockLayer;"),
     ("src/lib.rs", "pub use distlock_core::set_default;"),
     ("src/lib.rs", "pub use distlock_core::with_manager;"),
     ("src/lib.rs", "pub use distlock_macros::distributed_lock;"),

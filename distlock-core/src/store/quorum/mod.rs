@@ -21,7 +21,12 @@ use super::{
 };
 #[cfg(feature = "redis")]
 use crate::error::StoreError;
-use crate::{clock::WallClock, error::LockError, key::Key, token::OwnerToken};
+use crate::{
+    clock::WallClock,
+    error::LockError,
+    key::Key,
+    token::{FencingToken, OwnerToken},
+};
 
 mod attempt;
 mod fan_out;
@@ -126,6 +131,11 @@ impl Store for QuorumStore {
     fn renew(&self, key: &Key, owner: &OwnerToken, ttl: Duration) -> StoreFuture<bool> {
         let (quorum, key, owner) = (Arc::clone(&self.quorum), key.clone(), *owner);
         Box::pin(async move { quorum.renew(&key, &owner, ttl).await })
+    }
+
+    fn raise_fence(&self, key: &Key, owner: &OwnerToken, fence: FencingToken) -> StoreFuture<bool> {
+        let (quorum, key, owner) = (Arc::clone(&self.quorum), key.clone(), *owner);
+        Box::pin(async move { quorum.raise_fence(&key, &owner, fence).await })
     }
 
     fn release(&self, key: &Key, owner: &OwnerToken) -> StoreFuture<bool> {

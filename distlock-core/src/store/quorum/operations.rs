@@ -188,6 +188,21 @@ impl Quorum {
         self.answer(verdict, tally)
     }
 
+    /// Raises the fencing counter on the nodes that hold the key, which also lets it last.
+    pub(super) async fn raise_fence(
+        &self,
+        key: &Key,
+        owner: &OwnerToken,
+        fence: FencingToken,
+    ) -> Result<bool, StoreError> {
+        let (key, owner, mut tally) = (key.clone(), *owner, self.tally());
+        let raise = move |store: &dyn Store| store.raise_fence(&key, &owner, fence);
+        let mut fan_out = self.send_to_all(NodeSet::new(), &WaitFor::Nothing, &mut tally, raise);
+        let verdict = fan_out.decide(&mut tally, RELEASE_PATIENCE, |_, answer| answer).await;
+        fan_out.finish_in_background(|_, _| {});
+        self.answer(verdict, tally)
+    }
+
     /// Releases on all nodes that may have been sent the acquire, on each once it cannot overtake the acquire
     /// there.
     pub(super) async fn release(&self, key: &Key, owner: &OwnerToken) -> Result<bool, StoreError> {

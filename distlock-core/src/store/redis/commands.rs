@@ -26,6 +26,7 @@ const RELEASE_LUA: &str = concat!(
     include_str!("lua/draw.lua"),
     include_str!("lua/queue.lua"),
     include_str!("lua/hand_over.lua"),
+    include_str!("lua/foreign.lua"),
     include_str!("lua/release_queued.lua"),
     include_str!("lua/not_the_owners.lua")
 );

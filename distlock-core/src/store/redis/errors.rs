@@ -76,8 +76,8 @@ fn from_reply(known: Option<ServerErrorKind>, error: RedisError) -> StoreError {
     // A script's error has the failed command's code in front (since Redis 7.0) or inside its text.
     let is = |code: &str| reply.code() == code || details.contains(&format!("{code} "));
     let kind = if is("WRONGTYPE") {
-        let detail = "the key holds a value of another Redis type, which is not a lock; choose another key \
-                      or namespace, or delete it";
+        let detail = "the key holds a value of another Redis type, which is not a lock (or a lock of another \
+                      library, such as Redisson's hash); choose another key or namespace, or delete it";
         return StoreError::new(StoreErrorKind::WrongType, detail);
     } else if is("READONLY") {
         let detail =

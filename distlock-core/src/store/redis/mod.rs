@@ -282,8 +282,10 @@ impl<C: Connector> Store for RedisStore<C> {
         let (inner, key, owner) = (Arc::clone(&self.inner), key.clone(), *owner);
         Box::pin(async move {
             let connector = &inner.connector;
-            // A free key costs what it costs on a store without wait queues.
-            if !enqueue.contended && !fenced {
+            // A free key costs what it costs on a store without wait queues. One that is left free for other
+            // libraries is not to be taken.
+            let may_be_left = inner.wait_room.as_ref().is_some_and(|room| room.is_foreign(&key));
+            if !enqueue.contended && !fenced && !may_be_left {
                 let (mut connection, origin) = connector.connection().await?;
                 let granted = commands::set_if_free(&mut connection, &key, &owner, ttl).await;
                 if granted.inspect_err(|error| connector.failed(&origin, error))? {
@@ -307,9 +309,9 @@ impl<C: Connector> Store for RedisStore<C> {
         self.inner.wait_room.as_ref().is_some_and(|room| room.is_registered(owner))
     }
 
-    fn hint(&self, _key: &Key, owner: &OwnerToken) -> HintFuture {
+    fn hint(&self, key: &Key, owner: &OwnerToken) -> HintFuture {
         match &self.inner.wait_room {
-            Some(room) => room.hint(*owner),
+            Some(room) => room.hint(key, *owner),
             None => Box::pin(pending()),
         }
     }

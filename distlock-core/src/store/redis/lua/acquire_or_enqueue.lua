@@ -1,11 +1,14 @@
 -- Takes the lock if it is free and no waiter came before the owner. Otherwise the owner joins the wait queue.
 -- KEYS: lock, wait queue, order, entries, fencing counter.
 -- ARGV: owner token, ttl in ms, 1 to draw a fencing token else 0, channel, us for which the owner has waited.
--- Answers {1, token}: the owner holds the lock; token is false if none was asked for, or the counter is gone.
---         {0, ms}: another owner holds it, and this one is in the queue. The lease may end after that time:
---                  PTTL, or when the first waiter has to look whether the lease was claimed.
---         {2, PTTL}: another owner holds it, and the queue has the format of another version of the library,
---                    so that the owner is not in it.
+-- Answers {1, token, every}: the owner holds the lock; token is false if none was asked for, or the counter
+--                            is gone.
+--         {0, ms, every}: another owner holds it, or it is left to other libraries, and this owner is in the
+--                         queue. The lock may be free after that time: PTTL, or when the first waiter has to
+--                         look whether the lease was claimed.
+--         {2, PTTL, false}: another owner holds it, and the queue has the format of another version of the
+--                           library, so that the owner is not in it.
+--         every is false, unless other libraries take the lock too: then it is how often to ask, in ms.
 --
 -- The counter is always named: the owner, or a waiter that came before it, may want a fencing token. Sent
 -- again by the same owner it renews the entry, and keeps the queue from lapsing.
@@ -17,6 +20,7 @@ local LOOK_AGAIN = 100000
 local holder = redis.call('GET', KEYS[1])
 local stored = fenced and redis.call('GET', KEYS[5])
 local known = is_known()
+local foreign = known and foreign_seen()
 if holder == owner then
   -- It was handed over and not claimed yet, or this was sent twice.
   redis.call('PEXPIRE', KEYS[1], ttl)
@@ -24,32 +28,37 @@ if holder == owner then
     forget_unclaimed()
     tidy()
   end
-  return {1, tonumber(stored) or false}
+  return {1, tonumber(stored) or false, ask_every(foreign, owner)}
 end
 if holder and not known then
-  return {2, redis.call('PTTL', KEYS[1])}
+  return {2, redis.call('PTTL', KEYS[1]), false}
 end
 -- Fails where PUBSUB is forbidden: without it no release would find the owner.
 redis.call('PUBSUB', 'NUMSUB', channel)
 
-local arrival = known and arrival_of(owner, waited)
 local deadline -- of the holder's claim
 if holder then
   local claimer, till, witness, looked =
-      string.match(redis.call('HGET', KEYS[4], UNCLAIMED) or '', '^(%S+) (%d+) ?(%S*) ?(%d*)$')
+      string.match(unclaimed or '', '^(%S+) (%d+) ?(%S*) ?(%d*)$')
   deadline = claimer == holder and tonumber(till)
-  if deadline and now > deadline and is_first(owner, arrival) then
+  if deadline and now > deadline and is_first(owner, waited) then
     if witness ~= owner then
       local look = holder .. ' ' .. till .. ' ' .. owner .. ' ' .. string.format('%.0f', now)
+      unclaimed = look
       redis.pcall('HSET', KEYS[4], UNCLAIMED, look)
     elseif now - tonumber(looked) >= LOOK_AGAIN then
       holder = false -- deposed
     end
   end
 end
-if not holder then
+local left_free = holder and 0 or left_free_for(foreign)
+if not holder and left_free == 0 then
   -- Waiters that came before the owner go first, even if the lock was not released but has lapsed.
-  holder = known and not is_first(owner, arrival) and hand_over()
+  local is_next, first = true, nil
+  if known then
+    is_next, first = is_first(owner, waited)
+  end
+  holder = not is_next and hand_over(first)
   if not holder then
     local fence = false
     if fenced then
@@ -63,7 +72,7 @@ if not holder then
       forget_unclaimed()
       tidy()
     end
-    return {1, fence}
+    return {1, fence, ask_every(foreign, owner)}
   end
   deadline = now + CLAIM_WITHIN
 end
@@ -71,9 +80,12 @@ local refused = enqueue(owner, waited, ttl, ARGV[3], channel)
 if refused then
   return refused
 end
-local left = redis.call('PTTL', KEYS[1])
+if holder and is_foreign(holder) then
+  foreign = note_foreign(foreign)
+end
+local left = left_free > 0 and math.ceil(left_free / 1000) or redis.call('PTTL', KEYS[1])
 if deadline and redis.call('ZRANK', KEYS[3], owner) == 0 then
   local look = math.max(deadline - now, 0)
   left = math.min(left, math.ceil((look > 0 and look or LOOK_AGAIN) / 1000))
 end
-return {0, left}
+return {0, left, ask_every(foreign, owner)}

@@ -9,16 +9,12 @@ local CLAIM_WITHIN = 2000000
 
 local now = micros()
 
--- Lets the keys of the queue last for `ms` at the least, and writes as seldom as that allows.
+-- Lets the queue last for `ms` at the least, and writes as seldom as that allows. KEYS[2] lasts as long as
+-- KEYS[4]. The order is kept by the waiters, each time that they ask.
 local function keep(ms)
-  if redis.call('PTTL', KEYS[2]) < ms * 0.7 then
-    redis.call('PEXPIRE', KEYS[2], ms)
-  end
   if redis.call('PTTL', KEYS[4]) < ms * 0.7 then
+    redis.call('PEXPIRE', KEYS[2], ms)
     redis.call('PEXPIRE', KEYS[4], ms)
-  end
-  if redis.call('PTTL', KEYS[3]) < QUEUE_TTL * 0.7 then
-    redis.call('PEXPIRE', KEYS[3], QUEUE_TTL)
   end
 end
 
@@ -29,12 +25,16 @@ local function enqueue(owner, waited, ttl, fenced, channel)
   if type(added) == 'table' then
     return added
   end
+  waiters = waiters + added
   redis.call('HSET', KEYS[4], owner, asked .. ' ' .. ttl .. ' ' .. fenced .. ' ' .. channel)
   redis.call('SET', KEYS[2], VERSION, 'NX', 'PX', QUEUE_TTL)
   keep(QUEUE_TTL)
+  if redis.call('PTTL', KEYS[3]) < QUEUE_TTL * 0.7 then
+    redis.call('PEXPIRE', KEYS[3], QUEUE_TTL)
+  end
 end
 
--- When an owner has arrived that is queued, or has waited for so many us.
+-- When an owner has arrived that is queued, or else has waited for so many us.
 local function arrival_of(owner, waited)
   return tonumber(redis.call('ZSCORE', KEYS[3], owner)) or now - waited
 end
@@ -48,25 +48,24 @@ end
 -- The first waiter that asks and hears, or nil. Those before it are removed. `asking` does so for certain.
 local function first_waiter(asking)
   while true do
-    local first = redis.call('ZRANGE', KEYS[3], 0, 0, 'WITHSCORES')
-    local owner = first[1]
+    local owner = redis.call('ZRANGE', KEYS[3], 0, 0)[1]
     if not owner then
       return nil
     end
     local entry = redis.call('HGET', KEYS[4], owner) or ''
     local asked, ttl, fenced, channel = string.match(entry, '^(%d+) (%d+) ([01]) (.+)$')
-    local hears = asked and now - tonumber(asked) < SILENCE and has_subscriber(channel)
-    if owner == asking or hears then
-      return {owner = owner, arrival = tonumber(first[2]), ttl = ttl, fenced = fenced == '1', channel = channel}
+    local hears = owner == asking or asked and now - tonumber(asked) < SILENCE and has_subscriber(channel)
+    if hears then
+      return {owner = owner, ttl = ttl, fenced = fenced == '1', channel = channel}
     end
     remove(owner)
   end
 end
 
--- Whether no waiter that asks and hears came before this one.
-local function is_first(owner, arrival)
+-- Whether no waiter that asks and hears came before this one. Gives back also the first waiter, if any.
+local function is_first(owner, waited)
   local first = first_waiter(owner)
-  return not first or first.owner == owner or first.arrival > arrival
+  return not first or first.owner == owner or arrival_of(first.owner) > arrival_of(owner, waited), first
 end
 
 -- Sets the lock to a waiter. Gives back its fencing token, which is false if it wants none; nil if memory is
@@ -91,20 +90,23 @@ local function give(owner, ttl, fenced)
   return fence
 end
 
--- Hands the lock to the first waiter that hears of it. Gives back its owner token; nil if there is none.
-local function hand_over()
+-- Hands the lock to the first waiter that hears of it, which was found before or is looked for. Gives back
+-- its owner token; nil if there is none.
+local function hand_over(first)
   while true do
-    local first = first_waiter()
+    first = first or first_waiter()
     local fence = first and give(first.owner, first.ttl, first.fenced)
     if fence == nil then
       return nil
     end
-    redis.pcall('HSET', KEYS[4], UNCLAIMED, first.owner .. ' ' .. string.format('%.0f', now + CLAIM_WITHIN))
+    unclaimed = first.owner .. ' ' .. string.format('%.0f', now + CLAIM_WITHIN)
+    redis.pcall('HSET', KEYS[4], UNCLAIMED, unclaimed)
     keep(math.max(QUEUE_TTL, tonumber(first.ttl)))
     local message = first.owner .. ' ' .. first.ttl .. ' '
         .. (fence and string.format('%.0f', fence) or '-') .. ' ' .. KEYS[1]
     if type(redis.pcall('PUBLISH', first.channel, message)) == 'number' then
       return first.owner
     end
+    first = nil
   end
 end

@@ -3,13 +3,13 @@
 --
 -- How it works, and why nothing is lost
 --
--- - KEYS[2] is the version of the format. It exists while there are waiters or an unclaimed hand-over, so
---   that one MGET tells whether the lock can simply be deleted.
+-- - KEYS[2] is the version of the format. It exists while there are waiters or an unclaimed hand-over, and
+--   while other libraries take the lock too. So one MGET tells whether the lock can simply be deleted.
 -- - KEYS[3] is a sorted set of owner tokens by their time of arrival, in us by this server's clock.
 -- - KEYS[4] is a hash: for each owner token when it last asked (us), its ttl (ms), 1 for a fencing token else
 --   0, and its channel. One more field, `unclaimed`, is the latest hand-over that was not claimed yet: the
 --   owner token, until when it has time (us), and the first waiter that looked after that with the time of
---   its look.
+--   its look. The field `foreign` tells of other libraries that take the lock too: see foreign.lua.
 --
 -- A hand-over sets the lock to the first waiter's owner token, for the whole ttl, and publishes that to the
 -- waiter's channel. The waiter claims the lease at once.
@@ -32,29 +32,51 @@ local QUEUE_TTL = 10000
 local SILENCE = 3600000
 -- The field of KEYS[4] for the unclaimed hand-over.
 local UNCLAIMED = 'unclaimed'
+-- The field of KEYS[4] for other libraries.
+local FOREIGN = 'foreign'
 
--- Whether the queue is absent, or of this format.
-local function is_known()
-  local version = redis.pcall('GET', KEYS[2])
-  return (not version or version == VERSION)
-      and type(redis.pcall('ZCARD', KEYS[3])) == 'number'
-      and type(redis.pcall('HLEN', KEYS[4])) == 'number'
+-- How many waiters there are, and the two fields: set by is_known, and kept up to date by what writes them.
+-- Each command of a script costs the server about as much as a short command of a client.
+local waiters, unclaimed, foreign_note
+
+-- Whether the queue is absent, or of this format. `version` is KEYS[2] if it was read before.
+local function is_known(version)
+  version = version or redis.pcall('GET', KEYS[2])
+  if version and version ~= VERSION then
+    return false
+  end
+  waiters = redis.pcall('ZCARD', KEYS[3])
+  local fields = redis.pcall('HMGET', KEYS[4], UNCLAIMED, FOREIGN)
+  unclaimed, foreign_note = fields[1], fields[2]
+  return type(waiters) == 'number' and not fields.err
 end
 
 -- Removes an owner's entry. Gives back whether it was queued.
 local function remove(owner)
   redis.call('HDEL', KEYS[4], owner)
-  return redis.call('ZREM', KEYS[3], owner) == 1
+  local removed = redis.call('ZREM', KEYS[3], owner)
+  waiters = waiters - removed
+  return removed == 1
 end
 
 -- Forgets the unclaimed hand-over: it was claimed, or has ended.
 local function forget_unclaimed()
-  redis.call('HDEL', KEYS[4], UNCLAIMED)
+  if unclaimed then
+    redis.call('HDEL', KEYS[4], UNCLAIMED)
+    unclaimed = false
+  end
 end
 
--- Deletes the queue if it has neither waiters nor an unclaimed hand-over.
+-- Deletes the queue if it has neither waiters nor an unclaimed hand-over. With a note of other libraries it
+-- lapses instead: a release within the owner's process, which joins no queue, has to find the note.
 local function tidy()
-  if redis.call('ZCARD', KEYS[3]) == 0 and redis.call('HEXISTS', KEYS[4], UNCLAIMED) == 0 then
+  if waiters > 0 or unclaimed then
+    return
+  end
+  if foreign_note then
+    redis.call('PEXPIRE', KEYS[2], QUEUE_TTL)
+    redis.call('PEXPIRE', KEYS[4], QUEUE_TTL)
+  else
     redis.call('DEL', KEYS[2], KEYS[3], KEYS[4])
   end
 end

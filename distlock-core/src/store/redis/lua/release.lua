@@ -1,5 +1,5 @@
--- Ends the owner's lease: the lock goes to the first waiter in its queue, or is deleted. An owner that is in
--- the queue leaves it.
+-- Ends the owner's lease: the lock goes to the first waiter in its queue, or is deleted. If other libraries
+-- take the lock too, one release in 8 deletes it. An owner that is in the queue leaves it.
 -- KEYS: lock, wait queue, and order, entries and fencing counter if there may be waiters.
 -- ARGV: owner token; then, to name a waiter of the owner's process: its owner token, ttl in ms, 1 for a
 --       fencing token else 0, channel, and us for which it has waited.

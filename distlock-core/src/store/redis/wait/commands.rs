@@ -31,6 +31,7 @@ const ACQUIRE_OR_ENQUEUE_LUA: &str = concat!(
     include_str!("../lua/draw.lua"),
     include_str!("../lua/queue.lua"),
     include_str!("../lua/hand_over.lua"),
+    include_str!("../lua/foreign.lua"),
     include_str!("../lua/acquire_or_enqueue.lua")
 );
 static ACQUIRE_OR_ENQUEUE: Script =
@@ -41,6 +42,8 @@ pub(super) struct Answer {
     pub(super) acquired: Acquired,
     /// The key's queue has a format of another version of this library, so that the owner is not in it.
     pub(super) unknown_queue: bool,
+    /// How often to ask, because other libraries take the key too; `None` if none was seen lately.
+    pub(super) ask_every: Option<Duration>,
 }
 
 /// Takes the key, or puts the owner into the key's wait queue.
@@ -66,7 +69,8 @@ pub(super) async fn acquire_or_enqueue(
         .map_err(classify);
     let answer = answer.inspect_err(|error| channel.failed(&connection, error))?;
     connection.answered(sent);
-    let (acquired, unknown_queue) = match answer {
+    let (kind, value, ask_every): (i64, Option<i64>, Option<u64>) = answer;
+    let (acquired, unknown_queue) = match (kind, value) {
         (1, fence) => {
             channel.registry().granted(owner);
             (granted(fence, fenced)?, false)
@@ -79,9 +83,9 @@ pub(super) async fn acquire_or_enqueue(
             channel.registry().unregister(owner);
             (Acquired::Busy { remaining: remaining(pttl) }, true)
         }
-        _ => return Err(nonsense("an acquire that enqueues answers a pair of numbers")),
+        _ => return Err(nonsense("an acquire that enqueues answers three numbers")),
     };
-    Ok(Answer { acquired, unknown_queue })
+    Ok(Answer { acquired, unknown_queue, ask_every: ask_every.map(Duration::from_millis) })
 }
 
 /// A release's answer when the key was released and the named waiter is not in the wait queue.

@@ -2,6 +2,7 @@
 //!
 //! A [`WaitRoom`] has one [`WaitChannel`] per tokio runtime. From the bottom up:
 //! - [`availability`] knows whether the server has wait queues.
+//! - [`foreign`] knows which keys other libraries take too.
 //! - [`owners`] knows the owner tokens of this process.
 //! - [`tracking`] knows which keys have changed, [`registry`] which waiters are registered.
 //! - [`wire`] has what scripts and waiters say to each other.
@@ -18,11 +19,12 @@ use std::{
 };
 
 use redis::{AsyncConnectionConfig, Client, ProtocolVersion, RedisResult};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 mod availability;
 mod channel;
 pub(super) mod commands;
+mod foreign;
 mod offer;
 mod owners;
 mod registry;
@@ -30,13 +32,13 @@ mod tracking;
 mod wire;
 
 pub(super) use self::offer::DirectHandOver;
-use self::{availability::Availability, channel::WaitChannel};
+use self::{availability::Availability, channel::WaitChannel, foreign::ForeignKeys};
 use super::commands::ReleaseForm;
 use crate::{
     error::{StoreError, StoreErrorKind},
     key::Key,
     runtime::PerRuntime,
-    store::{Acquired, HintFuture, NextWaiter},
+    store::{Acquired, Hint, HintFuture, NextWaiter},
     token::OwnerToken,
 };
 
@@ -48,6 +50,7 @@ pub(super) struct WaitRoom {
     patience: Duration,
     channels: Arc<PerRuntime<Arc<WaitChannel>>>,
     availability: Availability,
+    foreign: ForeignKeys,
     /// A queue of another version was met and reported. Set when that happens first, never cleared.
     has_met_unknown_queue: AtomicBool,
     form: Arc<ReleaseForm>,
@@ -65,8 +68,8 @@ impl WaitRoom {
         let info = client.get_connection_info().clone();
         let resp3 = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
         let client = Client::open(info.set_redis_settings(resp3))?;
-        let (channels, availability, has_met_unknown_queue) = Default::default();
-        Ok(Self { client, config, patience, channels, availability, has_met_unknown_queue, form })
+        let (channels, availability, foreign, has_met_unknown_queue) = Default::default();
+        Ok(Self { client, config, patience, channels, availability, foreign, has_met_unknown_queue, form })
     }
 
     /// The current runtime's channel, made for the first key that needs it and named after that key's
@@ -104,6 +107,7 @@ impl WaitRoom {
         match commands::acquire_or_enqueue(&channel, key, owner, ttl, fenced, since).await {
             Ok(answer) => {
                 self.availability.worked();
+                self.foreign.note(key, answer.ask_every, Instant::now());
                 if answer.unknown_queue && !self.has_met_unknown_queue.swap(true, Ordering::Relaxed) {
                     tracing::warn!(
                         key = key.name(),
@@ -133,12 +137,24 @@ impl WaitRoom {
         self.channel_if_made().is_some_and(|channel| channel.registry().is_registered(owner))
     }
 
+    /// Whether other libraries are known to take the key too.
+    pub(super) fn is_foreign(&self, key: &Key) -> bool {
+        self.foreign.ask_every(key, Instant::now).is_some()
+    }
+
     /// Ends when the owner may have its key; see [`Store::hint`](crate::Store::hint).
-    pub(super) fn hint(&self, owner: OwnerToken) -> HintFuture {
-        match self.channel_if_made() {
-            Some(channel) => Box::pin(async move { channel.registry().hint(owner).await }),
-            None => Box::pin(pending()),
-        }
+    ///
+    /// If other libraries take the key too, it also ends when it is time to ask.
+    pub(super) fn hint(&self, key: &Key, owner: OwnerToken) -> HintFuture {
+        let Some(channel) = self.channel_if_made() else { return Box::pin(pending()) };
+        let Some(every) = self.foreign.ask_every(key, Instant::now) else {
+            return Box::pin(async move { channel.registry().hint(owner).await });
+        };
+        // By chance, so that processes do not ask in step.
+        let pause = every.mul_f64(0.5 + fastrand::f64());
+        Box::pin(
+            async move { timeout(pause, channel.registry().hint(owner)).await.unwrap_or(Hint::MayBeFree) },
+        )
     }
 
     /// Ends when the key has changed; see [`Store::wait_for_change`](crate::Store::wait_for_change).
