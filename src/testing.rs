@@ -10,7 +10,8 @@
 //! ```
 //!
 //! The code under test gets its manager in the same way as in production: from the state of a handler, by
-//! [`with_manager`](crate::with_manager), or as an argument.
+//! [`with_manager`](crate::with_manager), or as an argument. [`guide::testing`](crate::guide::testing) has
+//! more on tests of locked functions.
 //!
 //! ```rust,test_harness
 //! use std::time::Duration;
