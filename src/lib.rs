@@ -58,6 +58,44 @@
 //!
 //! The feature `testing` has more for tests: keys that are busy, locks that are lost, a store that fails.
 //!
+//! # tower services
+//! The future of a service owns what it needs, and `locks = self.locks` is evaluated by the call. The return
+//! type is written out, because `Self::Future` does not say what the future returns.
+//!
+//! ```
+//! use std::{pin::Pin, task::{Context, Poll}};
+//!
+//! use distlock::{LockError, LockManager, distributed_lock};
+//! use tower_service::Service;
+//!
+//! type Reply = Result<u64, LockError>;
+//!
+//! struct Fulfil { locks: LockManager }
+//!
+//! impl Service<u64> for Fulfil {
+//!     type Response = u64;
+//!     type Error = LockError;
+//!     type Future = Pin<Box<dyn Future<Output = Reply> + Send>>;
+//!
+//!     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), LockError>> {
+//!         Poll::Ready(Ok(()))
+//!     }
+//!
+//!     #[distributed_lock(key = "order:{id}", locks = self.locks)]
+//!     fn call(&mut self, id: u64) -> Pin<Box<dyn Future<Output = Reply> + Send>> {
+//!         Box::pin(async move {
+//!             // .. only one call at a time gets here, for each order ..
+//!             Ok(id)
+//!         })
+//!     }
+//! }
+//!
+//! # tokio::runtime::Runtime::new().unwrap().block_on(async {
+//! let mut service = Fulfil { locks: LockManager::in_memory() };
+//! assert_eq!(service.call(42).await?, 42);
+//! # Ok::<_, LockError>(()) }).unwrap();
+//! ```
+//!
 //! # What a lease does not guarantee
 //! A lease excludes other holders while the server keeps its data and clocks run at about the same speed. It
 //! does not stop a write that is on its way when the lease ends. If that matters, ask for a fencing token
@@ -157,15 +195,22 @@ pub use distlock_core::{
     NextWaiter, OnLost, OwnerToken, Problem, QuorumStore, Release, Setting, Store, StoreError,
     StoreErrorKind, StoreFuture,
 };
+/// Runs an async function under a distributed lock: for each key, one call at a time, across tasks,
+/// processes and hosts.
+///
 /// ```
 /// use std::time::Duration;
 ///
 /// use distlock::{LockError, LockManager, distributed_lock};
 ///
-/// struct Order { id: u64, customer: String }
+/// struct Order { id: u64, shop: String }
 ///
 /// /// While another call holds the key, returns what the handler returns.
-/// #[distributed_lock(key = "order:{order.customer}:{order.id}", ttl = 30, on_busy = |_| Ok("in progress"))]
+/// #[distributed_lock(
+///     key = "order:{order.shop}:{order.id}",
+///     ttl = 30,
+///     on_busy = |_| Ok("in progress"),
+/// )]
 /// async fn fulfil(order: Order) -> Result<&'static str, LockError> {
 ///     Ok("fulfilled")
 /// }
@@ -173,7 +218,8 @@ pub use distlock_core::{
 /// struct Reports { locks: LockManager, pause: Duration }
 ///
 /// impl Reports {
-///     /// Every replica calls this, and one runs it. The others skip it, as do later calls within the pause.
+///     /// Every replica calls this, and one runs it. The others skip it, as do
+///     /// later calls within the pause.
 ///     #[distributed_lock(
 ///         key = "report:{name}",
 ///         ttl = self.pause,
@@ -185,20 +231,28 @@ pub use distlock_core::{
 ///         Ok(())
 ///     }
 ///
-///     /// The body uses its lock by the name `lock`, and passes the fencing token to the resource.
-///     #[distributed_lock(key = "ledger", fenced, guard = lock, locks = self.locks)]
+///     /// The body uses its lock by the name `lock`, and passes the fencing
+///     /// token to the resource.
+///     #[distributed_lock(
+///         key = "ledger",
+///         fenced,
+///         guard = lock,
+///         locks = self.locks,
+///     )]
 ///     async fn post(&self) -> Result<u64, LockError> {
 ///         Ok(lock.fencing_token().map_or(0, |token| token.value()))
 ///     }
 /// }
 ///
 /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
-/// let reports = Reports { locks: LockManager::in_memory(), pause: Duration::from_secs(60) };
+/// let locks = LockManager::in_memory();
+/// let pause = Duration::from_secs(60);
+/// let reports = Reports { locks: locks.clone(), pause };
 /// reports.rebuild("sales").await?;
 /// reports.rebuild("sales").await?; // skipped
 /// assert!(reports.post().await? > 0);
-/// let order = Order { id: 42, customer: "acme".into() };
-/// let done = distlock::with_manager(reports.locks.clone(), fulfil(order)).await?;
+/// let order = Order { id: 42, shop: "acme".into() };
+/// let done = distlock::with_manager(locks, fulfil(order)).await?;
 /// assert_eq!(done, "fulfilled");
 /// # Ok::<_, LockError>(()) }).unwrap();
 /// ```

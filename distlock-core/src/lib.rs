@@ -94,7 +94,7 @@ pub use web::{LockLayer, LockService};
 /// For the attribute's expansion; not part of the interface.
 #[doc(hidden)]
 pub mod __private {
-    pub use crate::manager::current_manager;
+    pub use crate::manager::{HasManager, current_manager};
     #[cfg(feature = "redis")]
     pub use crate::store::redis::names_on_server;
 }

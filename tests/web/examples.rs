@@ -8,15 +8,15 @@ use std::{
 use test_support::{RedisServer, example};
 
 /// A running example, on a free port. It ends when the value is dropped.
-struct Api {
-    process: Child,
-    address: String,
+pub(crate) struct Api {
+    pub(crate) process: Child,
+    pub(crate) address: String,
     /// Not closed: the example writes more lines.
     _output: BufReader<ChildStdout>,
 }
 
 impl Api {
-    fn start(name: &str, server: &RedisServer) -> Self {
+    pub(crate) fn start(name: &str, server: &RedisServer) -> Self {
         let mut api = example(name);
         api.env("DISTLOCK_URL", server.url()).env("PORT", "0").env("WORK_MS", "400").stdout(Stdio::piped());
         let mut process = api.spawn().unwrap();

@@ -6,3 +6,5 @@ mod examples;
 #[cfg(feature = "tower")]
 mod layer;
 mod shop;
+#[cfg(unix)]
+mod termination;
