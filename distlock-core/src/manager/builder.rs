@@ -12,8 +12,8 @@ use crate::{
     error::LockError,
     key::Key,
     limits::{
-        DEFAULT_CONNECT_TIMEOUT, DEFAULT_NAMESPACE, DEFAULT_RESPONSE_TIMEOUT, DEFAULT_RESTART_DELAY,
-        DEFAULT_TTL, check_restart_delay, check_ttl,
+        DEFAULT_CONNECT_TIMEOUT, DEFAULT_FENCE_LIFETIME, DEFAULT_NAMESPACE, DEFAULT_RESPONSE_TIMEOUT,
+        DEFAULT_RESTART_DELAY, DEFAULT_TTL, check_fence_lifetime, check_restart_delay, check_ttl,
     },
     store::{MemoryStore, QuorumStore, Store},
 };
@@ -59,6 +59,7 @@ impl LockManager {
             ttl: DEFAULT_TTL,
             response_timeout: DEFAULT_RESPONSE_TIMEOUT,
             connect_timeout: DEFAULT_CONNECT_TIMEOUT,
+            fence_lifetime: DEFAULT_FENCE_LIFETIME,
             restart_delay: DEFAULT_RESTART_DELAY,
             runtime: None,
         }
@@ -127,7 +128,7 @@ impl LockManager {
     }
 
     pub(crate) fn with_defaults(store: Box<dyn Store>) -> Self {
-        Self::over(store, DEFAULT_NAMESPACE.to_owned(), DEFAULT_TTL, None, None)
+        Self::over(store, DEFAULT_NAMESPACE.to_owned(), DEFAULT_TTL, DEFAULT_RESPONSE_TIMEOUT, None, None)
     }
 }
 
@@ -153,6 +154,7 @@ pub struct LockManagerBuilder {
     ttl: Duration,
     response_timeout: Duration,
     connect_timeout: Duration,
+    fence_lifetime: Duration,
     restart_delay: Duration,
     runtime: Option<Handle>,
 }
@@ -207,7 +209,8 @@ impl LockManagerBuilder {
         self
     }
 
-    /// Sets how long to wait at most for the server's answer, above zero. The default is 1 s. For URLs.
+    /// Sets how long to wait at most for the server's answer, above zero. The default is 1 s. For URLs; a
+    /// [`shutdown`](LockManager::shutdown) waits for as long for other runtimes, whatever the store.
     pub fn response_timeout(mut self, timeout: Duration) -> Self {
         self.response_timeout = timeout;
         self
@@ -216,6 +219,17 @@ impl LockManagerBuilder {
     /// Sets how long making a connection may take at most, above zero. The default is 1 s. For URLs.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;
+        self
+    }
+
+    /// Sets how long a Redis server keeps a key's fencing counter after the key's last grant: 1 to 366 days.
+    /// The default is 2 days. For URLs.
+    ///
+    /// Once the counter is gone, the server's clock keeps tokens rising. So the lifetime is the time for
+    /// which tokens rise even if that clock is stepped back. A counter takes about 150 bytes of the server's
+    /// memory. All managers of the same locks should set the same.
+    pub fn fence_lifetime(mut self, lifetime: Duration) -> Self {
+        self.fence_lifetime = lifetime;
         self
     }
 
@@ -272,10 +286,12 @@ impl LockManagerBuilder {
 
     fn assemble(self) -> Result<(LockManager, Option<Probe>), LockError> {
         check_ttl(self.ttl).map_err(|reason| config(format!("ttl {:?}: {reason}", self.ttl)))?;
+        check_fence_lifetime(self.fence_lifetime).map_err(config)?;
         Key::check_namespace(&self.namespace).map_err(config)?;
         let settings = Settings {
             response_timeout: self.response_timeout,
             connect_timeout: self.connect_timeout,
+            fence_lifetime: self.fence_lifetime,
             restart_delay: self.restart_delay,
         };
         let is_quorum = matches!(&self.choice, Some(StoreChoice::Url(url)) if names_quorum(url));
@@ -290,7 +306,10 @@ impl LockManagerBuilder {
                 return Err(config(reason));
             }
         };
-        Ok((LockManager::over(store, self.namespace, self.ttl, restart_delay, self.runtime), probe))
+        let timeout = self.response_timeout;
+        let manager =
+            LockManager::over(store, self.namespace, self.ttl, timeout, restart_delay, self.runtime);
+        Ok((manager, probe))
     }
 }
 
@@ -302,6 +321,7 @@ impl fmt::Debug for LockManagerBuilder {
             .field("ttl", &self.ttl)
             .field("response_timeout", &self.response_timeout)
             .field("connect_timeout", &self.connect_timeout)
+            .field("fence_lifetime", &self.fence_lifetime)
             .field("restart_delay", &self.restart_delay)
             .finish_non_exhaustive()
     }
