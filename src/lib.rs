@@ -41,19 +41,22 @@
 //! Give each test a store of its own, in memory. [`guide::testing`] has more:
 //!
 //! ```
-//! # use distlock::{LockError, LockManager, distributed_lock, with_manager};
-//! # #[distributed_lock(key = "order:{order_id}")]
-//! # async fn fulfil(order_id: u64) -> Result<u64, LockError> { Ok(order_id) }
+//! use distlock::{LockError, LockManager, distributed_lock, with_manager};
+//!
+//! #[distributed_lock(key = "order:{order_id}")]
+//! async fn fulfil(order_id: u64) -> Result<u64, LockError> {
+//!     Ok(order_id)
+//! }
+//!
 //! # tokio::runtime::Runtime::new().unwrap().block_on(async {
 //! let locks = LockManager::in_memory();
-//! with_manager(locks.clone(), async {
-//!     let _other_holder = locks.lock("order:42").acquire().await?;
-//!     assert!(matches!(fulfil(42).await, Err(LockError::Busy { .. })));
-//!     Ok::<_, LockError>(())
-//! })
-//! .await
-//! # }).unwrap();
+//! let _other_holder = locks.lock("order:42").acquire().await?;
+//! let refused = with_manager(locks, fulfil(42)).await;
+//! assert!(matches!(refused, Err(LockError::Busy { .. })));
+//! # Ok::<_, LockError>(()) }).unwrap();
 //! ```
+//!
+//! The feature `testing` has more for tests: keys that are busy, locks that are lost, a store that fails.
 //!
 //! # tower services
 //! The future of a service owns what it needs, and `locks = self.locks` is evaluated by the call. The return
@@ -105,7 +108,9 @@
 //! - `axum`, `actix-web`: [`LockError`] is a response of the framework, as [`Problem`] describes.
 //! - `tonic`: `tonic::Status` is made from a [`LockError`].
 //! - `tower`: `LockLayer` locks the requests of a service, for axum and tonic.
+//! - `testing`: the module of this name has locks for tests, which are busy, lost or failing on request.
 #![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 /// # Examples
 /// Payments with one `Idempotency-Key` run one at a time. A second request is answered with 409 while the
@@ -144,12 +149,51 @@ pub use distlock_core::LockLayer;
 pub use distlock_core::LockService;
 #[cfg(feature = "redis")]
 pub use distlock_core::RedisStore;
+/// Sets the manager of a whole program, at its start:
+///
+/// ```
+/// use distlock::{LockError, LockManager, distributed_lock};
+///
+/// #[distributed_lock(key = "report:{name}")]
+/// async fn rebuild(name: &str) -> Result<(), LockError> {
+///     Ok(())
+/// }
+///
+/// #[tokio::main]
+/// async fn main() -> Result<(), LockError> {
+///     distlock::set_default(LockManager::connect("memory://").await?); // or "redis://127.0.0.1/"
+///     rebuild("sales").await
+/// }
+/// ```
+pub use distlock_core::set_default;
+/// Runs a future, such as a test, with a manager of its own:
+///
+/// ```
+/// use distlock::{LockError, LockManager, distributed_lock, with_manager};
+///
+/// #[distributed_lock(key = "order:{order_id}")]
+/// async fn fulfil(order_id: u64) -> Result<u64, LockError> {
+///     Ok(order_id)
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), LockError> {
+/// let locks = LockManager::in_memory();
+/// let done = with_manager(locks.clone(), fulfil(42)).await?;
+/// assert_eq!(done, 42);
+///
+/// let _other_holder = locks.lock("order:42").acquire().await?;
+/// let refused = with_manager(locks, fulfil(42)).await;
+/// assert!(matches!(refused, Err(LockError::Busy { .. })));
+/// # Ok(()) }
+/// ```
+pub use distlock_core::with_manager;
 pub use distlock_core::{
     Acquired, DEFAULT_CONNECT_TIMEOUT, DEFAULT_NAMESPACE, DEFAULT_RESPONSE_TIMEOUT, DEFAULT_TTL, Enqueue,
     FencingToken, HandOver, Hint, HintFuture, Holder, Key, KeyFault, LockError, LockGuard, LockManager,
     LockManagerBuilder, LockRequest, LostReason, MAX_KEY_BYTES, MAX_TTL, MIN_TTL, MemoryStore, Moment,
     NextWaiter, OnLost, OwnerToken, Problem, QuorumStore, Release, Setting, Store, StoreError,
-    StoreErrorKind, StoreFuture, set_default, with_manager,
+    StoreErrorKind, StoreFuture,
 };
 /// Runs an async function under a distributed lock: for each key, one call at a time, across tasks,
 /// processes and hosts.
@@ -213,6 +257,9 @@ pub use distlock_core::{
 /// # Ok::<_, LockError>(()) }).unwrap();
 /// ```
 pub use distlock_macros::distributed_lock;
+
+#[cfg(feature = "testing")]
+pub mod testing;
 
 #[doc(hidden)]
 pub mod __private;

@@ -25,6 +25,7 @@
 //! # The rooms, in reading order
 //! Each room uses only rooms below it.
 //!
+//! - `testing`: locks that a test keeps, loses and lets fail
 //! - `web`: locks in a service: errors as HTTP and gRPC responses, and a layer that locks requests
 //! - `request`: the settings of one call, and how the call gets a guard
 //! - `acquire`: asking once, or in the queue until a deadline; the contender; one acquire, seen to its end
@@ -44,6 +45,7 @@
 //! - `backoff`: delays between attempts
 //! - `clock`: points in time
 //! - `token`: owner tokens and fencing tokens
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod acquire;
 mod backoff;
@@ -61,6 +63,8 @@ mod request;
 mod runtime;
 mod shared;
 mod store;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod token;
 mod wait_queue;
 mod web;

@@ -40,8 +40,9 @@ impl LockManager {
     ///
     /// # Examples
     /// ```
-    /// # async fn example() -> Result<(), distlock_core::LockError> {
-    /// let manager = distlock_core::LockManager::connect("memory://").await?; // or "redis://127.0.0.1/"
+    /// # extern crate distlock_core as distlock;
+    /// # async fn example() -> Result<(), distlock::LockError> {
+    /// let manager = distlock::LockManager::connect("memory://").await?; // or "redis://127.0.0.1/"
     /// # Ok(()) }
     /// # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     /// # runtime.block_on(example()).unwrap();
@@ -66,6 +67,18 @@ impl LockManager {
 
     /// A manager on a fresh in-memory store, for tests, examples and programs of one process. It excludes no
     /// other process.
+    ///
+    /// # Examples
+    /// ```
+    /// # extern crate distlock_core as distlock;
+    /// # async fn example() -> Result<(), distlock::LockError> {
+    /// let manager = distlock::LockManager::in_memory();
+    /// let sum = manager.lock("report:7").run(async { 1 + 1 }).await?;
+    /// assert_eq!(sum, 2);
+    /// # Ok(()) }
+    /// # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    /// # runtime.block_on(example()).unwrap();
+    /// ```
     pub fn in_memory() -> Self {
         Self::with_defaults(Box::new(MemoryStore::new()))
     }
@@ -80,6 +93,21 @@ impl LockManager {
     ///
     /// # Errors
     /// [`LockError::Config`] for no node, or more than 64.
+    ///
+    /// # Examples
+    /// ```
+    /// # extern crate distlock_core as distlock;
+    /// use distlock::{LockManager, MemoryStore};
+    ///
+    /// # async fn example() -> Result<(), distlock::LockError> {
+    /// let nodes = [MemoryStore::new(), MemoryStore::new(), MemoryStore::new()];
+    /// let manager = LockManager::quorum(nodes)?;
+    /// let guard = manager.lock("order:42").acquire().await?;
+    /// assert!(guard.is_held());
+    /// # Ok(()) }
+    /// # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    /// # runtime.block_on(example()).unwrap();
+    /// ```
     pub fn quorum(nodes: impl IntoIterator<Item = impl Store>) -> Result<Self, LockError> {
         let name = |(at, store)| (format!("node {}", at + 1), Box::new(store) as Box<dyn Store>);
         let store = QuorumStore::new(nodes.into_iter().enumerate().map(name))?;
@@ -99,7 +127,7 @@ impl LockManager {
         Self::with_defaults(Box::new(crate::store::RedisStore::from_connection(connection)))
     }
 
-    fn with_defaults(store: Box<dyn Store>) -> Self {
+    pub(crate) fn with_defaults(store: Box<dyn Store>) -> Self {
         Self::over(store, DEFAULT_NAMESPACE.to_owned(), DEFAULT_TTL, DEFAULT_RESPONSE_TIMEOUT, None, None)
     }
 }
@@ -108,10 +136,11 @@ impl LockManager {
 ///
 /// # Examples
 /// ```
+/// # extern crate distlock_core as distlock;
 /// use std::time::Duration;
 ///
-/// # fn main() -> Result<(), distlock_core::LockError> {
-/// let manager = distlock_core::LockManager::builder()
+/// # fn main() -> Result<(), distlock::LockError> {
+/// let manager = distlock::LockManager::builder()
 ///     .url("memory://") // or "redis://127.0.0.1/"
 ///     .namespace("shop")
 ///     .ttl(Duration::from_secs(10))
@@ -143,6 +172,23 @@ impl LockManagerBuilder {
     }
 
     /// Sets where the leases live, by a store of your own, or a [`MemoryStore`] that several managers share.
+    ///
+    /// # Examples
+    /// ```
+    /// # extern crate distlock_core as distlock;
+    /// use distlock::{LockManager, MemoryStore};
+    ///
+    /// # async fn example() -> Result<(), distlock::LockError> {
+    /// // As two processes on one server.
+    /// let store = MemoryStore::new();
+    /// let one = LockManager::builder().store(store.clone()).build()?;
+    /// let other = LockManager::builder().store(store).build()?;
+    /// let _held = one.lock("order:42").acquire().await?;
+    /// assert!(other.lock("order:42").try_acquire().await?.is_none());
+    /// # Ok(()) }
+    /// # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    /// # runtime.block_on(example()).unwrap();
+    /// ```
     pub fn store(mut self, store: impl Store) -> Self {
         self.choice = Some(StoreChoice::Store(Box::new(store)));
         self

@@ -34,8 +34,9 @@ use crate::{
 ///
 /// # Examples
 /// ```
-/// # async fn example() -> Result<(), distlock_core::LockError> {
-/// let manager = distlock_core::LockManager::in_memory();
+/// # extern crate distlock_core as distlock;
+/// # async fn example() -> Result<(), distlock::LockError> {
+/// let manager = distlock::LockManager::in_memory();
 /// let guard = manager.lock("order:42").acquire().await?;
 /// assert!(manager.lock("order:42").try_acquire().await?.is_none());
 /// guard.release().await?;
@@ -112,8 +113,9 @@ impl LockManager {
     ///
     /// # Examples
     /// ```
-    /// # async fn example() -> Result<(), distlock_core::LockError> {
-    /// let manager = distlock_core::LockManager::in_memory();
+    /// # extern crate distlock_core as distlock;
+    /// # async fn example() -> Result<(), distlock::LockError> {
+    /// let manager = distlock::LockManager::in_memory();
     /// let guard = manager.lock("order:42").acquire().await?;
     /// manager.shutdown().await;
     /// assert!(!guard.is_held());
@@ -157,8 +159,9 @@ impl LockManager {
     /// ```
     /// use std::time::Duration;
     ///
-    /// # async fn example() -> Result<(), distlock_core::LockError> {
-    /// let manager = distlock_core::LockManager::in_memory();
+    /// # extern crate distlock_core as distlock;
+    /// # async fn example() -> Result<(), distlock::LockError> {
+    /// let manager = distlock::LockManager::in_memory();
     /// let work = tokio::spawn(manager.lock("order:42").run(async { "done" }));
     /// # tokio::task::yield_now().await;
     /// // On SIGTERM, after the server has stopped to accept requests:

@@ -12,6 +12,7 @@ use actix_web::{
 use super::problem::Problem;
 use crate::error::LockError;
 
+#[cfg(feature = "actix-web")]
 impl From<Problem> for HttpResponse {
     fn from(problem: Problem) -> Self {
         problem.log_fault();
@@ -24,6 +25,7 @@ impl From<Problem> for HttpResponse {
     }
 }
 
+#[cfg(feature = "actix-web")]
 impl Responder for Problem {
     type Body = BoxBody;
 
@@ -32,6 +34,7 @@ impl Responder for Problem {
     }
 }
 
+#[cfg(feature = "actix-web")]
 impl ResponseError for LockError {
     fn status_code(&self) -> StatusCode {
         status_code(&self.problem())

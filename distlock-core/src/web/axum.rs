@@ -12,6 +12,7 @@ use http::{
 use super::problem::Problem;
 use crate::error::LockError;
 
+#[cfg(feature = "axum")]
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         self.log_fault();
@@ -28,6 +29,7 @@ impl IntoResponse for Problem {
     }
 }
 
+#[cfg(feature = "axum")]
 impl IntoResponse for LockError {
     fn into_response(self) -> Response {
         self.problem().into_response()

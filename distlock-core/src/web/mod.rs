@@ -5,7 +5,8 @@
 //! - `layer` locks each request of a tower service.
 //!
 //! They are here and not in the facade, because only the crate that defines `LockError` may implement foreign
-//! traits for it.
+//! traits for it. Each implementation repeats the feature of its module: rustdoc then marks it on the pages
+//! of the facade too.
 
 #[cfg(feature = "actix-web")]
 mod actix;
