@@ -58,7 +58,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let url = env::var("DISTLOCK_URL").unwrap_or_else(|_| "memory://".to_owned());
     let port: u16 = env::var("PORT").map_or(Ok(3000), |port| port.parse())?;
     let work = Duration::from_millis(env::var("WORK_MS").map_or(Ok(1000), |ms| ms.parse())?);
-    let shop = Data::new(Shop { locks: LockManager::connect(url).await?, work });
+    let locks = LockManager::connect(url).await?;
+    let shop = Data::new(Shop { locks: locks.clone(), work });
     let server = HttpServer::new(move || {
         App::new()
             .app_data(shop.clone())
@@ -68,11 +69,15 @@ async fn main() -> Result<(), Box<dyn Error>> {
     // A handler whose client has gone away is dropped, which releases its lock. By default it would run to
     // its end, although no client waits for the response.
     .h1_allow_half_closed(false)
+    // After SIGTERM or Ctrl-C, for the requests that have been accepted.
+    .shutdown_timeout(20)
     .bind(("127.0.0.1", port))?;
     for address in server.addrs() {
         println!("listening on http://{address}");
         println!("try: curl -i -X POST http://{address}/orders/42/fulfil");
     }
     server.run().await?;
+    // Whatever else of the program holds a lock.
+    locks.drain(Duration::from_secs(20)).await;
     Ok(())
 }

@@ -60,7 +60,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let url = env::var("DISTLOCK_URL").unwrap_or_else(|_| "memory://".to_owned());
     let port: u16 = env::var("PORT").map_or(Ok(3000), |port| port.parse())?;
     let work = Duration::from_millis(env::var("WORK_MS").map_or(Ok(1000), |ms| ms.parse())?);
-    let app = App { locks: LockManager::connect(url).await?, work };
+    let locks = LockManager::connect(url).await?;
+    let app = App { locks: locks.clone(), work };
     let router = Router::new()
         .route("/orders/{id}/fulfil", post(fulfil))
         .route("/refunds", post(refund))
@@ -69,6 +70,24 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let address = listener.local_addr()?;
     println!("listening on http://{address}");
     println!("try: curl -i -X POST http://{address}/orders/42/fulfil");
-    axum::serve(listener, router).await?;
+    // First the requests that have been accepted, then whatever else of the program holds a lock.
+    axum::serve(listener, router).with_graceful_shutdown(termination()).await?;
+    locks.drain(Duration::from_secs(20)).await;
     Ok(())
+}
+
+/// Ends when the process is asked to end: by Ctrl-C, or by SIGTERM, as Kubernetes does.
+async fn termination() {
+    let interrupt = tokio::signal::ctrl_c();
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        let mut terminate = signal(SignalKind::terminate()).expect("a handler for SIGTERM");
+        tokio::select! {
+            _ = interrupt => {}
+            _ = terminate.recv() => {}
+        }
+    }
+    #[cfg(not(unix))]
+    let _ = interrupt.await;
 }

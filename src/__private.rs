@@ -3,18 +3,19 @@
 
 use std::{
     fmt::{self, Write},
-    sync::Arc,
+    future,
     time::Duration,
 };
 
-use distlock_core::{
-    __private::current_manager, LockError, LockGuard, LockManager, LockRequest, OnLost, Release,
-};
+use distlock_core::{__private::current_manager, LockError, LockManager, LockRequest, OnLost, Release};
 
 pub use core::{
     option::Option::{self, None, Some},
     result::Result::{self, Err, Ok},
 };
+/// The guard, by the name that marks a body in the tokens of a locked function.
+pub use distlock_core::LockGuard as LockAroundBody;
+pub use distlock_core::{__private::HasManager, LockGuard};
 
 /// A lock request, or the error that there is no manager to ask.
 pub struct Request(Result<LockRequest, LockError>);
@@ -81,37 +82,6 @@ impl Request {
 
     pub async fn acquire(self) -> Result<LockGuard, LockError> {
         self.0?.acquire().await
-    }
-}
-
-/// A value that `locks = ..` takes.
-#[diagnostic::on_unimplemented(
-    message = "`locks` takes a `LockManager`, a reference to one, or an `Arc` of one",
-    label = "this is a `{Self}`"
-)]
-pub trait HasManager {
-    /// Returns a handle on the manager.
-    fn manager(&self) -> LockManager;
-}
-
-#[diagnostic::do_not_recommend]
-impl HasManager for LockManager {
-    fn manager(&self) -> LockManager {
-        self.clone()
-    }
-}
-
-#[diagnostic::do_not_recommend]
-impl<M: HasManager + ?Sized> HasManager for &M {
-    fn manager(&self) -> LockManager {
-        (**self).manager()
-    }
-}
-
-#[diagnostic::do_not_recommend]
-impl<M: HasManager + ?Sized> HasManager for Arc<M> {
-    fn manager(&self) -> LockManager {
-        (**self).manager()
     }
 }
 
@@ -245,6 +215,44 @@ impl<T, E> Skip for Result<Option<T>, E> {
     }
 }
 
+/// A return type for `on_busy = skip` alone: it has a value that means "not done", and can carry the errors
+/// that `skip` does not cover.
+#[diagnostic::on_unimplemented(
+    message = "`on_busy = skip` needs a return type that can say \"not done\" and can carry the lock's other errors, \
+               and `{Self}` cannot do both",
+    label = "cannot be both a skipped call and an error",
+    note = "`skip` covers a busy key only: return `Result<(), E>` or `Result<Option<T>, E>` with \
+            `E: From<distlock::LockError>`; or add `on_error = log` (for `()`, `Option<T>`, and these two); \
+            or give handlers instead, paths or closures from `LockError` to the return value"
+)]
+pub trait SkipBusy: Sized {
+    fn skipped() -> Self;
+
+    fn from_lock_error(error: LockError) -> Self;
+}
+
+#[diagnostic::do_not_recommend]
+impl<E: From<LockError>> SkipBusy for Result<(), E> {
+    fn skipped() -> Self {
+        Ok(())
+    }
+
+    fn from_lock_error(error: LockError) -> Self {
+        Err(error.into())
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl<T, E: From<LockError>> SkipBusy for Result<Option<T>, E> {
+    fn skipped() -> Self {
+        Ok(None)
+    }
+
+    fn from_lock_error(error: LockError) -> Self {
+        Err(error.into())
+    }
+}
+
 /// Returns the handler. The call gives a closure's argument its type.
 pub fn handler<R, H: FnOnce(LockError) -> R>(handler: H) -> H {
     handler
@@ -253,6 +261,27 @@ pub fn handler<R, H: FnOnce(LockError) -> R>(handler: H) -> H {
 /// Calls a handler. The call gives a closure's argument its type.
 pub fn handle<R>(handler: impl FnOnce(LockError) -> R, error: LockError) -> R {
     handler(error)
+}
+
+/// An argument that a handler of `on_error` may borrow although the body uses it too, because its value is
+/// copied into the body.
+#[diagnostic::on_unimplemented(
+    message = "`on_error` also answers a lost lease, and by then the body has used up this argument",
+    label = "this `{Self}` is moved into the body",
+    note = "keep what the handler needs: `on_error = {{ let id = order.id.clone(); move |error| .. }}`; \
+            a handler of `on_busy` may use the argument as it is"
+)]
+pub trait OutlivesBody {
+    fn check(&self) {}
+}
+
+#[diagnostic::do_not_recommend]
+impl<T: Copy> OutlivesBody for T {}
+
+/// Is never called: a body that runs to its end is not stopped when its lease is lost.
+pub async fn never_lost<R>(error: LockError) -> R {
+    tracing::error!(key = error.key(), %error, "a body with `on_lost = finish` was stopped");
+    future::pending().await
 }
 
 /// Is never called. The call, in a branch that is never taken, gives an async block its type.

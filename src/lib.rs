@@ -41,18 +41,59 @@
 //! Give each test a store of its own, in memory. [`guide::testing`] has more:
 //!
 //! ```
-//! # use distlock::{LockError, LockManager, distributed_lock, with_manager};
-//! # #[distributed_lock(key = "order:{order_id}")]
-//! # async fn fulfil(order_id: u64) -> Result<u64, LockError> { Ok(order_id) }
+//! use distlock::{LockError, LockManager, distributed_lock, with_manager};
+//!
+//! #[distributed_lock(key = "order:{order_id}")]
+//! async fn fulfil(order_id: u64) -> Result<u64, LockError> {
+//!     Ok(order_id)
+//! }
+//!
 //! # tokio::runtime::Runtime::new().unwrap().block_on(async {
 //! let locks = LockManager::in_memory();
-//! with_manager(locks.clone(), async {
-//!     let _other_holder = locks.lock("order:42").acquire().await?;
-//!     assert!(matches!(fulfil(42).await, Err(LockError::Busy { .. })));
-//!     Ok::<_, LockError>(())
-//! })
-//! .await
-//! # }).unwrap();
+//! let _other_holder = locks.lock("order:42").acquire().await?;
+//! let refused = with_manager(locks, fulfil(42)).await;
+//! assert!(matches!(refused, Err(LockError::Busy { .. })));
+//! # Ok::<_, LockError>(()) }).unwrap();
+//! ```
+//!
+//! The feature `testing` has more for tests: keys that are busy, locks that are lost, a store that fails.
+//!
+//! # tower services
+//! The future of a service owns what it needs, and `locks = self.locks` is evaluated by the call. The return
+//! type is written out, because `Self::Future` does not say what the future returns.
+//!
+//! ```
+//! use std::{pin::Pin, task::{Context, Poll}};
+//!
+//! use distlock::{LockError, LockManager, distributed_lock};
+//! use tower_service::Service;
+//!
+//! type Reply = Result<u64, LockError>;
+//!
+//! struct Fulfil { locks: LockManager }
+//!
+//! impl Service<u64> for Fulfil {
+//!     type Response = u64;
+//!     type Error = LockError;
+//!     type Future = Pin<Box<dyn Future<Output = Reply> + Send>>;
+//!
+//!     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), LockError>> {
+//!         Poll::Ready(Ok(()))
+//!     }
+//!
+//!     #[distributed_lock(key = "order:{id}", locks = self.locks)]
+//!     fn call(&mut self, id: u64) -> Pin<Box<dyn Future<Output = Reply> + Send>> {
+//!         Box::pin(async move {
+//!             // .. only one call at a time gets here, for each order ..
+//!             Ok(id)
+//!         })
+//!     }
+//! }
+//!
+//! # tokio::runtime::Runtime::new().unwrap().block_on(async {
+//! let mut service = Fulfil { locks: LockManager::in_memory() };
+//! assert_eq!(service.call(42).await?, 42);
+//! # Ok::<_, LockError>(()) }).unwrap();
 //! ```
 //!
 //! # What a lease does not guarantee
@@ -64,27 +105,112 @@
 //! # Features
 //! - `redis` (default): the store on Redis and Valkey.
 //! - `tls`: `rediss://` URLs, by rustls.
-//! - `axum`, `actix-web`: [`LockError`] is a response of the framework.
+//! - `axum`, `actix-web`: [`LockError`] is a response of the framework, as [`Problem`] describes.
+//! - `tonic`: `tonic::Status` is made from a [`LockError`].
+//! - `tower`: `LockLayer` locks the requests of a service, for axum and tonic.
+//! - `testing`: the module of this name has locks for tests, which are busy, lost or failing on request.
 #![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
+/// # Examples
+/// Payments with one `Idempotency-Key` run one at a time. A second request is answered with 409 while the
+/// first one runs, and a request without the header with 400.
+///
+/// ```
+/// # #[cfg(feature = "axum")]
+/// # mod service {
+/// use axum::{
+///     Router,
+///     extract::Request,
+///     http::{Method, StatusCode},
+///     response::IntoResponse,
+///     routing::post,
+/// };
+/// use distlock::{LockError, LockLayer, LockManager};
+///
+/// fn service(locks: LockManager) -> Router {
+///     let lock = move |request: &Request| {
+///         let header = request.headers().get("idempotency-key").and_then(|value| value.to_str().ok());
+///         // An empty key is refused.
+///         locks.lock(header.map_or(String::new(), |header| format!("payment:{header}")))
+///     };
+///     let on_error = |error: LockError| match error {
+///         LockError::InvalidKey { .. } => Ok((StatusCode::BAD_REQUEST, "Idempotency-Key?").into_response()),
+///         error => Ok(error.into_response()),
+///     };
+///     let layer = LockLayer::new(lock, on_error).only_if(|request| request.method() == Method::POST);
+///     Router::new().route("/payments", post(async || "paid")).layer(layer)
+/// }
+/// # }
+/// ```
+#[cfg(feature = "tower")]
+pub use distlock_core::LockLayer;
+#[cfg(feature = "tower")]
+pub use distlock_core::LockService;
 #[cfg(feature = "redis")]
 pub use distlock_core::RedisStore;
+/// Sets the manager of a whole program, at its start:
+///
+/// ```
+/// use distlock::{LockError, LockManager, distributed_lock};
+///
+/// #[distributed_lock(key = "report:{name}")]
+/// async fn rebuild(name: &str) -> Result<(), LockError> {
+///     Ok(())
+/// }
+///
+/// #[tokio::main]
+/// async fn main() -> Result<(), LockError> {
+///     distlock::set_default(LockManager::connect("memory://").await?); // or "redis://127.0.0.1/"
+///     rebuild("sales").await
+/// }
+/// ```
+pub use distlock_core::set_default;
+/// Runs a future, such as a test, with a manager of its own:
+///
+/// ```
+/// use distlock::{LockError, LockManager, distributed_lock, with_manager};
+///
+/// #[distributed_lock(key = "order:{order_id}")]
+/// async fn fulfil(order_id: u64) -> Result<u64, LockError> {
+///     Ok(order_id)
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), LockError> {
+/// let locks = LockManager::in_memory();
+/// let done = with_manager(locks.clone(), fulfil(42)).await?;
+/// assert_eq!(done, 42);
+///
+/// let _other_holder = locks.lock("order:42").acquire().await?;
+/// let refused = with_manager(locks, fulfil(42)).await;
+/// assert!(matches!(refused, Err(LockError::Busy { .. })));
+/// # Ok(()) }
+/// ```
+pub use distlock_core::with_manager;
 pub use distlock_core::{
     Acquired, DEFAULT_CONNECT_TIMEOUT, DEFAULT_NAMESPACE, DEFAULT_RESPONSE_TIMEOUT, DEFAULT_TTL, Enqueue,
     FencingToken, HandOver, Hint, HintFuture, Holder, Key, KeyFault, LockError, LockGuard, LockManager,
     LockManagerBuilder, LockRequest, LostReason, MAX_KEY_BYTES, MAX_TTL, MIN_TTL, MemoryStore, Moment,
-    NextWaiter, OnLost, OwnerToken, QuorumStore, Release, Setting, Store, StoreError, StoreErrorKind,
-    StoreFuture, set_default, with_manager,
+    NextWaiter, OnLost, OwnerToken, Problem, QuorumStore, Release, Setting, Store, StoreError,
+    StoreErrorKind, StoreFuture,
 };
+/// Runs an async function under a distributed lock: for each key, one call at a time, across tasks,
+/// processes and hosts.
+///
 /// ```
 /// use std::time::Duration;
 ///
 /// use distlock::{LockError, LockManager, distributed_lock};
 ///
-/// struct Order { id: u64, customer: String }
+/// struct Order { id: u64, shop: String }
 ///
 /// /// While another call holds the key, returns what the handler returns.
-/// #[distributed_lock(key = "order:{order.customer}:{order.id}", ttl = 30, on_busy = |_| Ok("in progress"))]
+/// #[distributed_lock(
+///     key = "order:{order.shop}:{order.id}",
+///     ttl = 30,
+///     on_busy = |_| Ok("in progress"),
+/// )]
 /// async fn fulfil(order: Order) -> Result<&'static str, LockError> {
 ///     Ok("fulfilled")
 /// }
@@ -92,7 +218,8 @@ pub use distlock_core::{
 /// struct Reports { locks: LockManager, pause: Duration }
 ///
 /// impl Reports {
-///     /// Every replica calls this, and one runs it. The others skip it, as do later calls within the pause.
+///     /// Every replica calls this, and one runs it. The others skip it, as do
+///     /// later calls within the pause.
 ///     #[distributed_lock(
 ///         key = "report:{name}",
 ///         ttl = self.pause,
@@ -104,24 +231,35 @@ pub use distlock_core::{
 ///         Ok(())
 ///     }
 ///
-///     /// The body uses its lock by the name `lock`, and passes the fencing token to the resource.
-///     #[distributed_lock(key = "ledger", fenced, guard = lock, locks = self.locks)]
+///     /// The body uses its lock by the name `lock`, and passes the fencing
+///     /// token to the resource.
+///     #[distributed_lock(
+///         key = "ledger",
+///         fenced,
+///         guard = lock,
+///         locks = self.locks,
+///     )]
 ///     async fn post(&self) -> Result<u64, LockError> {
 ///         Ok(lock.fencing_token().map_or(0, |token| token.value()))
 ///     }
 /// }
 ///
 /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
-/// let reports = Reports { locks: LockManager::in_memory(), pause: Duration::from_secs(60) };
+/// let locks = LockManager::in_memory();
+/// let pause = Duration::from_secs(60);
+/// let reports = Reports { locks: locks.clone(), pause };
 /// reports.rebuild("sales").await?;
 /// reports.rebuild("sales").await?; // skipped
 /// assert!(reports.post().await? > 0);
-/// let order = Order { id: 42, customer: "acme".into() };
-/// let done = distlock::with_manager(reports.locks.clone(), fulfil(order)).await?;
+/// let order = Order { id: 42, shop: "acme".into() };
+/// let done = distlock::with_manager(locks, fulfil(order)).await?;
 /// assert_eq!(done, "fulfilled");
 /// # Ok::<_, LockError>(()) }).unwrap();
 /// ```
 pub use distlock_macros::distributed_lock;
+
+#[cfg(feature = "testing")]
+pub mod testing;
 
 #[doc(hidden)]
 pub mod __private;

@@ -25,6 +25,8 @@
 //! # The rooms, in reading order
 //! Each room uses only rooms below it.
 //!
+//! - `testing`: locks that a test keeps, loses and lets fail
+//! - `web`: locks in a service: errors as HTTP and gRPC responses, and a layer that locks requests
 //! - `request`: the settings of one call, and how the call gets a guard
 //! - `acquire`: asking once, or in the queue until a deadline; the contender; one acquire, seen to its end
 //! - `guard`: the held lock, its release, the future around a body, nested calls
@@ -38,12 +40,12 @@
 //! - `options`: what a request can ask for
 //! - `blocking`: a future that runs for a caller that blocks its thread
 //! - `runtime`: one value for each tokio runtime
-//! - `web`: errors as HTTP responses
 //! - `error`: what can go wrong, split by what the caller does next
 //! - `limits`: defaults and limits
 //! - `backoff`: delays between attempts
 //! - `clock`: points in time
 //! - `token`: owner tokens and fencing tokens
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod acquire;
 mod backoff;
@@ -61,9 +63,10 @@ mod request;
 mod runtime;
 mod shared;
 mod store;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod token;
 mod wait_queue;
-#[cfg(any(feature = "axum", feature = "actix-web"))]
 mod web;
 
 pub use clock::Moment;
@@ -84,11 +87,14 @@ pub use store::{
     StoreFuture,
 };
 pub use token::{FencingToken, OwnerToken};
+pub use web::Problem;
+#[cfg(feature = "tower")]
+pub use web::{LockLayer, LockService};
 
 /// For the attribute's expansion; not part of the interface.
 #[doc(hidden)]
 pub mod __private {
-    pub use crate::manager::current_manager;
+    pub use crate::manager::{HasManager, current_manager};
     #[cfg(feature = "redis")]
     pub use crate::store::redis::names_on_server;
 }

@@ -24,6 +24,12 @@ pub const MAX_KEY_BYTES: usize = 4096;
 /// 60 s. It is also the longest ttl on that quorum.
 pub(crate) const DEFAULT_RESTART_DELAY: Duration = Duration::from_secs(60);
 
+/// How long a key's fencing counter outlives the key's last grant on a Redis server, unless the manager sets
+/// another lifetime: 2 days. Later the server's clock keeps fencing tokens rising.
+pub(crate) const DEFAULT_FENCE_LIFETIME: Duration = Duration::from_secs(2 * 24 * 60 * 60);
+/// The shortest lifetime of a fencing counter: 1 day.
+const MIN_FENCE_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// How often the fencing counter of a held lease is told to last. Counters last for a day at the least.
 pub(crate) const KEEP_FENCE_EVERY: Duration = Duration::from_secs(12 * 60 * 60);
 
@@ -39,6 +45,19 @@ pub(crate) fn check_ttl(ttl: Duration) -> Result<Duration, String> {
         Ok(Duration::new(ttl.as_secs(), ttl.subsec_millis() * 1_000_000))
     } else {
         Err(format!("a lease lasts {MIN_TTL:?} to {} days", MAX_TTL.as_secs() / 86_400))
+    }
+}
+
+/// Checks the lifetime of fencing counters.
+///
+/// # Errors
+/// The range, if the lifetime is outside of it.
+pub(crate) fn check_fence_lifetime(lifetime: Duration) -> Result<(), String> {
+    if (MIN_FENCE_LIFETIME..=MAX_TTL).contains(&lifetime) {
+        Ok(())
+    } else {
+        let days = MAX_TTL.as_secs() / 86_400;
+        Err(format!("fence_lifetime is {lifetime:?}; a fencing counter is kept for 1 to {days} days"))
     }
 }
 
@@ -69,5 +88,14 @@ mod tests {
         assert_eq!(check_ttl(MAX_TTL), Ok(MAX_TTL));
         assert!(check_ttl(MAX_TTL + Duration::from_nanos(1)).is_err());
         assert!(check_ttl(Duration::from_millis(u64::MAX)).is_err());
+    }
+
+    #[test]
+    fn a_fencing_counter_is_kept_for_a_day_at_least() {
+        assert!(check_fence_lifetime(DEFAULT_FENCE_LIFETIME).is_ok());
+        assert!(check_fence_lifetime(MIN_FENCE_LIFETIME).is_ok());
+        assert!(check_fence_lifetime(MIN_FENCE_LIFETIME.mul_f64(0.999)).is_err());
+        assert!(check_fence_lifetime(MAX_TTL).is_ok());
+        assert!(check_fence_lifetime(Duration::MAX).is_err());
     }
 }

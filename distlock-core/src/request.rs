@@ -16,6 +16,19 @@ use crate::{
 impl LockManager {
     /// Begins a lock on `key`: 1 to 4,096 bytes, checked when the lock is acquired. The store sees the key in
     /// the manager's namespace.
+    ///
+    /// # Examples
+    /// ```
+    /// # extern crate distlock_core as distlock;
+    /// # async fn example() -> Result<(), distlock::LockError> {
+    /// let manager = distlock::LockManager::in_memory();
+    /// let order_id = 42;
+    /// let guard = manager.lock(format!("order:{order_id}")).acquire().await?;
+    /// assert_eq!(guard.key(), "order:42");
+    /// # Ok(()) }
+    /// # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    /// # runtime.block_on(example()).unwrap();
+    /// ```
     pub fn lock(&self, key: impl Into<String>) -> LockRequest {
         LockRequest { manager: self.clone(), key: key.into(), options: Options::new(self.ttl()) }
     }
@@ -39,6 +52,20 @@ impl LockRequest {
     ///
     /// The default is the manager's ttl, 30 s. Renewal keeps a longer body locked. After a crash of the
     /// holder, the key stays taken until the ttl is over.
+    ///
+    /// # Examples
+    /// ```
+    /// # extern crate distlock_core as distlock;
+    /// use std::time::Duration;
+    ///
+    /// # async fn example() -> Result<(), distlock::LockError> {
+    /// let manager = distlock::LockManager::in_memory();
+    /// let guard = manager.lock("order:42").ttl(Duration::from_secs(10)).acquire().await?;
+    /// assert!(guard.remaining() < Duration::from_secs(10));
+    /// # Ok(()) }
+    /// # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    /// # runtime.block_on(example()).unwrap();
+    /// ```
     pub fn ttl(mut self, ttl: Duration) -> Self {
         self.options.ttl = ttl;
         self
@@ -47,18 +74,67 @@ impl LockRequest {
     /// Sets how long to wait at most for a key that is held, counted from the first poll.
     ///
     /// The default is zero: one attempt, no sleep.
+    ///
+    /// # Examples
+    /// ```
+    /// # extern crate distlock_core as distlock;
+    /// use std::time::Duration;
+    ///
+    /// use distlock::LockError;
+    ///
+    /// # async fn example() -> Result<(), distlock::LockError> {
+    /// let manager = distlock::LockManager::in_memory();
+    /// let _held = manager.lock("order:42").acquire().await?;
+    /// let refused = manager.lock("order:42").wait(Duration::from_millis(50)).acquire().await;
+    /// assert!(matches!(refused, Err(LockError::Busy { waited, .. }) if waited.as_millis() >= 50));
+    /// # Ok(()) }
+    /// # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    /// # runtime.block_on(example()).unwrap();
+    /// ```
     pub fn wait(mut self, wait: Duration) -> Self {
         self.options.wait = if wait.is_zero() { Wait::No } else { Wait::UpTo(wait) };
         self
     }
 
     /// Waits for as long as it takes. A store that is unreachable for one ttl still ends the wait.
+    ///
+    /// # Examples
+    /// ```
+    /// # extern crate distlock_core as distlock;
+    /// # async fn example() -> Result<(), distlock::LockError> {
+    /// let manager = distlock::LockManager::in_memory();
+    /// let held = manager.lock("order:42").acquire().await?;
+    /// let waiter = tokio::spawn(manager.lock("order:42").wait_forever().acquire());
+    /// held.release().await?;
+    /// let guard = waiter.await.expect("the waiter does not panic")?;
+    /// assert!(guard.is_held());
+    /// # Ok(()) }
+    /// # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    /// # runtime.block_on(example()).unwrap();
+    /// ```
     pub fn wait_forever(mut self) -> Self {
         self.options.wait = Wait::Forever;
         self
     }
 
     /// Sets whether the lease is renewed, every third of its ttl. The default is true.
+    ///
+    /// # Examples
+    /// ```
+    /// # extern crate distlock_core as distlock;
+    /// use std::time::Duration;
+    ///
+    /// # async fn example() -> Result<(), distlock::LockError> {
+    /// let manager = distlock::LockManager::in_memory();
+    /// let lock = manager.lock("order:42").ttl(Duration::from_millis(100)).renew(false);
+    /// let guard = lock.acquire().await?;
+    /// tokio::time::sleep(Duration::from_millis(100)).await;
+    /// assert!(!guard.is_held());
+    /// # Ok(()) }
+    /// # let mut runtime = tokio::runtime::Builder::new_current_thread();
+    /// # let runtime = runtime.enable_all().start_paused(true).build().unwrap();
+    /// # runtime.block_on(example()).unwrap();
+    /// ```
     pub fn renew(mut self, renew: bool) -> Self {
         self.options.renew = renew;
         self
@@ -67,6 +143,24 @@ impl LockRequest {
     /// Sets how long the lock may be held in all, renewals included, counted from the grant. Then it is lost.
     ///
     /// The default is no limit.
+    ///
+    /// # Examples
+    /// ```
+    /// # extern crate distlock_core as distlock;
+    /// use std::time::Duration;
+    ///
+    /// use distlock::{LockError, LostReason};
+    ///
+    /// # async fn example() -> Result<(), distlock::LockError> {
+    /// let manager = distlock::LockManager::in_memory();
+    /// let hangs = std::future::pending::<()>();
+    /// let stopped = manager.lock("report").max_hold(Duration::from_millis(100)).run(hangs).await;
+    /// assert!(matches!(stopped, Err(LockError::Lost { reason: LostReason::MaxHold, .. })));
+    /// # Ok(()) }
+    /// # let mut runtime = tokio::runtime::Builder::new_current_thread();
+    /// # let runtime = runtime.enable_all().start_paused(true).build().unwrap();
+    /// # runtime.block_on(example()).unwrap();
+    /// ```
     pub fn max_hold(mut self, max_hold: Duration) -> Self {
         self.options.max_hold = Some(max_hold);
         self
@@ -77,12 +171,43 @@ impl LockRequest {
     ///
     /// If the work was quicker, the release does not free the key but shortens its lease to the rest. This is
     /// for jobs that several hosts start at about the same time.
+    ///
+    /// # Examples
+    /// ```
+    /// # extern crate distlock_core as distlock;
+    /// use std::time::Duration;
+    ///
+    /// # async fn example() -> Result<(), distlock::LockError> {
+    /// let manager = distlock::LockManager::in_memory();
+    /// let nightly = manager.lock("nightly").ttl(Duration::from_secs(60)).at_least(Duration::from_secs(60));
+    /// nightly.clone().run(async { /* done in no time */ }).await?;
+    /// // The clock of another host is a few seconds late.
+    /// assert!(nightly.try_acquire().await?.is_none());
+    /// # Ok(()) }
+    /// # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    /// # runtime.block_on(example()).unwrap();
+    /// ```
     pub fn at_least(mut self, at_least: Duration) -> Self {
         self.options.at_least = at_least;
         self
     }
 
     /// Asks for a fencing token: see [`LockGuard::fencing_token`].
+    ///
+    /// # Examples
+    /// ```
+    /// # extern crate distlock_core as distlock;
+    /// # async fn example() -> Result<(), distlock::LockError> {
+    /// let manager = distlock::LockManager::in_memory();
+    /// let first = manager.lock("ledger").fenced().acquire().await?;
+    /// let first_token = first.fencing_token();
+    /// first.release().await?;
+    /// let second = manager.lock("ledger").fenced().acquire().await?;
+    /// assert!(second.fencing_token() > first_token);
+    /// # Ok(()) }
+    /// # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    /// # runtime.block_on(example()).unwrap();
+    /// ```
     pub fn fenced(mut self) -> Self {
         self.options.fenced = true;
         self
@@ -94,6 +219,21 @@ impl LockRequest {
     /// With `false`, a release in the waiter's own runtime may hand its lease to the waiter without a command
     /// to the store. The waiter must renew, must not be fenced, and must have the lease's ttl. At most 16
     /// leases in a row pass this way, so that no waiter starves. The waiters of one runtime keep their order.
+    ///
+    /// # Examples
+    /// ```
+    /// # extern crate distlock_core as distlock;
+    /// use std::time::Duration;
+    ///
+    /// # async fn example() -> Result<(), distlock::LockError> {
+    /// let manager = distlock::LockManager::in_memory();
+    /// let counter = manager.lock("counter").wait(Duration::from_secs(2)).fair(false);
+    /// let (one, other) = tokio::join!(counter.clone().run(async { 1 }), counter.run(async { 2 }));
+    /// assert_eq!(one? + other?, 3);
+    /// # Ok(()) }
+    /// # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    /// # runtime.block_on(example()).unwrap();
+    /// ```
     pub fn fair(mut self, fair: bool) -> Self {
         self.options.fair = fair;
         self
@@ -101,12 +241,47 @@ impl LockRequest {
 
     /// Sets what happens to a body, in [`run`](Self::run), whose lease is lost. By default it is dropped at
     /// its next await.
+    ///
+    /// # Examples
+    /// ```
+    /// # extern crate distlock_core as distlock;
+    /// use std::time::Duration;
+    ///
+    /// use distlock::OnLost;
+    ///
+    /// # async fn example() -> Result<(), distlock::LockError> {
+    /// let manager = distlock::LockManager::in_memory();
+    /// let lock = manager.lock("report").max_hold(Duration::from_millis(100)).on_lost(OnLost::Finish);
+    /// let report = lock.run(async {
+    ///     tokio::time::sleep(Duration::from_millis(200)).await;
+    ///     "written without the lock in the end"
+    /// });
+    /// assert!(report.await.is_ok());
+    /// # Ok(()) }
+    /// # let mut runtime = tokio::runtime::Builder::new_current_thread();
+    /// # let runtime = runtime.enable_all().start_paused(true).build().unwrap();
+    /// # runtime.block_on(example()).unwrap();
+    /// ```
     pub fn on_lost(mut self, on_lost: OnLost) -> Self {
         self.options.on_lost = on_lost;
         self
     }
 
     /// Sets when [`run`](Self::run) returns. By default it returns when the store has confirmed the release.
+    ///
+    /// # Examples
+    /// ```
+    /// # extern crate distlock_core as distlock;
+    /// use distlock::Release;
+    ///
+    /// # async fn example() -> Result<(), distlock::LockError> {
+    /// let manager = distlock::LockManager::in_memory();
+    /// let sum = manager.lock("report:7").release(Release::Background).run(async { 1 + 1 }).await?;
+    /// assert_eq!(sum, 2);
+    /// # Ok(()) }
+    /// # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    /// # runtime.block_on(example()).unwrap();
+    /// ```
     pub fn release(mut self, release: Release) -> Self {
         self.options.release = release;
         self
@@ -136,10 +311,11 @@ impl LockRequest {
     ///
     /// # Examples
     /// ```
+    /// # extern crate distlock_core as distlock;
     /// use std::time::Duration;
     ///
-    /// # async fn example() -> Result<(), distlock_core::LockError> {
-    /// let manager = distlock_core::LockManager::in_memory();
+    /// # async fn example() -> Result<(), distlock::LockError> {
+    /// let manager = distlock::LockManager::in_memory();
     /// let guard = manager.lock("order:42").wait(Duration::from_secs(2)).acquire().await?;
     /// assert!(guard.is_held());
     /// guard.release().await?;
@@ -185,8 +361,9 @@ impl LockRequest {
     ///
     /// # Examples
     /// ```
-    /// # fn main() -> Result<(), distlock_core::LockError> {
-    /// let manager = distlock_core::LockManager::in_memory();
+    /// # extern crate distlock_core as distlock;
+    /// # fn main() -> Result<(), distlock::LockError> {
+    /// let manager = distlock::LockManager::in_memory();
     /// let guard = manager.lock("report:7").blocking_acquire()?;
     /// assert!(guard.is_held());
     /// drop(guard);
@@ -208,6 +385,19 @@ impl LockRequest {
     ///
     /// # Cancel safety
     /// As [`acquire`](Self::acquire).
+    ///
+    /// # Examples
+    /// ```
+    /// # extern crate distlock_core as distlock;
+    /// # async fn example() -> Result<(), distlock::LockError> {
+    /// let manager = distlock::LockManager::in_memory();
+    /// let guard = manager.lock("order:42").try_acquire().await?;
+    /// assert!(guard.is_some());
+    /// assert!(manager.lock("order:42").try_acquire().await?.is_none());
+    /// # Ok(()) }
+    /// # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    /// # runtime.block_on(example()).unwrap();
+    /// ```
     pub async fn try_acquire(self) -> Result<Option<LockGuard>, LockError> {
         match self.wait(Duration::ZERO).acquire().await {
             Ok(guard) => Ok(Some(guard)),
@@ -230,8 +420,9 @@ impl LockRequest {
     ///
     /// # Examples
     /// ```
-    /// # async fn example() -> Result<(), distlock_core::LockError> {
-    /// let manager = distlock_core::LockManager::in_memory();
+    /// # extern crate distlock_core as distlock;
+    /// # async fn example() -> Result<(), distlock::LockError> {
+    /// let manager = distlock::LockManager::in_memory();
     /// let sum = manager.lock("report:7").run(async { 1 + 1 }).await?;
     /// assert_eq!(sum, 2);
     /// # Ok(()) }

@@ -73,6 +73,42 @@ impl fmt::Debug for OwnerToken {
 /// that was paused past its lease is then harmless. Tokens have gaps: they are at or above the clock, in
 /// microseconds since 1970. The term and the reason are Martin Kleppmann's, "How to do distributed locking"
 /// (2016).
+///
+/// # Examples
+/// ```
+/// # extern crate distlock_core as distlock;
+/// use distlock::{FencingToken, LockManager};
+///
+/// /// A resource that refuses a holder whose time is over.
+/// #[derive(Default)]
+/// struct Ledger {
+///     highest: Option<FencingToken>,
+///     entries: Vec<&'static str>,
+/// }
+///
+/// impl Ledger {
+///     fn write(&mut self, token: FencingToken, entry: &'static str) -> bool {
+///         let is_late = self.highest.is_some_and(|highest| token < highest);
+///         if !is_late {
+///             self.highest = Some(token);
+///             self.entries.push(entry);
+///         }
+///         !is_late
+///     }
+/// }
+///
+/// # async fn example() -> Result<(), distlock::LockError> {
+/// let (manager, mut ledger) = (LockManager::in_memory(), Ledger::default());
+/// let first = manager.lock("ledger").fenced().acquire().await?;
+/// let paused = first.fencing_token().expect("it was asked for");
+/// first.release().await?; // or the lease ended while its holder was paused
+/// let second = manager.lock("ledger").fenced().acquire().await?;
+/// assert!(ledger.write(second.fencing_token().expect("it was asked for"), "second"));
+/// assert!(!ledger.write(paused, "first"));
+/// # Ok(()) }
+/// # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+/// # runtime.block_on(example()).unwrap();
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FencingToken(u64);
 

@@ -3,7 +3,7 @@
 use proc_macro2::{Span, TokenStream};
 use quote::ToTokens;
 use syn::{
-    Error, Expr, Ident, Path, Result, Token,
+    Error, Expr, ExprLit, Ident, Lit, LitInt, Path, Result, Token,
     ext::IdentExt,
     parse::{Parse, ParseStream, Parser},
 };
@@ -50,7 +50,13 @@ pub(crate) fn parse(tokens: TokenStream) -> (Args, Option<Error>) {
             if !input.is_empty() {
                 let comma: Result<Token![,]> = input.parse();
                 if let Err(error) = comma {
-                    errors.push(Error::new(error.span(), "expected `,` between two arguments"));
+                    let message = if input.peek(Token![:]) {
+                        "expected `,` between two arguments; a key template needs quotes: \
+                         `key = \"order:{order_id}\"`"
+                    } else {
+                        "expected `,` between two arguments"
+                    };
+                    errors.push(Error::new(error.span(), message));
                     skip_to_comma(input);
                     let _: Option<Token![,]> = input.parse()?;
                 }
@@ -147,9 +153,22 @@ fn argument(input: ParseStream, args: &mut Args, seen: &mut Vec<String>, errors:
 
 fn value(input: ParseStream, name: &str) -> Result<Expr> {
     let start = input.span();
-    input.parse::<Expr>().map(ungroup).map_err(|_| {
+    let value = input.parse::<Expr>().map(ungroup).map_err(|_| {
         Error::new(start, format!("the value of `{name}` is not an expression: write `{}`", example(name)))
-    })
+    })?;
+    // `ttl = 1m 30s`
+    if let Expr::Lit(ExprLit { lit: Lit::Int(first), .. }) = &value
+        && !first.suffix().is_empty()
+        && input.peek(LitInt)
+    {
+        let mut text = first.to_string();
+        while input.peek(LitInt) {
+            text = format!("{text} {}", input.parse::<LitInt>()?);
+        }
+        let message = format!("a duration with units needs quotes: write `{name} = \"{text}\"`");
+        return Err(Error::new(start, message));
+    }
+    Ok(value)
 }
 
 /// Removes the invisible group that a `macro_rules!` fragment puts around a value, so that a key template in

@@ -3,7 +3,8 @@
 use proc_macro2::Span;
 use quote::ToTokens;
 use syn::{
-    FnArg, GenericParam, Ident, PatIdent, Signature, ext::IdentExt, visit::Visit, visit_mut::VisitMut,
+    Attribute, FnArg, GenericParam, Ident, Local, PatIdent, Signature, Token, ext::IdentExt, visit::Visit,
+    visit_mut::VisitMut,
 };
 
 /// The names that the function binds: arguments, `self` and const generics, each with the place where it is
@@ -13,9 +14,11 @@ pub(crate) struct Bindings {
 }
 
 impl Bindings {
-    pub(crate) fn of(signature: &Signature) -> Self {
+    /// The names that the signature binds, and those of the patterns that are in the body.
+    pub(crate) fn of(signature: &Signature, patterns: &[Local]) -> Self {
         let known = |ident: &Ident| (ident.unraw().to_string(), ident.span());
-        let mut names: Vec<_> = bound_names(signature).iter().map(|binding| known(&binding.ident)).collect();
+        let mut names: Vec<_> =
+            bound_names(signature, patterns).iter().map(|binding| known(&binding.ident)).collect();
         if let Some(receiver) = signature.receiver() {
             names.push(("self".to_owned(), receiver.self_token.span));
         }
@@ -45,16 +48,19 @@ impl Bindings {
     }
 }
 
-/// A name that an argument's pattern binds, and whether it is bound as `mut`.
+/// A name that an argument's pattern binds.
 pub(crate) struct Binding {
     pub(crate) ident: Ident,
-    pub(crate) mutable: bool,
+    /// The word `mut` before the name.
+    pub(crate) mutable: Option<Token![mut]>,
+    /// The conditions under which there is such an argument: its attributes `#[cfg(..)]`.
+    pub(crate) conditions: Vec<Attribute>,
 }
 
-/// Returns all names that the arguments bind, in order.
-pub(crate) fn bound_names(signature: &Signature) -> Vec<Binding> {
-    struct Collect(Vec<Binding>);
-    impl Visit<'_> for Collect {
+/// Returns all names that the arguments bind, in order. The patterns of some arguments may be in the body.
+pub(crate) fn bound_names(signature: &Signature, patterns: &[Local]) -> Vec<Binding> {
+    struct Collect<'a>(Vec<Binding>, &'a [Attribute]);
+    impl Visit<'_> for Collect<'_> {
         fn visit_pat_ident(&mut self, pat: &PatIdent) {
             // A bare upper-case name in a pattern is a constant or a unit struct, which binds nothing.
             let constant = pat.subpat.is_none()
@@ -62,37 +68,49 @@ pub(crate) fn bound_names(signature: &Signature) -> Vec<Binding> {
                 && pat.mutability.is_none()
                 && pat.ident.to_string().starts_with(char::is_uppercase);
             if !constant {
-                self.0.push(Binding { ident: pat.ident.clone(), mutable: pat.mutability.is_some() });
+                // In `ref mut x` the `mut` belongs to the reference.
+                let mutable = pat.mutability.filter(|_| pat.by_ref.is_none());
+                self.0.push(Binding { ident: pat.ident.clone(), mutable, conditions: conditions(self.1) });
             }
             syn::visit::visit_pat_ident(self, pat);
         }
     }
-    let mut collect = Collect(Vec::new());
-    for input in &signature.inputs {
-        if let FnArg::Typed(input) = input {
-            collect.visit_pat(&input.pat);
-        }
+    let arguments = signature.inputs.iter().filter_map(|input| match input {
+        FnArg::Typed(input) => Some((&*input.pat, &input.attrs)),
+        FnArg::Receiver(_) => None,
+    });
+    let mut names = Vec::new();
+    for (pat, attrs) in arguments.chain(patterns.iter().map(|local| (&local.pat, &local.attrs))) {
+        let mut collect = Collect(names, attrs);
+        collect.visit_pat(pat);
+        names = collect.0;
     }
-    collect.0
+    names
+}
+
+/// The attributes `#[cfg(..)]` among the attributes.
+pub(crate) fn conditions(attrs: &[Attribute]) -> Vec<Attribute> {
+    attrs.iter().filter(|attr| attr.path().is_ident("cfg")).cloned().collect()
 }
 
 /// Removes `mut` from the arguments that the expansion binds again, as `mut`, in the body. rustc would report
 /// the first `mut` as unused.
-pub(crate) fn make_immutable(signature: &mut Signature, moved: &[Ident]) {
+pub(crate) fn make_immutable(signature: &mut Signature, patterns: &mut [Local], moved: &[Ident]) {
     struct Strip<'a>(&'a [Ident]);
     impl VisitMut for Strip<'_> {
         fn visit_pat_ident_mut(&mut self, pat: &mut PatIdent) {
-            // In `ref mut x` the `mut` belongs to the reference.
             if pat.by_ref.is_none() && self.0.contains(&pat.ident) {
                 pat.mutability = None;
             }
             syn::visit_mut::visit_pat_ident_mut(self, pat);
         }
     }
-    for input in &mut signature.inputs {
-        if let FnArg::Typed(input) = input {
-            Strip(moved).visit_pat_mut(&mut input.pat);
-        }
+    let arguments = signature.inputs.iter_mut().filter_map(|input| match input {
+        FnArg::Typed(input) => Some(&mut *input.pat),
+        FnArg::Receiver(_) => None,
+    });
+    for pat in arguments.chain(patterns.iter_mut().map(|local| &mut local.pat)) {
+        Strip(moved).visit_pat_mut(pat);
     }
 }
 
@@ -152,7 +170,7 @@ mod tests {
             )
         );
         let found: Vec<String> =
-            bound_names(&signature).iter().map(|binding| binding.ident.to_string()).collect();
+            bound_names(&signature, &[]).iter().map(|binding| binding.ident.to_string()).collect();
         assert_eq!(found, ["a", "b", "c", "d", "e", "g", "h", "i", "j"]);
     }
 }

@@ -4,7 +4,12 @@ use std::time::Duration;
 
 use proc_macro2::{Literal, Span, TokenStream};
 use quote::quote;
-use syn::{Error, Expr, ExprLit, ExprUnary, Lit, Result, UnOp, spanned::Spanned};
+use syn::{Error, Expr, ExprLit, ExprUnary, Lit, LitInt, Result, UnOp, spanned::Spanned};
+
+use crate::{
+    args::word,
+    limits::{MAX_TTL, MIN_TTL},
+};
 
 /// A duration that is known at compile time, or an expression whose value is one.
 pub(crate) enum Length {
@@ -12,10 +17,10 @@ pub(crate) enum Length {
     Computed(Expr),
 }
 
-/// Parses the value of the duration argument `name`.
+/// Parses the value of the duration argument `name`, and checks its range.
 ///
 /// # Errors
-/// The value is not in one of the forms; the message lists them.
+/// The value is not in one of the forms, or out of the argument's range. The message says what to write.
 pub(crate) fn parse(name: &str, value: Expr) -> Result<Length> {
     let span = value.span();
     let wrong = |what: String| Err(Error::new(span, what));
@@ -24,26 +29,90 @@ pub(crate) fn parse(name: &str, value: Expr) -> Result<Length> {
         "write whole seconds, `{name} = 30`, a duration with units, `{name} = \"1m 30s\"`, \
          or an expression of type `Duration`{or_forever}"
     );
-    match &value {
-        Expr::Lit(ExprLit { lit: Lit::Int(seconds), .. }) if seconds.suffix().is_empty() => {
-            match seconds.base10_parse() {
-                Ok(seconds) => Ok(Length::Known(Duration::from_secs(seconds), span)),
-                Err(_) => wrong(format!("`{name}` is too long; {forms}")),
-            }
+    let known = match &value {
+        Expr::Lit(ExprLit { lit: Lit::Int(number), .. }) => seconds(name, number, &forms),
+        Expr::Lit(ExprLit { lit: Lit::Float(_), .. }) => {
+            Err(format!("`{name}` takes whole seconds; for a fraction write the unit: `{name} = \"500ms\"`"))
         }
-        Expr::Lit(ExprLit { lit: Lit::Int(_) | Lit::Float(_), .. }) => wrong(format!(
-            "`{name}` takes whole seconds; for a fraction write the unit: `{name} = \"500ms\"`"
-        )),
-        Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => match with_units(&text.value()) {
-            Ok(length) => Ok(Length::Known(length, span)),
-            Err(what) => wrong(format!("{what} in `{name}`; {forms}")),
-        },
-        Expr::Lit(_) => wrong(format!("`{name}` is a duration; {forms}")),
+        Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) if text.value().trim() == "forever" => {
+            Err(misplaced_forever(name))
+        }
+        Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => {
+            with_units(&text.value()).map_err(|what| format!("{what} in `{name}`; {forms}"))
+        }
+        Expr::Lit(_) => Err(format!("`{name}` is a duration; {forms}")),
         Expr::Unary(ExprUnary { op: UnOp::Neg(_), .. }) => {
-            wrong(format!("`{name}` cannot be negative; {forms}"))
+            Err(format!("`{name}` cannot be negative; {forms}"))
         }
-        _ => Ok(Length::Computed(value)),
+        _ if word(&value).is_some_and(|(word, _)| word == "forever") => Err(misplaced_forever(name)),
+        _ => return Ok(Length::Computed(value)),
+    };
+    match known.and_then(|length| check_range(name, length)) {
+        Ok(length) => Ok(Length::Known(length, span)),
+        Err(what) => wrong(what),
     }
+}
+
+/// Returns the duration that a number means. Refuses what stands behind the number without quotes, a unit or
+/// a type.
+fn seconds(name: &str, number: &LitInt, forms: &str) -> std::result::Result<Duration, String> {
+    const TYPES: [&str; 12] =
+        ["u8", "u16", "u32", "u64", "u128", "usize", "i8", "i16", "i32", "i64", "i128", "isize"];
+    let digits = number.base10_digits();
+    match number.suffix() {
+        "" => digits.parse().map(Duration::from_secs).map_err(|_| format!("`{name}` is too long; {forms}")),
+        units if with_units(&format!("{digits}{units}")).is_ok() => {
+            Err(format!("a duration with units needs quotes: write `{name} = \"{digits}{units}\"`"))
+        }
+        ty if TYPES.contains(&ty) => {
+            Err(format!("`{name}` takes the number of seconds without a type: write `{name} = {digits}`"))
+        }
+        unit => Err(format!("the unit `{unit}` is not known (ms, s, m, h or d) in `{name}`; {forms}")),
+    }
+}
+
+/// What to write in place of `forever`, in quotes or in another argument than `wait`.
+fn misplaced_forever(name: &str) -> String {
+    let instead = match name {
+        "wait" => return "`forever` is a word of its own: write `wait = forever`, without quotes".to_owned(),
+        "ttl" => {
+            "the lease is renewed while the body runs, so write how long a crashed holder may block the key: \
+             `ttl = 30`"
+        }
+        "max_hold" => "without `max_hold` the lock is held until the body ends: leave `max_hold` out",
+        _ => "write how long the key stays taken: `at_least = \"10s\"`",
+    };
+    format!("`forever` is a value of `wait` alone; {instead}")
+}
+
+/// Returns the duration if the argument can have it, and a message otherwise.
+fn check_range(name: &str, length: Duration) -> std::result::Result<Duration, String> {
+    let too_long = length > MAX_TTL;
+    let days = MAX_TTL.as_secs() / 86_400;
+    let message = match name {
+        "ttl" if length.is_zero() => "`ttl = 0` would end the lease before the body begins; \
+             write how long a crashed holder may block the key: `ttl = 30`"
+            .to_owned(),
+        "ttl" if length < MIN_TTL => format!(
+            "`ttl` ({length:?}) is below {MIN_TTL:?}, which one round trip can use up; \
+             write how long a crashed holder may block the key: `ttl = 30`"
+        ),
+        "ttl" if too_long => format!(
+            "`ttl` is above {days} days; write how long a crashed holder may block the key, `ttl = 30`, \
+             because the lease is renewed while the body runs"
+        ),
+        "at_least" if too_long => {
+            format!("`at_least` is above {days} days, the longest ttl; write a shorter time")
+        }
+        "wait" if too_long => {
+            format!("`wait` is above {days} days; write `wait = forever` for a wait without a bound")
+        }
+        "max_hold" if length.is_zero() => "`max_hold = 0` would stop the body before it begins; \
+             write how long it may run, or leave `max_hold` out"
+            .to_owned(),
+        _ => return Ok(length),
+    };
+    Err(message)
 }
 
 impl Length {

@@ -11,111 +11,136 @@
 //!     let ttl: Duration = Duration::new(30, 0);
 //!     let key = {
 //!         let mut key = KeyBuilder::new();
-//!         key.text("order:");
-//!         key.hole(format_args!("{}", id), None);
-//!         key.finish()
+//!         KeyBuilder::text(&mut key, "order:");
+//!         KeyBuilder::hole(&mut key, format_args!("{}", id), None);
+//!         KeyBuilder::finish(key)
 //!     };
-//!     let acquired = Request::new(manager, key).ttl(ttl).acquire().await;
+//!     let acquired = Request::acquire(Request::ttl(Request::new(manager, key), ttl)).await;
 //!     let guard = match acquired {
 //!         Ok(guard) => guard,
 //!         Err(error) => return from_lock_error(error),
 //!     };
-//!     let outcome = guard.run(async move { if false { return fake(); } let id = id; body }).await;
-//!     guard.finish().await;
+//!     let outcome = LockGuard::run(&guard, async move {
+//!         if false { return fake(); }
+//!         let id = id;
+//!         body
+//!     })
+//!     .await;
+//!     LockGuard::finish(guard).await;
 //!     match outcome {
 //!         Ok(value) => value,
 //!         Err(error) => from_lock_error(error),
 //!     }
 //! }
 //! ```
+//!
+//! Functions are called by their paths, and never as methods: a trait of the user may give every type a
+//! method of the same name.
 
-use proc_macro2::{Ident, Literal, Span, TokenStream};
+use proc_macro2::{Delimiter, Ident, Literal, Span, TokenStream, TokenTree};
 use quote::quote_spanned;
-use syn::{Type, ext::IdentExt, spanned::Spanned, visit_mut::VisitMut};
+use syn::{Expr, spanned::Spanned};
 
 use crate::{
-    bindings::{Binding, bound_names, make_immutable, mentions},
+    bindings::{Binding, conditions, mentions},
+    body::{body, fake, is_moved, moved},
     durations::Length,
-    function::{Function, Shape, inferred},
+    function::{Function, Shape},
+    hygiene::{at, own, placed},
     model::{Key, Model, OnBusy, OnError, Wait},
+    nested, outcomes,
     template::{Hole, Piece},
+    unmoved,
+    used_up::kept,
 };
-
-/// `quote!` with mixed-site hygiene: our local variables and the user's cannot be confused, whatever their
-/// names.
-macro_rules! own {
-    ($($tokens:tt)*) => {
-        quote_spanned!(Span::mixed_site()=> $($tokens)*)
-    };
-}
-
-/// Returns a span at a place in the user's code, for rustc's messages, with the hygiene of `own!`.
-fn at(place: Span) -> Span {
-    place.resolved_at(Span::mixed_site())
-}
-
-/// Moves a path of ours to a place in the user's code. rustc's message points there only if the whole path
-/// does.
-fn placed(path: &TokenStream, place: Span) -> TokenStream {
-    let place = at(place);
-    path.clone()
-        .into_iter()
-        .map(|mut token| {
-            token.set_span(place);
-            token
-        })
-        .collect()
-}
 
 /// Returns the function with the lock around its body.
 pub(crate) fn expand(model: &Model, mut function: Function) -> TokenStream {
-    let locked = locked(model, &mut function);
-    let Function { attrs, visibility, defaultness, signature, shape, inner_attrs, .. } = function;
-    let block = match shape {
-        Shape::Async => own!({ #inner_attrs #locked }),
-        Shape::Block { before, after, boxed: true } => {
-            own!({ #before(async move { #inner_attrs #locked }) #after })
+    let distlock = &model.distlock;
+    let private = own!(#distlock::__private);
+    let manager = manager(model, &private);
+    let moved = moved(&function);
+    let body = body(&private, &mut function, &moved);
+    let locked = locked(model, &private, &function, &moved, &body);
+    let Function { inner_attrs, patterns, .. } = &function;
+    let block = match &function.shape {
+        Shape::Async => own!({ #inner_attrs #manager #locked }),
+        Shape::Block { before, after, boxed } => {
+            let is_outside = is_manager_outside(model, &function);
+            let (outside, inside) = if is_outside { (Some(manager), None) } else { (None, Some(manager)) };
+            let future = own!(async move { #inner_attrs #(#patterns)* #inside #locked });
+            let future = if *boxed { own!(#before(#future)) } else { future };
+            own!({ #outside #future #after })
         }
-        Shape::Block { after, .. } => own!({ async move { #inner_attrs #locked } #after }),
+        Shape::Locked(block) => {
+            let fake = fake(&private, &function);
+            let block = nested::map_body(block.clone(), &mut |_| own!(#fake #manager #locked));
+            own!({ #block })
+        }
     };
+    let Function { attrs, visibility, defaultness, signature, .. } = function;
     own!(#(#attrs)* #visibility #defaultness #signature #block)
 }
 
-/// The statements that acquire the lock, run the body, and release the lock.
-fn locked(model: &Model, function: &mut Function) -> TokenStream {
-    let distlock = &model.distlock;
-    let private = own!(#distlock::__private);
-    let body = body(&private, function);
-    let output_span = function.output_span();
+/// The statement that finds the manager.
+fn manager(model: &Model, private: &TokenStream) -> TokenStream {
+    let Some(locks) = &model.locks else { return own!(let manager = #private::Option::None;) };
+    let private = placed(private, locks.span());
+    let manager =
+        quote_spanned!(at(locks.span())=> #private::Option::Some(#private::HasManager::manager(&#locks)));
+    own!(let manager = #manager;)
+}
 
-    let manager = if let Some(locks) = &model.locks {
-        let private = placed(&private, locks.span());
-        quote_spanned!(at(locks.span())=> #private::Option::Some(#private::HasManager::manager(&#locks)))
-    } else {
-        own!(#private::Option::None)
-    };
-    let (evaluated, settings) = settings(model);
-    let private_at_output = placed(&private, output_span);
-    // The expression that turns `error`, a `LockError`, into the function's return value.
-    let (handler, error_value) = match &model.on_error {
-        None => (
-            own!(),
-            quote_spanned!(at(output_span)=> #private_at_output::FromLockError::from_lock_error(error)),
-        ),
+/// Whether the manager is found before the function returns its future, as `locks = self.locks` is where the
+/// body does not mention `self`: the future then need not borrow `self`.
+fn is_manager_outside(model: &Model, function: &Function) -> bool {
+    model.locks.as_ref().is_some_and(|locks| {
+        mentions(locks, "self") && !mentions(locks, "await") && !mentions(&function.body, "self")
+    })
+}
+
+/// The statements that acquire the lock, run the body, and release the lock.
+fn locked(
+    model: &Model,
+    private: &TokenStream,
+    function: &Function,
+    moved: &[Binding],
+    body: &TokenStream,
+) -> TokenStream {
+    let output_span = function.output_span();
+    let (evaluated, settings) = settings(model, private);
+    let private_at_output = placed(private, output_span);
+    // The expressions that turn `error`, a `LockError`, into the function's return value: if the lock was not
+    // acquired, and if it was lost.
+    let (handler, refused, lost) = match &model.on_error {
+        None => {
+            let error = outcomes::error(model, function, &private_at_output);
+            (None, error.clone(), error)
+        }
         Some(OnError::Log) => {
-            (own!(), quote_spanned!(at(output_span)=> #private_at_output::Skip::logged(error)))
+            let error = quote_spanned!(at(output_span)=> #private_at_output::Skip::logged(error));
+            (None, error.clone(), error)
+        }
+        // The body runs to its end, so the handler is evaluated only if the body does not run.
+        Some(OnError::Handler(handler)) if model.finish_when_lost => {
+            let handler = outcomes::handler(private, handler, function);
+            (None, own!(#private::handle(#handler, error)), own!(#private::never_lost(error).await))
         }
         Some(OnError::Handler(handler)) => {
-            (own!(let on_error = #private::handler(#handler);), own!(#private::handle(on_error, error)))
+            let check = check_handler(private, handler, function, moved);
+            let handler = outcomes::handler(private, handler, function);
+            let error = own!(#private::handle(on_error, error));
+            (Some(own!(#check let on_error = #handler;)), error.clone(), error)
         }
     };
     let not_acquired = match &model.on_busy {
-        None => own!(return #error_value),
+        None => own!(return #refused),
         Some(on_busy) => {
             let busy = match on_busy {
-                OnBusy::Skip => quote_spanned!(at(output_span)=> #private_at_output::Skip::skipped()),
+                OnBusy::Skip => outcomes::skipped(model, function, &private_at_output),
                 OnBusy::Handler(handler) => {
-                    let private = placed(&private, handler.span());
+                    let handler = outcomes::handler(private, handler, function);
+                    let private = placed(private, handler.span());
                     quote_spanned!(at(handler.span())=> #private::handle(#handler, error))
                 }
             };
@@ -123,42 +148,95 @@ fn locked(model: &Model, function: &mut Function) -> TokenStream {
                 if #private::is_busy(&error) {
                     return #busy;
                 }
-                return #error_value
+                return #refused
             }
         }
     };
-    let key = key(&model.key, &private);
-    let named_guard = model.guard.as_ref().map(|name| own!(let #name: &#distlock::LockGuard = &guard;));
+    let key = key(&model.key, private);
+    let unmoved = unmoved::borrow_again(&model.key, function);
+    let NamedGuard { variable: guard, borrow, bind } = NamedGuard::of(model);
+    let run = nested::run(private, &guard, own!(#bind #body), at(function.braces));
     own! {
-        let manager = #manager;
         #evaluated
         #handler
         let key = #key;
-        let acquired = #private::Request::new(manager, key)#settings.acquire().await;
-        let guard = match acquired {
+        #unmoved
+        let request = #private::Request::new(manager, key);
+        #settings
+        let acquired = #private::Request::acquire(request).await;
+        let #guard = match acquired {
             #private::Ok(guard) => guard,
             #private::Err(error) => { #not_acquired; }
         };
-        #named_guard
-        let outcome = guard.run(#body).await;
-        guard.finish().await;
+        #borrow
+        let outcome = #run.await;
+        #private::LockGuard::finish(#guard).await;
         match outcome {
             #private::Ok(value) => value,
-            #private::Err(error) => #error_value,
+            #private::Err(error) => #lost,
         }
     }
 }
 
-/// Returns the statements that evaluate each setting once, and the calls that pass the settings to the
-/// request.
-fn settings(model: &Model) -> (TokenStream, TokenStream) {
+/// The statements that refuse an argument which the `on_error` handler keeps and the body uses up: the
+/// handler is called after the body if the lock is lost.
+fn check_handler(
+    private: &TokenStream,
+    handler: &Expr,
+    function: &Function,
+    moved: &[Binding],
+) -> TokenStream {
+    let check = |name: &Ident, conditions: &[_]| {
+        let place = kept(handler, name)?;
+        let private = placed(private, place);
+        let mut name = name.clone();
+        name.set_span(place.resolved_at(name.span()));
+        Some(quote_spanned!(at(place)=> #(#conditions)* #private::OutlivesBody::check(&#name);))
+    };
+    let receiver = function.signature.receiver();
+    let receiver = receiver.filter(|_| is_moved(function, "self")).and_then(|receiver| {
+        let this = Ident::new("self", receiver.self_token.span);
+        check(&this, &conditions(&receiver.attrs))
+    });
+    let moved = moved.iter().filter_map(|Binding { ident, conditions, .. }| check(ident, conditions));
+    receiver.into_iter().chain(moved).collect()
+}
+
+/// How the guard gets to the body by the name that the user gave to it.
+struct NamedGuard {
+    /// The variable that owns the guard. It has the user's name as well, for rustc's message about a body
+    /// that keeps its lock for longer than it runs.
+    variable: Ident,
+    /// The statement that borrows the guard.
+    borrow: TokenStream,
+    /// The statement in the body that binds the name.
+    bind: TokenStream,
+}
+
+impl NamedGuard {
+    fn of(model: &Model) -> Self {
+        let distlock = &model.distlock;
+        let Some(name) = &model.guard else {
+            return Self { variable: Ident::new("guard", Span::mixed_site()), borrow: own!(), bind: own!() };
+        };
+        let borrowed = quote_spanned!(name.span()=> &#name);
+        Self {
+            variable: name.clone(),
+            borrow: own!(let lock: &#distlock::LockGuard = #borrowed;),
+            bind: own!(let #name = lock;),
+        }
+    }
+}
+
+/// Returns the statements that evaluate each setting once, and those that pass the settings to the request.
+fn settings(model: &Model, private: &TokenStream) -> (TokenStream, TokenStream) {
     let distlock = &model.distlock;
     let mut evaluated = TokenStream::new();
     let mut calls = TokenStream::new();
     let mut set = |name: &str, length: &Length| {
         let (name, value) = (Ident::new(name, Span::mixed_site()), length.tokens());
         evaluated.extend(own!(let #name: ::core::time::Duration = #value;));
-        calls.extend(own!(.#name(#name)));
+        calls.extend(own!(let request = #private::Request::#name(request, #name);));
     };
     if let Some(ttl) = &model.ttl {
         set("ttl", ttl);
@@ -173,22 +251,23 @@ fn settings(model: &Model) -> (TokenStream, TokenStream) {
         set("at_least", at_least);
     }
     if let Some(renew) = &model.renew {
-        calls.extend(own!(.renew(#renew)));
+        calls.extend(own!(let request = #private::Request::renew(request, #renew);));
     }
     if let Some(fair) = &model.fair {
-        calls.extend(own!(.fair(#fair)));
+        calls.extend(own!(let request = #private::Request::fair(request, #fair);));
     }
     if let Some(Wait::Forever) = model.wait {
-        calls.extend(own!(.wait_forever()));
+        calls.extend(own!(let request = #private::Request::wait_forever(request);));
     }
     if model.fenced {
-        calls.extend(own!(.fenced()));
+        calls.extend(own!(let request = #private::Request::fenced(request);));
     }
     if model.finish_when_lost {
-        calls.extend(own!(.on_lost(#distlock::OnLost::Finish)));
+        calls.extend(own!(let request = #private::Request::on_lost(request, #distlock::OnLost::Finish);));
     }
     if model.release_in_background {
-        calls.extend(own!(.release(#distlock::Release::Background)));
+        calls
+            .extend(own!(let request = #private::Request::release(request, #distlock::Release::Background);));
     }
     (evaluated, calls)
 }
@@ -202,7 +281,7 @@ fn key(key: &Key, private: &TokenStream) -> TokenStream {
         }
         Key::Template(pieces, span) => {
             let pieces = pieces.iter().map(|piece| match piece {
-                Piece::Text(text) => own!(key.text(#text);),
+                Piece::Text(text) => own!(#private::KeyBuilder::text(&mut key, #text);),
                 Piece::Hole(Hole { value, spec, follower }) => {
                     let mut format = Literal::string(&format!("{{{spec}}}"));
                     format.set_span(*span);
@@ -211,80 +290,28 @@ fn key(key: &Key, private: &TokenStream) -> TokenStream {
                     } else {
                         own!(#private::Option::None)
                     };
-                    quote_spanned!(at(*span)=> key.hole(::core::format_args!(#format, #value), #follower);)
+                    let value = printable(value, *span);
+                    quote_spanned! {at(*span)=>
+                        #private::KeyBuilder::hole(&mut key, ::core::format_args!(#format, #value), #follower);
+                    }
                 }
             });
             let pieces: TokenStream = pieces.collect();
             own! {{
                 let mut key = #private::KeyBuilder::new();
                 #pieces
-                key.finish()
+                #private::KeyBuilder::finish(key)
             }}
         }
     }
 }
 
-/// Returns the body as an async block that owns the arguments it mentions, so that they are dropped before
-/// the lock is released. Removes `mut` from these arguments in the signature.
-fn body(private: &TokenStream, function: &mut Function) -> TokenStream {
-    let body = &function.body;
-    // An argument that the body does not mention is not mentioned here either, so that rustc reports it as
-    // unused.
-    let moved: Vec<Binding> = bound_names(&function.signature)
-        .into_iter()
-        .filter(|binding| {
-            let name = binding.ident.unraw().to_string();
-            name.starts_with('_') || mentions(body, &name)
-        })
-        .collect();
-    // Each argument is moved whole. If the block captured only the field that the body mentions, the other
-    // fields would be dropped after the release.
-    let lets: TokenStream = moved
-        .iter()
-        .map(|Binding { ident, mutable }| {
-            let mutable = mutable.then(|| own!(mut));
-            own! {
-                #[allow(clippy::used_underscore_binding, clippy::no_effect_underscore_binding)]
-                let #mutable #ident = #ident;
-            }
-        })
-        .collect();
-    // Mentioning `self` moves it into the block whole, as the statements above do with the arguments.
-    let receiver = function.signature.receiver().map(|receiver| {
-        let this = &receiver.self_token;
-        own!(let _ = &#this;)
-    });
-    let fake = function.output.as_ref().and_then(named).map(|output| {
-        // Gives the block its type, as a function's signature does, so that `?` and coercions in the body
-        // work.
-        own! {
-            if false {
-                return #private::fake::<#output>();
-            }
+/// Borrows a value that is an index, such as `text[..8]`: a format macro refuses a `str`, which has no size.
+fn printable(value: &TokenStream, span: Span) -> TokenStream {
+    match value.clone().into_iter().last() {
+        Some(TokenTree::Group(last)) if last.delimiter() == Delimiter::Bracket => {
+            quote_spanned!(at(span)=> &#value)
         }
-    });
-    let block = own!(async move { #fake #receiver #lets #body });
-    let idents: Vec<Ident> = moved.into_iter().map(|binding| binding.ident).collect();
-    make_immutable(&mut function.signature, &idents);
-    block
-}
-
-/// Returns the type as it can be written in the body, with `_` for each `impl Trait`. `None` if only `_`
-/// would be left, or if the type is `!`.
-fn named(output: &Type) -> Option<Type> {
-    struct Erase;
-    impl VisitMut for Erase {
-        fn visit_type_mut(&mut self, ty: &mut Type) {
-            if matches!(ty, Type::ImplTrait(_)) {
-                *ty = inferred();
-            }
-            syn::visit_mut::visit_type_mut(self, ty);
-        }
+        _ => value.clone(),
     }
-    if matches!(output, Type::ImplTrait(_) | Type::Never(_)) {
-        return None;
-    }
-    let mut output = output.clone();
-    Erase.visit_type_mut(&mut output);
-    Some(output)
 }

@@ -1,16 +1,18 @@
 //! Parses the annotated function. Its body stays as it was written.
 
 use proc_macro2::{Delimiter, Group, Span, TokenStream, TokenTree};
-use quote::quote;
+use quote::{ToTokens, quote};
 use syn::{
-    Attribute, Error, GenericArgument, Ident, PathArguments, Result, ReturnType, Signature, Token, Type,
-    TypeParamBound, Visibility,
+    Attribute, Error, GenericArgument, Ident, Local, PathArguments, Result, ReturnType, Signature, Token,
+    Type, TypeParamBound, Visibility,
     ext::IdentExt,
     parse::{ParseStream, Parser},
     spanned::Spanned,
 };
 
-/// An async function, or a plain function that consists of one async block.
+use crate::{args::whole_expr, async_trait, bindings::mentions, nested, streams};
+
+/// An async function, a plain function that consists of one async block, or one that has a lock already.
 pub(crate) struct Function {
     pub(crate) attrs: Vec<Attribute>,
     pub(crate) visibility: Visibility,
@@ -21,7 +23,11 @@ pub(crate) struct Function {
     pub(crate) shape: Shape,
     /// The attributes `#![..]` at the beginning of the body.
     pub(crate) inner_attrs: TokenStream,
+    /// The statements of `#[async_trait]` that take arguments apart. They are not in the body.
+    pub(crate) patterns: Vec<Local>,
     pub(crate) body: TokenStream,
+    /// The place of the function's braces, at which rustc reports a body that lacks its value.
+    pub(crate) braces: Span,
     /// The type of the body's value. `None` if the signature names none, so that it is `()`.
     pub(crate) output: Option<Type>,
 }
@@ -32,6 +38,9 @@ pub(crate) enum Shape {
     Async,
     /// `fn .. { async move { body } after }`, or, if `boxed`, `fn .. { before(async move { body }) after }`
     Block { before: TokenStream, after: TokenStream, boxed: bool },
+    /// The function has a lock from an attribute that is written above. The tokens are those between its
+    /// braces, and contain the body.
+    Locked(TokenStream),
 }
 
 /// Parses the item.
@@ -60,28 +69,66 @@ fn function(input: ParseStream) -> Result<Function> {
             "a `const fn` can run at compile time, where there is no lock; replace `const` with `async`",
         ));
     }
+    streams::refuse(&signature)?;
     if input.peek(Token![;]) {
         let message = "a method without a body has nothing to lock; \
              put #[distributed_lock] on the implementations, or give the method a body here";
         return Err(Error::new(signature.ident.span(), message));
     }
-    let TokenTree::Group(block) = input.parse::<TokenTree>()? else {
+    let Some(block) = braces(input.parse::<TokenTree>()?) else {
         return Err(input.error("expected the function's body"));
     };
     if !input.is_empty() {
         return Err(input.error("expected nothing after the function's body"));
     }
-    let (shape, body, output) = if signature.asyncness.is_some() {
-        let output = match &signature.output {
-            ReturnType::Default => None,
-            ReturnType::Type(_, output) => Some((**output).clone()),
-        };
-        (Shape::Async, block.stream(), output)
-    } else {
-        future_block(&signature, &block)?
-    };
+    let (shape, body, output) = shape(&signature, &block)?;
     let (inner_attrs, body) = split_inner_attrs(body);
-    Ok(Function { attrs, visibility, defaultness, signature, shape, inner_attrs, body, output })
+    let (patterns, body) = match &shape {
+        Shape::Async => (Vec::new(), body),
+        Shape::Block { .. } => async_trait::take_patterns(body),
+        Shape::Locked(tokens) => (async_trait::all_patterns(tokens), body),
+    };
+    let braces = block.span();
+    Ok(Function {
+        attrs,
+        visibility,
+        defaultness,
+        signature,
+        shape,
+        inner_attrs,
+        patterns,
+        body,
+        braces,
+        output,
+    })
+}
+
+/// Returns the shape of the function, its body, and the type of the body's value.
+fn shape(signature: &Signature, block: &Group) -> Result<(Shape, TokenStream, Option<Type>)> {
+    let returned = match &signature.output {
+        ReturnType::Default => None,
+        ReturnType::Type(_, returned) => Some((**returned).clone()),
+    };
+    let is_async = signature.asyncness.is_some();
+    if let Some(body) = nested::body(block.stream()) {
+        // Another attribute may have made the function a plain one, as #[tokio::main] does.
+        let future = returned.as_ref().filter(|_| !is_async).and_then(future_output);
+        return Ok((Shape::Locked(block.stream()), body, future.or(returned)));
+    }
+    if is_async { Ok((Shape::Async, block.stream(), returned)) } else { future_block(signature, block) }
+}
+
+/// Returns the braces with what is in them. `macro_rules!` puts an invisible group around a `$body:block`.
+fn braces(token: TokenTree) -> Option<Group> {
+    let TokenTree::Group(group) = token else { return None };
+    match group.delimiter() {
+        Delimiter::Brace => Some(group),
+        Delimiter::None => {
+            let mut inner = group.stream().into_iter();
+            inner.next().and_then(braces).filter(|_| inner.next().is_none())
+        }
+        _ => None,
+    }
 }
 
 /// Returns an error if the item is not a function.
@@ -129,18 +176,51 @@ fn future_block(signature: &Signature, block: &Group) -> Result<(Shape, TokenStr
         Error::new(signature.fn_token.span, message)
     };
     let ReturnType::Type(_, returned) = &signature.output else { return Err(plain()) };
-    let future = future_output(returned).ok_or_else(plain)?;
-    let tokens: Vec<TokenTree> = block.stream().into_iter().collect();
-    let Some((before, inner, after)) = split_async(&tokens) else {
-        // The function returns a future, but the statements before the async block would run without the
-        // lock.
+    let tokens = without_return(block.stream().into_iter().collect());
+    let split = split_async(&tokens);
+    let Some(future) = future_output(returned) else {
+        return Err(if split.is_some() { hidden_output(returned) } else { plain() });
+    };
+    let Some((before, inner, after)) = split else {
         let span = tokens.first().map_or(block.span(), TokenTree::span);
-        let message = "the code before the async block would run without the lock; \
-             move it into the block, so that the function consists of `async move { .. }` alone";
-        return Err(Error::new(span, message));
+        return Err(Error::new(span, outside_of_block(tokens.into_iter().collect())));
     };
     let boxed = !before.is_empty();
     Ok((Shape::Block { before, after, boxed }, inner, Some(future)))
+}
+
+/// The error for a future whose type is written as an alias, such as `Self::Future`.
+fn hidden_output(returned: &Type) -> Error {
+    let written = returned.to_token_stream().to_string().replace(" :: ", "::");
+    let message = format!(
+        "`{written}` does not say what the future returns; \
+         write the type out: `Pin<Box<dyn Future<Output = ..> + Send>>`"
+    );
+    Error::new(returned.span(), message)
+}
+
+/// Removes the words around the value in `return value;`.
+fn without_return(mut tokens: Vec<TokenTree>) -> Vec<TokenTree> {
+    if tokens.first().is_some_and(|first| is_word(first, "return")) {
+        tokens.remove(0);
+        tokens.pop_if(|last| matches!(last, TokenTree::Punct(end) if end.as_char() == ';'));
+    }
+    tokens
+}
+
+/// The message for a function that returns a future and does not consist of one async block.
+fn outside_of_block(body: TokenStream) -> &'static str {
+    let Ok(value) = whole_expr(body) else {
+        return "the code before the async block would run without the lock; \
+             move it into the block, so that the function consists of `async move { .. }` alone";
+    };
+    if mentions(&value, "async") {
+        "what stands around the async block would run without the lock; the function must consist of \
+         `async move { .. }`, `Box::pin(async move { .. })` or `async move { .. }.boxed()`"
+    } else {
+        "the code that makes this future would run without the lock; \
+         write it in an async block: `async move { make_future().await }`"
+    }
 }
 
 /// Splits `async move { .. }`, `Box::pin(async move { .. })` or `async move { .. }.boxed()` into what stands
@@ -182,12 +262,8 @@ fn async_block(tokens: &[TokenTree]) -> Option<(TokenStream, &[TokenTree])> {
         [first, rest @ ..] if is_word(first, "async") => rest,
         _ => return None,
     };
-    match rest {
-        [TokenTree::Group(block), rest @ ..] if block.delimiter() == Delimiter::Brace => {
-            Some((block.stream(), rest))
-        }
-        _ => None,
-    }
+    let (block, rest) = rest.split_first()?;
+    Some((braces(block.clone())?.stream(), rest))
 }
 
 fn is_word(token: &TokenTree, word: &str) -> bool {

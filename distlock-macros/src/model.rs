@@ -9,6 +9,8 @@ use crate::{
     bindings::Bindings,
     durations::{self, Length},
     function::Function,
+    handlers::refuse_value,
+    lookalikes,
     suggest::meant,
     template::{self, Piece},
 };
@@ -62,7 +64,7 @@ pub(crate) enum OnError {
 pub(crate) fn check(tokens: TokenStream, function: &Function) -> Result<Model> {
     let (args, error) = args::parse(tokens);
     let mut errors = Errors(error);
-    let bindings = Bindings::of(&function.signature);
+    let bindings = Bindings::of(&function.signature, &function.patterns);
     let Args {
         key,
         ttl,
@@ -89,7 +91,7 @@ pub(crate) fn check(tokens: TokenStream, function: &Function) -> Result<Model> {
     let ttl = ttl.and_then(|ttl| errors.take(durations::parse("ttl", ttl)));
     let max_hold = max_hold.and_then(|hold| errors.take(durations::parse("max_hold", hold)));
     let at_least = at_least.and_then(|least| errors.take(durations::parse("at_least", least)));
-    check_lengths(ttl.as_ref(), max_hold.as_ref(), at_least.as_ref(), &mut errors);
+    check_at_least(ttl.as_ref(), at_least.as_ref(), &mut errors);
     let waits = wait.is_some();
     let wait = wait.and_then(|wait| match word(&wait) {
         Some((word, _)) if word == "forever" => Some(Wait::Forever),
@@ -169,32 +171,18 @@ fn check_key(key: Expr, bindings: &Bindings) -> Result<Key> {
             literal.span(),
             "`key` takes text, `key = \"order:{order_id}\"`, or an expression whose value is `Display`",
         )),
-        key => Ok(Key::Computed(key)),
+        key => {
+            lookalikes::check_expression(&key, bindings)?;
+            Ok(Key::Computed(key))
+        }
     }
 }
 
-/// Checks the durations that are known at compile time.
-fn check_lengths(
-    ttl: Option<&Length>,
-    max_hold: Option<&Length>,
-    at_least: Option<&Length>,
-    errors: &mut Errors,
-) {
+/// Checks `at_least` against the ttl, if both are known at compile time.
+fn check_at_least(ttl: Option<&Length>, at_least: Option<&Length>, errors: &mut Errors) {
     let known = |length: Option<&Length>| length.and_then(Length::known);
-    let ttl = known(ttl);
-    if let Some((_, span)) = ttl.filter(|(length, _)| length.is_zero()) {
-        let message = "`ttl = 0` would end the lease before the body begins; \
-             write how long a crashed holder may block the key: `ttl = 30`";
-        errors.push(Error::new(span, message));
-    }
-    if let Some((_, span)) = known(max_hold).filter(|(length, _)| length.is_zero()) {
-        let message = "`max_hold = 0` would stop the body before it begins; \
-             write how long it may run, or leave `max_hold` out";
-        errors.push(Error::new(span, message));
-    }
-    if let (Some((ttl, _)), Some((least, span))) = (ttl, known(at_least))
+    if let (Some((ttl, _)), Some((least, span))) = (known(ttl), known(at_least))
         && least > ttl
-        && !ttl.is_zero()
     {
         let message = format!(
             "`at_least` ({least:?}) is longer than `ttl` ({ttl:?}), \
@@ -239,9 +227,7 @@ fn is_keyword(name: &str, keyword: &str, value: &Expr) -> Result<bool> {
     let takes = format!(
         "`{name}` takes `{keyword}`, or a path or closure from `LockError` to the function's return value"
     );
-    if let Expr::Lit(literal) = value {
-        return Err(Error::new(literal.span(), takes));
-    }
+    refuse_value(name, keyword, &takes, value)?;
     match word(value) {
         Some((word, _)) if word == keyword => Ok(true),
         Some((word, span)) if OTHERS.contains(&word.as_str()) => {

@@ -1,40 +1,59 @@
 //! Finds the name for "did you mean ..?": corrects typing mistakes, and knows the names that other libraries
 //! use.
 
-/// Names in other libraries, each with our name for the same thing.
+/// Names in other libraries, each with our name for the same thing. Case and underscores do not count.
 const OTHER_LIBRARIES: &[(&str, &str)] = &[
     ("expire", "ttl"),
     ("expiration", "ttl"),
+    ("expire_time", "ttl"),
     ("expires", "ttl"),
+    ("expires_in", "ttl"),
     ("expiry", "ttl"),
     ("lease", "ttl"),
-    ("leaseTime", "ttl"),
+    ("lease_duration", "ttl"),
     ("lease_time", "ttl"),
-    ("lockAtMostFor", "ttl"),
+    ("lock_at_most", "ttl"),
     ("lock_at_most_for", "ttl"),
+    ("lock_timeout", "ttl"),
+    ("lock_watchdog_timeout", "ttl"),
+    ("time_to_live", "ttl"),
     ("duration", "ttl"),
-    ("acquireTimeout", "wait"),
     ("acquire_timeout", "wait"),
+    ("attempts", "wait"),
+    ("retries", "wait"),
+    ("retry", "wait"),
+    ("retry_attempts", "wait"),
+    ("retry_count", "wait"),
+    ("retry_delay", "wait"),
+    ("retry_interval", "wait"),
     ("timeout", "wait"),
-    ("waitTime", "wait"),
+    ("try_lock", "wait"),
     ("wait_time", "wait"),
     ("wait_timeout", "wait"),
     ("blocking", "wait"),
-    ("lockAtLeastFor", "at_least"),
+    ("lock_at_least", "at_least"),
     ("lock_at_least_for", "at_least"),
     ("min_hold", "at_least"),
     ("max_hold_time", "max_hold"),
-    ("watchdog", "renew"),
-    ("auto_renew", "renew"),
-    ("autoRenew", "renew"),
     ("auto_extend", "renew"),
+    ("auto_renew", "renew"),
     ("extend", "renew"),
+    ("heartbeat", "renew"),
+    ("keep_alive", "renew"),
+    ("watchdog", "renew"),
     ("name", "key"),
     ("keys", "key"),
+    ("lock_id", "key"),
     ("lock_key", "key"),
+    ("lock_name", "key"),
     ("id", "key"),
+    ("prefix", "key"),
+    ("resource", "key"),
+    ("value", "key"),
     ("manager", "locks"),
     ("client", "locks"),
+    ("connection", "locks"),
+    ("pool", "locks"),
     ("redis", "locks"),
     ("lock", "locks"),
     ("on_fail", "on_busy"),
@@ -46,13 +65,16 @@ const OTHER_LIBRARIES: &[(&str, &str)] = &[
     ("fairness", "fair"),
     ("unfair", "fair"),
     ("fencing", "fenced"),
+    ("fencing_token", "fenced"),
     ("fence", "fenced"),
 ];
 
 /// Returns the known name that was probably meant.
 pub(crate) fn meant<'a>(written: &str, known: &[&'a str]) -> Option<&'a str> {
-    if let Some((_, ours)) = OTHER_LIBRARIES.iter().find(|(theirs, _)| theirs.eq_ignore_ascii_case(written)) {
-        return known.iter().find(|name| *name == ours).copied();
+    let plain = |name: &str| name.replace('_', "").to_ascii_lowercase();
+    let theirs = OTHER_LIBRARIES.iter().find(|(theirs, _)| plain(theirs) == plain(written));
+    if let Some(ours) = theirs.and_then(|(_, ours)| known.iter().find(|name| *name == ours)) {
+        return Some(ours);
     }
     let allowed = if written.chars().count() <= 3 { 1 } else { 2 };
     known
@@ -63,20 +85,26 @@ pub(crate) fn meant<'a>(written: &str, known: &[&'a str]) -> Option<&'a str> {
         .map(|(_, name)| name)
 }
 
-/// The Levenshtein distance: how many characters have to be inserted, removed or replaced.
+/// How many characters have to be inserted, removed, replaced or swapped with their neighbour.
 fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, a) in a.chars().enumerate() {
-        let mut diagonal = i;
-        row[0] = i + 1;
-        for (j, b) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(a != *b);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+    // The distance of the first `i` characters of `a` from the first `j` of `b`.
+    let mut distances = vec![vec![0; b.len() + 1]; a.len() + 1];
+    for i in 0..=a.len() {
+        for j in 0..=b.len() {
+            if i == 0 || j == 0 {
+                distances[i][j] = i + j;
+                continue;
+            }
+            let replaced = distances[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
+            let shorter = distances[i - 1][j].min(distances[i][j - 1]) + 1;
+            distances[i][j] = replaced.min(shorter);
+            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                distances[i][j] = distances[i][j].min(distances[i - 2][j - 2] + 1);
+            }
         }
     }
-    row[b.len()]
+    distances[a.len()][b.len()]
 }
 
 #[cfg(test)]
@@ -88,9 +116,16 @@ mod tests {
         let known = ["key", "ttl", "wait", "renew", "at_least", "on_busy"];
         assert_eq!(meant("tll", &known), Some("ttl"));
         assert_eq!(meant("wiat", &known), Some("wait"));
+        assert_eq!(meant("kye", &known), Some("key"));
         assert_eq!(meant("lockAtMostFor", &known), Some("ttl"));
+        assert_eq!(meant("lock_at_least_for", &known), Some("at_least"));
         assert_eq!(meant("timeout", &known), Some("wait"));
         assert_eq!(meant("zebra", &known), None);
+    }
+
+    #[test]
+    fn an_argument_of_the_function_is_meant_if_the_other_librarys_word_is_not_known() {
+        assert_eq!(meant("name", &["names", "order"]), Some("names"));
     }
 
     #[test]
@@ -98,5 +133,7 @@ mod tests {
         assert_eq!(distance("", "abc"), 3);
         assert_eq!(distance("abc", "abc"), 0);
         assert_eq!(distance("kitten", "sitting"), 3);
+        assert_eq!(distance("kye", "key"), 1);
+        assert_eq!(distance("ab", "ba"), 1);
     }
 }

@@ -1,11 +1,10 @@
-//! Parses and checks the key template, which consists of text and holes (the placeholders `{..}`).
+//! Parses the key template, which consists of text and holes (the placeholders `{..}`).
 
-use std::str::FromStr;
+use proc_macro2::Span;
+use syn::{Error, LitStr, Result};
 
-use proc_macro2::{Group, Span, TokenStream, TokenTree};
-use syn::{Error, Expr, ExprPath, Ident, LitStr, Member, Result, ext::IdentExt};
-
-use crate::{args::whole_expr, bindings::Bindings, suggest::meant};
+pub(crate) use crate::hole::Hole;
+use crate::{args::Errors, bindings::Bindings, hole, limits::MAX_KEY_BYTES, lookalikes};
 
 /// A piece of a checked template.
 pub(crate) enum Piece {
@@ -13,63 +12,19 @@ pub(crate) enum Piece {
     Hole(Hole),
 }
 
-/// A placeholder: a value in the key.
-pub(crate) struct Hole {
-    /// The expression whose value is printed.
-    pub(crate) value: TokenStream,
-    /// The format with its `:`, as in a format string. Empty if the hole has none.
-    pub(crate) spec: String,
-    /// The character that follows the hole in the template. It is encoded where it occurs in the value, so
-    /// that the end of the value is unmistakable.
-    pub(crate) follower: Option<char>,
-}
-
 /// Parses a template, and checks its names against the function's arguments.
 ///
 /// # Errors
-/// The first mistake in the template. Its place is the whole literal.
+/// All mistakes in the template, combined into one error. The place of each is the whole literal.
 pub(crate) fn parse(literal: &LitStr, bindings: &Bindings) -> Result<Vec<Piece>> {
-    let span = literal.span();
-    let wrong = |what: String| Error::new(span, what);
-    let text = literal.value();
-    if text.is_empty() {
-        return Err(wrong(
-            "the key template is empty, so that every call would share one lock; \
-             write `key = \"order:{order_id}\"`"
-                .into(),
-        ));
+    let mut template = Template { pieces: Vec::new(), errors: Errors::default(), span: literal.span() };
+    template.read(&literal.value(), bindings);
+    template.check_length();
+    template.check_text(bindings);
+    let Template { mut pieces, errors, .. } = template;
+    if let Some(error) = errors.0 {
+        return Err(error);
     }
-    let mut pieces: Vec<Piece> = Vec::new();
-    let mut rest = text.as_str();
-    while let Some(at) = rest.find(['{', '}']) {
-        push_text(&mut pieces, &rest[..at]);
-        rest = &rest[at..];
-        if let Some(after) = rest.strip_prefix("{{") {
-            push_text(&mut pieces, "{");
-            rest = after;
-        } else if let Some(after) = rest.strip_prefix("}}") {
-            push_text(&mut pieces, "}");
-            rest = after;
-        } else if rest.starts_with('}') {
-            return Err(wrong(
-                "a `}` without its `{` in the key template; write `}}` for a literal brace".into(),
-            ));
-        } else {
-            let close = closing_brace(rest).ok_or_else(|| {
-                wrong("a `{` is never closed in the key template; write `{{` for a literal brace".into())
-            })?;
-            if let Some(Piece::Hole(_)) = pieces.last() {
-                return Err(wrong(format!(
-                    "two values with nothing between them in the key template, \
-                     so that 1 and 23 would share a lock with 12 and 3; write a separator: `:{}`",
-                    &rest[..=close]
-                )));
-            }
-            pieces.push(Piece::Hole(hole(&rest[1..close], span, bindings)?));
-            rest = &rest[close + 1..];
-        }
-    }
-    push_text(&mut pieces, rest);
     // Tell each hole the character that follows it.
     let mut follower = None;
     for piece in pieces.iter_mut().rev() {
@@ -81,154 +36,109 @@ pub(crate) fn parse(literal: &LitStr, bindings: &Bindings) -> Result<Vec<Piece>>
     Ok(pieces)
 }
 
-/// Appends text, joined to the text before it.
-fn push_text(pieces: &mut Vec<Piece>, text: &str) {
-    match pieces.last_mut() {
-        _ if text.is_empty() => {}
-        Some(Piece::Text(before)) => before.push_str(text),
-        _ => pieces.push(Piece::Text(text.to_owned())),
-    }
+/// A template while it is parsed.
+struct Template {
+    pieces: Vec<Piece>,
+    errors: Errors,
+    /// The place of the literal.
+    span: Span,
 }
 
-/// Returns the position of the brace that closes the one at the beginning of the text.
-fn closing_brace(text: &str) -> Option<usize> {
-    let mut depth = 0usize;
-    for (at, c) in text.char_indices() {
-        match c {
-            '{' => depth += 1,
-            '}' => {
-                depth -= 1;
-                if depth == 0 {
-                    return Some(at);
-                }
-            }
-            _ => {}
+impl Template {
+    fn wrong(&mut self, what: impl Into<String>) {
+        self.errors.push(Error::new(self.span, what.into()));
+    }
+
+    fn read(&mut self, text: &str, bindings: &Bindings) {
+        if text.is_empty() {
+            self.wrong(
+                "the key template is empty, so that every call would share one lock; \
+                 write `key = \"order:{order_id}\"`",
+            );
         }
-    }
-    None
-}
-
-/// Parses the text between the braces of a hole.
-fn hole(text: &str, span: Span, bindings: &Bindings) -> Result<Hole> {
-    let wrong = |what: String| Error::new(span, what);
-    let (value, spec) = text.split_at(spec_start(text).unwrap_or(text.len()));
-    let value = value.trim();
-    if value.is_empty() {
-        return Err(wrong("an empty `{}` in the key template; name the value: `{order_id}`".into()));
-    }
-    if value.chars().all(|c| c.is_ascii_digit()) {
-        return Err(wrong(format!(
-            "`{{{value}}}` in the key template is a position; name the value: `{{order_id}}`"
-        )));
-    }
-    if spec.contains(['$', '*', '{', '}']) {
-        return Err(wrong(format!(
-            "the format `{spec}` in the key template takes its width or precision from an argument; \
-             write a number instead"
-        )));
-    }
-    let wrong_form = || {
-        wrong(format!(
-            "`{{{value}}}` in the key template is not a name, a field, an index or a method call; \
-             compute it in an expression: `key = format!(..)`"
-        ))
-    };
-    // As in format strings, `{type}` means the argument `r#type`.
-    let is_keyword = bindings.contains(value) && value != "self" && syn::parse_str::<Ident>(value).is_err();
-    let raw = if is_keyword { "r#" } else { "" };
-    let tokens = TokenStream::from_str(&format!("{raw}{value}")).map_err(|_| wrong_form())?;
-    let tokens = respan(tokens, span, bindings);
-    let expr = whole_expr(tokens.clone()).map_err(|_| wrong_form())?;
-    let base = base(&expr).ok_or_else(wrong_form)?;
-    if let (Some(name), None) = (base.path.get_ident(), &base.qself) {
-        check_name(name, bindings, span)?;
-    }
-    Ok(Hole { value: tokens, spec: spec.trim_end().to_owned(), follower: None })
-}
-
-/// Returns the position of the format: it begins at a single colon outside of brackets.
-fn spec_start(text: &str) -> Option<usize> {
-    let bytes = text.as_bytes();
-    let mut depth = 0usize;
-    let mut at = 0;
-    while at < bytes.len() {
-        match bytes[at] {
-            b'(' | b'[' | b'<' => depth += 1,
-            b')' | b']' | b'>' => depth = depth.saturating_sub(1),
-            b':' if bytes.get(at + 1) == Some(&b':') => at += 1,
-            b':' if depth == 0 => return Some(at),
-            _ => {}
-        }
-        at += 1;
-    }
-    None
-}
-
-/// Returns the name or path whose fields, indices and method calls the expression consists of. `None` if the
-/// expression contains anything else.
-fn base(expr: &Expr) -> Option<&ExprPath> {
-    match expr {
-        Expr::Path(path) if path.attrs.is_empty() => Some(path),
-        Expr::Field(field) => match &field.member {
-            Member::Named(name) if name == "await" => None,
-            _ => base(&field.base),
-        },
-        Expr::Index(index) => base(&index.expr),
-        Expr::MethodCall(call) => base(&call.receiver),
-        Expr::Paren(paren) => base(&paren.expr),
-        _ => None,
-    }
-}
-
-/// Checks that a lower-case name is an argument. Other names may be constants outside of the function, which
-/// rustc checks.
-fn check_name(name: &Ident, bindings: &Bindings, span: Span) -> Result<()> {
-    let text = name.unraw().to_string();
-    let is_const = text.starts_with(char::is_uppercase);
-    if is_const || bindings.contains(&text) {
-        return Ok(());
-    }
-    if text == "self" {
-        return Err(Error::new(span, "`self` in the key template, but the function has no receiver"));
-    }
-    let names: Vec<&str> = bindings.names().collect();
-    let hint = match meant(&text, &names) {
-        Some(name) => format!("did you mean `{{{name}}}`?"),
-        None if names.is_empty() => "the function has no arguments".to_owned(),
-        None => {
-            let names: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
-            format!("the arguments are {}", names.join(", "))
-        }
-    };
-    Err(Error::new(
-        span,
-        format!("`{{{text}}}` in the key template is not an argument of the function; {hint}"),
-    ))
-}
-
-/// Moves the tokens to the place of the literal, for rustc's messages. An argument's name is resolved where
-/// the argument is declared, so that it is found even if a macro wrote the argument and its caller the
-/// template, or the other way round.
-fn respan(tokens: TokenStream, span: Span, bindings: &Bindings) -> TokenStream {
-    tokens
-        .into_iter()
-        .map(|mut token| {
-            let mut new_span = span;
-            match &token {
-                TokenTree::Group(group) => {
-                    token = Group::new(group.delimiter(), respan(group.stream(), span, bindings)).into();
-                }
-                TokenTree::Ident(name) => {
-                    if let Some(bound) = bindings.get(&name.unraw().to_string()) {
-                        new_span = span.resolved_at(bound);
+        let mut rest = text;
+        // Whether a hole has ended here, even if it has a mistake.
+        let mut after_hole = false;
+        while let Some(at) = rest.find(['{', '}']) {
+            self.push_text(&rest[..at]);
+            after_hole &= at == 0;
+            rest = &rest[at..];
+            if let Some(after) = rest.strip_prefix("{{") {
+                self.push_text("{");
+                (rest, after_hole) = (after, false);
+            } else if let Some(after) = rest.strip_prefix("}}") {
+                self.push_text("}");
+                (rest, after_hole) = (after, false);
+            } else if let Some(after) = rest.strip_prefix('}') {
+                self.wrong("a `}` without its `{` in the key template; write `}}` for a literal brace");
+                (rest, after_hole) = (after, false);
+            } else {
+                match hole::end(rest) {
+                    Ok(close) => {
+                        self.read_hole(&rest[..=close], after_hole, bindings);
+                        (rest, after_hole) = (&rest[close + 1..], true);
+                    }
+                    Err(unclosed) => {
+                        self.wrong(unclosed);
+                        return;
                     }
                 }
-                _ => {}
             }
-            token.set_span(new_span);
-            token
-        })
-        .collect()
+        }
+        self.push_text(rest);
+    }
+
+    /// Parses a hole with its braces.
+    fn read_hole(&mut self, braced: &str, after_hole: bool, bindings: &Bindings) {
+        if after_hole {
+            self.wrong(format!(
+                "two values with nothing between them in the key template, \
+                 so that 1 and 23 would share a lock with 12 and 3; write a separator: `:{braced}`"
+            ));
+        }
+        if let Some(Piece::Text(text)) = self.pieces.last()
+            && text.ends_with('$')
+        {
+            self.wrong(lookalikes::after_dollar(braced));
+        }
+        let parsed = hole::parse(&braced[1..braced.len() - 1], self.span, bindings);
+        if let Some(hole) = self.errors.take(parsed) {
+            self.pieces.push(Piece::Hole(hole));
+        }
+    }
+
+    /// Appends text, joined to the text before it.
+    fn push_text(&mut self, text: &str) {
+        match self.pieces.last_mut() {
+            _ if text.is_empty() => {}
+            Some(Piece::Text(before)) => before.push_str(text),
+            _ => self.pieces.push(Piece::Text(text.to_owned())),
+        }
+    }
+
+    /// Checks that the text does not look like a value.
+    fn check_text(&mut self, bindings: &Bindings) {
+        let texts = self.pieces.iter().filter_map(|piece| match piece {
+            Piece::Text(text) => Some(lookalikes::in_template(text, bindings)),
+            Piece::Hole(_) => None,
+        });
+        for message in texts.flatten().collect::<Vec<_>>() {
+            self.wrong(message);
+        }
+    }
+
+    /// Checks that the text alone is no longer than a key.
+    fn check_length(&mut self) {
+        let texts =
+            self.pieces.iter().map(|piece| if let Piece::Text(text) = piece { text.len() } else { 0 });
+        let bytes: usize = texts.sum();
+        if bytes > MAX_KEY_BYTES {
+            self.wrong(format!(
+                "the text of the key template has {bytes} bytes, and a key has at most {MAX_KEY_BYTES}; \
+                 write a shorter text"
+            ));
+        }
+    }
 }
 
 #[cfg(test)]
@@ -236,7 +146,7 @@ mod tests {
     use super::*;
 
     fn parsed(text: &str) -> std::result::Result<String, String> {
-        let bindings = Bindings::of_names(&["order_id", "order", "v", "i", "self"]);
+        let bindings = Bindings::of_names(&["order_id", "order", "v", "i", "self", "type"]);
         parse(&LitStr::new(text, Span::call_site()), &bindings)
             .map(|pieces| {
                 let show = |piece: &Piece| match piece {
@@ -245,7 +155,7 @@ mod tests {
                 };
                 pieces.iter().map(show).collect()
             })
-            .map_err(|error| error.to_string())
+            .map_err(|error| error.into_iter().map(|error| error.to_string()).collect::<Vec<_>>().join("\n"))
     }
 
     #[test]
@@ -264,6 +174,75 @@ mod tests {
     }
 
     #[test]
+    fn keywords_are_names_after_a_dot_and_as_arguments() {
+        assert_eq!(parsed("{type}").unwrap(), "<r#type||None>");
+        assert_eq!(parsed("{type.id}").unwrap(), "<r#type . id||None>");
+        assert_eq!(parsed("{order.type.gen}").unwrap(), "<order . r#type . r#gen||None>");
+        assert_eq!(parsed("{order.match(type)}").unwrap(), "<order . r#match (r#type)||None>");
+        assert_eq!(parsed("{v[..self.len]}").unwrap(), "<v [.. self . len]||None>");
+        assert_eq!(parsed("{super::TENANT}").unwrap(), "<super :: TENANT||None>");
+    }
+
+    #[test]
+    fn quotation_marks_and_brackets_in_a_hole_may_contain_braces_and_colons() {
+        for text in [
+            r#"{v["}"]}"#,
+            r#"{v["\"}:"]}"#,
+            "{v['}']}",
+            r"{v['\'']}",
+            r##"{v[r#""}"#]}"##,
+            "{v[{ i }]}",
+            "{order.tag::<'static, u8>(':')}",
+        ] {
+            let hole = parsed(text).unwrap_or_else(|error| panic!("{text}: {error}"));
+            assert!(hole.starts_with('<') && hole.ends_with("||None>"), "{text}: {hole}");
+        }
+    }
+
+    #[test]
+    fn every_format_with_its_own_width_is_taken() {
+        for format in
+            ["?", "*>8", "#<8", "$^8", ":>8", ":<8", ">8", "+08.3", "#010x", "-5.1e", ".2", "#?", "x?", "? "]
+        {
+            let hole = format!("{{i:{format}}}");
+            assert!(parsed(&hole).is_ok(), "{hole}: {:?}", parsed(&hole));
+        }
+    }
+
+    #[test]
+    fn all_mistakes_are_told_at_once() {
+        let errors = parsed("{}:{0}:{oder_id}:{i:y}{order.await}}").unwrap_err();
+        assert_eq!(errors.lines().count(), 7, "{errors}");
+    }
+
+    #[test]
+    fn text_longer_than_a_key_is_refused() {
+        assert!(parsed(&"x".repeat(4096)).is_ok());
+        assert!(parsed(&"x".repeat(4097)).unwrap_err().contains("4097 bytes, and a key has at most 4096"));
+        assert!(parsed(&format!("{}{{i}}x", "x".repeat(4096))).is_err());
+    }
+
+    #[test]
+    fn text_that_looks_like_a_value_is_refused() {
+        for (text, part) in [
+            ("{{order_id}}", "`{{{order_id}}}` for the value in braces"),
+            ("{{ order.id:03 }}", "write `{order.id:03}`"),
+            ("{{self.tenant}}:{i}", "write `{self.tenant}`"),
+            ("#order.id.", "write `{order.id}`"),
+            ("$order_id", "write `{order_id}`"),
+            ("${order_id}", "write `{order_id}`"),
+        ] {
+            let error = parsed(text).unwrap_err();
+            assert!(error.contains(part) && error.lines().count() == 1, "{text}: {error}");
+        }
+        for text in
+            ["{{orders}}", "{{order_id", "#orders", "#{order_id}", "{order_id}$", "$5:{i}", "order_id"]
+        {
+            assert!(parsed(text).is_ok(), "{text}");
+        }
+    }
+
+    #[test]
     fn each_mistake_has_its_own_message() {
         for (text, part) in [
             ("", "is empty"),
@@ -275,7 +254,17 @@ mod tests {
             ("{oder_id}", "did you mean `{order_id}`?"),
             ("{order_id:width$}", "width or precision"),
             ("{1 + 1}", "not a name"),
-            ("{order.await}", "not a name"),
+            ("{order.await}", "waits for a future"),
+            ("{order.await.id}", "waits for a future"),
+            ("{&order_id}", "without `&`"),
+            ("{*order_id}", "without `&`"),
+            ("{\"order\"}", "is a literal"),
+            ("{\"order\": 1}", "is a literal"),
+            ("{v[\"}", "quotation mark"),
+            ("{order_id:y}", "is not known"),
+            ("{order_id:.*}", "width or precision"),
+            ("{order_id:{>8}", "a brace as its fill"),
+            ("{super.id}", "not an argument"),
             ("{order_id + 1}", "not a name"),
             ("{(}", "not a name"),
         ] {

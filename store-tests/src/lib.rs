@@ -9,6 +9,7 @@
 //! | [`contract`] | every store |
 //! | [`fencing`] | every store; part of [`contract`] |
 //! | [`quorum_node`] | stores that implement `acquire_proposed` and `raise_fence` |
+//! | [`heal`] | stores that implement `take_again` |
 //! | [`hand_over`] | stores that keep a wait queue for each key |
 //!
 //! ```
@@ -18,6 +19,7 @@
 //! let store = MemoryStore::new();
 //! distlock_store_tests::contract(&store).await;
 //! distlock_store_tests::quorum_node(&store).await;
+//! distlock_store_tests::heal(&store).await;
 //! # }
 //! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(example());
 //! ```
@@ -41,6 +43,7 @@ use distlock_core::Store;
 
 mod claim;
 mod fences;
+mod heals;
 mod leases;
 mod nodes;
 mod owner;
@@ -111,6 +114,28 @@ pub async fn fencing(store: &dyn Store) {
 /// ```
 pub async fn quorum_node(store: &dyn Store) {
     nodes::check(store).await;
+}
+
+/// Checks what a store promises as the node of a quorum that takes a key again which it has lost: the key
+/// must be free, the lease lasts for the rest of its ttl, and a fenced lease's counter is raised.
+///
+/// # Panics
+/// If the store breaks its contract, or an operation fails or takes longer than five seconds. A store that
+/// leaves `take_again` to its default fails this check, and keeps its contract.
+///
+/// # Cancel safety
+/// If this future is dropped, a lease of up to 200 seconds may be left in the store.
+///
+/// # Examples
+/// ```
+/// # use distlock_core::MemoryStore;
+/// # async fn example() {
+/// distlock_store_tests::heal(&MemoryStore::new()).await;
+/// # }
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(example());
+/// ```
+pub async fn heal(store: &dyn Store) {
+    heals::check(store).await;
 }
 
 /// Checks what a store with wait queues promises: the waiter of a key that has waited longest is handed the

@@ -9,6 +9,7 @@ async fn the_memory_store_keeps_the_contract() {
     let store = MemoryStore::new();
     distlock_store_tests::contract(&store).await;
     distlock_store_tests::quorum_node(&store).await;
+    distlock_store_tests::heal(&store).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -100,6 +101,13 @@ async fn a_store_without_wait_queues_does_not_pass_for_one_that_has_them() {
         distlock_store_tests::hand_over(&store, &store.clone()).await;
     });
     assert!(said.await.contains("puts the owner into the key's queue"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_takes_no_key_again_does_not_pass_for_one_that_does() {
+    let store = Mistaken { inner: MemoryStore::new(), mistake: Mistake::SeesNoHolder };
+    let said = failure_of(async move { distlock_store_tests::heal(&store).await }).await;
+    assert!(said.contains("Takes the key again, if it is free"), "{said}");
 }
 
 #[tokio::test(start_paused = true)]

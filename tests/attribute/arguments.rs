@@ -89,6 +89,30 @@ async fn control_flow(n: u8) -> AppResult<u8> {
     Ok(n)
 }
 
+#[distributed_lock(key = "conditional")]
+async fn conditional(
+    #[cfg(test)] mut present: u8,
+    #[cfg(not(test))] absent: u8,
+    #[cfg(test)] either: u8,
+    #[cfg(not(test))] either: &str,
+) -> AppResult<u8> {
+    #[cfg(test)]
+    {
+        present += either;
+    }
+    #[cfg(not(test))]
+    let present = absent + either.len();
+    Ok(present)
+}
+
+#[tokio::test]
+async fn arguments_may_depend_on_conditions() {
+    with_fresh_manager(|_| async {
+        assert_eq!(conditional(1, 2).await.unwrap(), 3);
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn arguments_may_be_any_pattern() {
     with_fresh_manager(|_| async {

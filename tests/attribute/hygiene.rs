@@ -1,9 +1,9 @@
 //! The attribute beside other attributes, other macros, and names that its expansion uses too.
 #![allow(clippy::too_many_arguments, reason = "one for each name that the expansion uses")]
 
-use distlock::{LockManager, distributed_lock};
+use distlock::distributed_lock;
 
-use crate::{AppError, AppResult, with_fresh_manager};
+use crate::{AppResult, with_fresh_manager};
 
 #[distributed_lock(key = "names:{key}:{guard}:{e}", ttl = 30)]
 async fn names_of_the_expansion(
@@ -27,34 +27,6 @@ async fn arguments_may_have_the_names_that_the_expansion_uses() {
     .await;
 }
 
-#[distributed_lock(key = "outer", guard = outer)]
-#[distributed_lock(key = "inner", guard = inner)]
-async fn two(locks: LockManager) -> AppResult<(String, String)> {
-    for key in ["outer", "inner"] {
-        assert!(locks.lock(key).try_acquire().await.is_err(), "{key} is held by this call chain");
-    }
-    Ok((outer.key().to_owned(), inner.key().to_owned()))
-}
-
-#[tokio::test]
-async fn two_attributes_take_two_locks() {
-    with_fresh_manager(|locks| async move {
-        let keys = two(locks).await.unwrap();
-        assert_eq!(keys, ("outer".to_owned(), "inner".to_owned()));
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn the_upper_of_two_attributes_takes_its_lock_first() {
-    with_fresh_manager(|locks| async move {
-        let _other = locks.lock("outer").acquire().await.unwrap();
-        let error = two(locks.clone()).await.unwrap_err();
-        assert!(matches!(error, AppError::Lock(error) if error.contains("`outer`")));
-    })
-    .await;
-}
-
 macro_rules! locked {
     ($name:ident, $argument:ident, $key:literal) => {
         #[distributed_lock(key = $key, guard = lock)]
@@ -72,4 +44,32 @@ async fn a_macro_may_write_a_locked_function() {
         assert_eq!(from_a_macro(1, 2).await.unwrap(), "m:1 2");
     })
     .await;
+}
+
+/// A trait that every type has, with methods that are called like those of the expansion. They take `self`,
+/// so that they are found first.
+#[expect(dead_code, reason = "the expansion does not call them")]
+trait Anything: Sized {
+    fn run(self) {}
+    fn finish(self) {}
+    fn text(self) {}
+    fn hole(self) {}
+    fn acquire(self) {}
+    fn ttl(self) {}
+    fn manager(self) {}
+    fn check(self) {}
+}
+
+impl<T> Anything for T {}
+
+#[distributed_lock(key = "{id}:{name.len()}", ttl = 30, wait = "1s", fenced, locks = locks, on_error = |_| id)]
+async fn beside_a_blanket_trait(id: u8, name: &str, locks: &distlock::LockManager) -> u8 {
+    Anything::run(id);
+    id + 1
+}
+
+#[tokio::test]
+async fn a_trait_of_every_type_changes_nothing() {
+    let locks = distlock::LockManager::in_memory();
+    assert_eq!(beside_a_blanket_trait(1, "a", &locks).await, 2);
 }

@@ -60,6 +60,43 @@ fn future(n: u8) -> impl Future<Output = Result<u8, LockError>> + Send {
     }
 }
 
+macro_rules! with_the_body_of_a_macro {
+    ($name:ident, $other:ident, $body:block) => {
+        #[distributed_lock(key = "block")]
+        async fn $name() -> Result<u8, LockError> $body
+
+        #[distributed_lock(key = "async-block")]
+        fn $other() -> impl Future<Output = Result<u8, LockError>> + Send {
+            async move $body
+        }
+    };
+}
+
+with_the_body_of_a_macro!(block, async_block, {
+    tokio::task::yield_now().await;
+    Ok(4)
+});
+
+#[distributed_lock(key = "two:{n}", guard = outer)]
+#[distributed_lock(key = "locks:{n}", guard = inner)]
+async fn two(mut n: u64, _unused: String) -> Result<u64, LockError> {
+    tokio::task::yield_now().await;
+    n += u64::from(outer.is_held()) + u64::from(inner.is_held());
+    Ok(n)
+}
+
+#[distributed_lock(key = "finish", on_lost = finish, on_error = |error| u64::from(text.contains(error.key())))]
+async fn finishes(text: String) -> u64 {
+    tokio::task::yield_now().await;
+    text.len() as u64
+}
+
+#[distributed_lock(key = "copies", on_error = |error| u8::from(text.contains(error.key())) + n)]
+async fn copies(text: &str, n: u8) -> u8 {
+    tokio::task::yield_now().await;
+    n + u8::from(text.is_empty())
+}
+
 /// Has methods.
 #[derive(Debug)]
 pub struct Repo {
@@ -99,6 +136,10 @@ async fn functions_under_strict_lints_run() {
         key_only("x").await.unwrap();
         assert_eq!(format!("{}", generic(&1, 1).await.unwrap()), "1");
         assert_eq!(future(1).await.unwrap(), 1);
+        assert_eq!(block().await.unwrap() + async_block().await.unwrap(), 8);
+        assert_eq!(two(1, String::new()).await.unwrap(), 3);
+        assert_eq!(finishes("ab".to_owned()).await, 2);
+        assert_eq!(copies("", 1).await, 2);
         let repo = Repo { locks: LockManager::in_memory() };
         assert_eq!(repo.by_ref(3).await.unwrap(), 3);
         repo.by_value().await.unwrap();

@@ -8,12 +8,18 @@ use std::{fmt, future::Future};
 use distlock::{LockError, LockManager, with_manager};
 
 mod arguments;
+mod documentation;
 mod examples;
 mod futures;
+mod handlers;
+mod holes;
 mod hygiene;
 mod key_encoding;
 mod keys;
+mod limits;
 pub mod lints;
+mod locks;
+mod nested;
 mod ownership;
 mod receivers;
 mod return_types;

@@ -93,7 +93,9 @@ async fn a_key_that_is_handed_to_a_waiter_that_has_left_is_released_again() {
     let held = locks.lock("k").acquire().await.unwrap();
     let waiter = tokio::spawn(locks.lock("k").wait_forever().acquire());
     eventually(SOON, || async { server.wait_queue_of("lock:k").await.is_some() }).await;
-    sleep(Duration::from_millis(50)).await;
+    // Its second question, after 64 ms at the latest, must not be the one that is held back: the waiter would
+    // leave when that had timed out. The third comes 109 ms later at the earliest.
+    sleep(Duration::from_millis(90)).await;
     // The release names the waiter, and so goes over the waiter's connection. There it is held back.
     waiters.let_requests_flow(false);
     let release = tokio::spawn(held.release());

@@ -1,6 +1,10 @@
 //! A release that is dropped, fails or hangs is finished, and delays nothing else.
 
-use std::{future::pending, pin::pin, time::Duration};
+use std::{
+    future::pending,
+    pin::pin,
+    time::{Duration, Instant},
+};
 
 use distlock::{
     Acquired, Holder, Key, LockError, LockManager, MemoryStore, OwnerToken, Release, Store, StoreFuture,
@@ -43,16 +47,36 @@ async fn a_release_over_a_broken_connection_frees_the_key() {
 
 #[tokio::test]
 async fn a_failed_release_is_repeated_and_the_call_returns_its_value() {
-    let mut server = RedisServer::start();
-    let locks = LockManager::builder().url(server.url()).ttl(Duration::from_secs(2)).connect().await.unwrap();
-    let server_ref = &mut server;
-    let value = locks.lock("k").run(async {
-        server_ref.stop();
-        42
-    });
-    assert_eq!(value.await.unwrap(), 42);
-    assert_eq!(locks.failed_releases(), 0, "it is still repeated");
-    eventually(SOON, || async { locks.failed_releases() == 1 }).await;
+    let server = RedisServer::start();
+    let proxy = Proxy::to(server.port()).await;
+    let locks = LockManager::builder().url(proxy.url()).ttl(TTL).response_timeout(Duration::from_millis(200));
+    let locks = locks.connect().await.unwrap();
+    for release in [Release::Confirmed, Release::Background] {
+        let value = locks.lock("k").release(release).run(async {
+            proxy.lose_requests();
+            42
+        });
+        assert_eq!(value.await.unwrap(), 42);
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        assert!(server.has("lock:k").await, "the first release is lost");
+        proxy.let_requests_flow(true);
+        is_freed(&server).await;
+        assert_eq!(locks.failed_releases(), 0);
+    }
+}
+
+#[tokio::test]
+async fn a_release_that_fails_until_its_ttl_is_over_is_counted() {
+    for release in [Release::Confirmed, Release::Background] {
+        let mut server = RedisServer::start();
+        let locks = LockManager::builder().url(server.url()).ttl(Duration::from_secs(2));
+        let locks = locks.connect().await.unwrap();
+        let (server_ref, start) = (&mut server, Instant::now());
+        locks.lock("k").release(release).run(async { server_ref.stop() }).await.unwrap();
+        eventually(SOON, || async { locks.failed_releases() == 1 }).await;
+        // It was sent again as long as there was time.
+        assert!(start.elapsed() > Duration::from_secs(1), "{:?}", start.elapsed());
+    }
 }
 
 #[distributed_lock(key = "in-background", release = "background", locks = locks)]
@@ -81,16 +105,6 @@ async fn a_background_release_comes_before_a_later_acquire() {
     proxy.let_replies_flow(true);
     is_freed(&server).await;
     assert_eq!(locks.failed_releases(), 0);
-}
-
-#[tokio::test]
-async fn a_failed_background_release_is_repeated() {
-    let mut server = RedisServer::start();
-    let locks = LockManager::builder().url(server.url()).ttl(Duration::from_secs(1)).connect().await.unwrap();
-    let server_ref = &mut server;
-    let body = async { server_ref.stop() };
-    locks.lock("k").release(Release::Background).run(body).await.unwrap();
-    eventually(SOON, || async { locks.failed_releases() == 1 }).await;
 }
 
 /// A store that never answers a release of the keys with a prefix.

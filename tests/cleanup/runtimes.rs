@@ -144,6 +144,26 @@ fn a_shutdown_waits_for_the_releases_of_other_runtimes() {
 }
 
 #[test]
+fn a_shutdown_waits_for_other_runtimes_as_long_as_a_server_has_to_answer() {
+    let (slow, second) = (Duration::from_millis(1500), Duration::from_secs(1));
+    for (response_timeout, is_long) in [(second * 5, true), (second / 10, false)] {
+        let store = FaultyStore::default();
+        let locks = LockManager::builder().store(store.clone()).response_timeout(response_timeout);
+        let locks = locks.build().unwrap();
+        let (mine, other) = (current_thread(), multi_thread());
+        store.set_fault(Some(Fault::SlowRelease(slow)));
+        let guard = other.block_on(locks.lock("k").acquire()).unwrap();
+        other.block_on(async { drop(guard) });
+        let start = std::time::Instant::now();
+        mine.block_on(locks.shutdown());
+        assert_eq!(start.elapsed() > second, is_long, "{:?}", start.elapsed());
+        let key = Key::new("lock", "k").unwrap();
+        let holder = mine.block_on(store.inspect(&key)).unwrap();
+        assert_eq!(holder.is_none(), is_long, "{holder:?}");
+    }
+}
+
+#[test]
 fn a_shutdown_does_not_wait_for_a_runtime_that_stands_still() {
     let locks = LockManager::in_memory();
     let (mine, still) = (current_thread(), current_thread());

@@ -2,10 +2,7 @@
 
 use std::{sync::atomic::Ordering, time::Duration};
 
-use distlock::{
-    Acquired, FencingToken, Key, LockError, LockManager, LostReason, MemoryStore, OwnerToken, RedisStore,
-    Store,
-};
+use distlock::{LockError, LockManager, LostReason};
 use test_support::{RedisServer, eventually, in_time};
 use tokio::time::sleep;
 
@@ -156,30 +153,4 @@ async fn a_late_heal_is_released_like_a_late_grant() {
         sleep(Duration::from_secs(3)).await;
         assert!(!nodes[2].has("k").await, "the key would stay until its ttl");
     }
-}
-
-/// Checks what a store promises of `take_again`.
-async fn takes_again(store: &dyn Store) {
-    let key = Key::new("lock", "k").unwrap();
-    let (owner, other) = (OwnerToken::random(), OwnerToken::random());
-    let minute = Duration::from_secs(60);
-    let token = FencingToken::new(1_000_000_000_000_000_000 / 500);
-    assert!(store.take_again(&key, &owner, minute, Some(token)).await.unwrap());
-    assert!(store.take_again(&key, &owner, minute, Some(token)).await.unwrap(), "sent twice");
-    assert!(!store.take_again(&key, &other, minute, Some(token)).await.unwrap(), "another owner has it");
-    assert!(store.renew(&key, &owner, minute).await.unwrap());
-    assert!(store.release(&key, &owner).await.unwrap());
-    let next = store.acquire(&key, &other, minute, true).await.unwrap();
-    assert!(matches!(next, Acquired::Granted { fence, .. } if fence > Some(token)), "{next:?}");
-    assert!(store.release(&key, &other).await.unwrap());
-    assert!(store.take_again(&key, &owner, Duration::from_millis(20), None).await.unwrap());
-    sleep(Duration::from_millis(40)).await;
-    assert!(store.inspect(&key).await.unwrap().is_none(), "it lasts for what is left of the ttl");
-}
-
-#[tokio::test]
-async fn every_store_takes_a_key_again() {
-    takes_again(&MemoryStore::new()).await;
-    let server = RedisServer::start();
-    takes_again(&RedisStore::open(&server.url()).unwrap()).await;
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use distlock::{
     Acquired, FencingToken, Key, MemoryStore, OwnerToken, QuorumStore, RedisStore, Store, StoreErrorKind,
 };
-use distlock_store_tests::{contract, hand_over, quorum_node};
+use distlock_store_tests::{contract, hand_over, heal, quorum_node};
 use test_support::{RedisServer, eventually, in_time};
 
 mod lifetimes;
@@ -55,6 +55,7 @@ async fn the_memory_store_keeps_the_contract() {
     let store = MemoryStore::new();
     contract(&store).await;
     quorum_node(&store).await;
+    heal(&store).await;
 }
 
 fn quorum_of(nodes: impl IntoIterator<Item = Box<dyn Store>>) -> QuorumStore {
@@ -94,6 +95,7 @@ async fn the_redis_store_keeps_the_contract() {
     let store = RedisStore::open(&server.url()).unwrap();
     contract(&store).await;
     quorum_node(&store).await;
+    heal(&store).await;
     // As far as the server can tell, the second one is another process.
     hand_over(&store, &RedisStore::open(&server.url()).unwrap()).await;
 }

@@ -1,6 +1,7 @@
 //! The runtimes of one process queue on the server as processes do, and none of them waits for another.
 
 use std::{
+    sync::{Arc, Mutex},
     thread::JoinHandle,
     time::{Duration, Instant},
 };
@@ -10,6 +11,7 @@ use test_support::RedisServer;
 use tokio::{
     runtime::{Builder, Runtime},
     sync::oneshot,
+    time::sleep,
 };
 
 use crate::{SECOND, queue_has};
@@ -86,4 +88,49 @@ fn a_release_from_another_runtime_wakes_the_waiters_of_the_leases_own() {
     other.block_on(held.release()).unwrap();
     let granted = waiter.join().unwrap();
     assert!(granted - released < AT_ONCE, "it took {:?}", granted - released);
+}
+
+/// Takes the key `k` again and again. Returns how often. `gaps` has the time of the latest release, and the
+/// longest time from a release to the next grant.
+async fn turns_until(
+    end: Instant,
+    locks: &LockManager,
+    wait: Duration,
+    gaps: &Mutex<(Instant, Duration)>,
+) -> u32 {
+    let mut turns = 0;
+    while Instant::now() < end {
+        let Ok(guard) = locks.lock("k").wait(wait).acquire().await else { continue };
+        let (released, longest) = *gaps.lock().unwrap();
+        gaps.lock().unwrap().1 = longest.max(released.elapsed());
+        sleep(Duration::from_millis(1)).await;
+        gaps.lock().unwrap().0 = Instant::now();
+        guard.release().await.unwrap();
+        turns += 1;
+    }
+    turns
+}
+
+/// As in actix-web, whose workers have a runtime each. Some of the waiters give up.
+#[test]
+fn no_runtime_leaves_a_gap_in_which_nobody_has_the_key() {
+    let server = RedisServer::start();
+    let locks = current_thread().block_on(LockManager::connect(server.url())).unwrap();
+    let end = Instant::now() + SECOND * 4;
+    let gaps = Arc::new(Mutex::new((Instant::now(), Duration::ZERO)));
+    let workers: Vec<_> = (0..3)
+        .map(|_| {
+            let (locks, gaps) = (locks.clone(), Arc::clone(&gaps));
+            std::thread::spawn(move || {
+                let [one, two, three] = [SECOND * 20, SECOND * 20, Duration::from_millis(5)]
+                    .map(|wait| turns_until(end, &locks, wait, &gaps));
+                let (one, two, three) = current_thread().block_on(async { tokio::join!(one, two, three) });
+                one + two + three
+            })
+        })
+        .collect();
+    let turns: Vec<u32> = workers.into_iter().map(|worker| worker.join().unwrap()).collect();
+    let longest = gaps.lock().unwrap().1;
+    assert!(longest < SECOND, "the key was free for {longest:?}");
+    assert!(turns.iter().all(|turns| *turns > 20), "{turns:?}");
 }

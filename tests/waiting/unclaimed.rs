@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
-use distlock::{Acquired, Enqueue, Hint, Key, OwnerToken, RedisStore, Store};
+use distlock::{Acquired, Enqueue, Hint, Key, LostReason, OwnerToken, RedisStore, Store};
 use test_support::{Proxy, RedisServer, eventually, in_time};
 use tokio::time::{Instant, sleep};
 
-use crate::{SECOND, SOON, gets, manager, queue_length, wait_in_queue};
+use crate::{SECOND, SOON, gets, manager, queue_has, queue_length, wait_in_queue};
 
 const TTL: Duration = Duration::from_secs(30);
 
@@ -180,4 +180,51 @@ async fn a_server_that_stalls_right_after_a_hand_over_costs_nobody_the_lock() {
         guard.release().await.unwrap();
         gets(next).await.release().await.unwrap();
     }
+}
+
+/// The body begins in the very poll that gets the lease, and lets nothing else run in its runtime for longer
+/// than a waiter has time to claim.
+#[tokio::test]
+async fn a_body_that_blocks_its_runtime_right_after_a_hand_over_keeps_the_lock() {
+    let server = RedisServer::start();
+    let held = manager(server.url()).await.lock("k").acquire().await.unwrap();
+    let url = server.url();
+    let blocking = tokio::task::spawn_blocking(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let locks = manager(url).await;
+            locks.lock("k").wait_forever().run(async { std::thread::sleep(SECOND * 3) }).await
+        })
+    });
+    queue_has(&server, 1).await;
+    let next = wait_in_queue(&server, &manager(server.url()).await, 2).await;
+    held.release().await.unwrap();
+    sleep(SECOND * 11 / 4).await;
+    assert!(!next.is_finished(), "the body is still running");
+    gets(blocking).await.expect("the lock was not lost");
+    gets(next).await.release().await.unwrap();
+}
+
+/// The waiter hears of the hand-over, and its claim does not reach the server.
+#[tokio::test]
+async fn no_two_leases_are_valid_while_a_waiter_is_cut_off_right_after_its_hand_over() {
+    let server = RedisServer::start();
+    let proxy = Proxy::to(server.port()).await;
+    let held = manager(server.url()).await.lock("k").acquire().await.unwrap();
+    let waiter = wait_in_queue(&server, &manager(proxy.url()).await, 1).await;
+    let next = wait_in_queue(&server, &manager(server.url()).await, 2).await;
+    proxy.let_requests_flow(false);
+    held.release().await.unwrap();
+    let guard = gets(waiter).await;
+    assert!(guard.is_held());
+    proxy.let_replies_flow(false);
+    let other = gets(next).await;
+    assert!(other.is_held() && !guard.is_held());
+    sleep(SECOND * 8).await;
+    assert!(other.is_held() && !guard.is_held());
+    proxy.let_requests_flow(true);
+    proxy.let_replies_flow(true);
+    assert_eq!(in_time(SOON, guard.lost()).await, LostReason::NotOwner);
+    assert!(other.is_held());
+    other.release().await.unwrap();
 }

@@ -1,7 +1,9 @@
 //! Locked handlers through real HTTP, with actix-web.
 
+use std::time::Duration;
+
 use actix_web::{
-    App, HttpServer,
+    App, HttpResponse, HttpServer,
     web::{Data, Json, Path, post},
 };
 use distlock::{LockError, distributed_lock};
@@ -28,6 +30,18 @@ async fn both(shop: Data<Shop>, id: Path<u64>) -> Result<&'static str, LockError
     Ok("")
 }
 
+const MINUTE: Duration = Duration::from_secs(60);
+
+#[distributed_lock(
+    key = "order:{id}",
+    locks = shop.locks,
+    on_error = |error| error.problem().with_key().max_retry_after(MINUTE).into(),
+)]
+async fn told(shop: Data<Shop>, id: Path<u64>) -> HttpResponse {
+    shop.alone().await;
+    HttpResponse::Ok().finish()
+}
+
 #[derive(Deserialize)]
 struct Order {
     order_id: u64,
@@ -50,6 +64,7 @@ async fn serve(server: &RedisServer) -> (Data<Shop>, String) {
             .route("/wait/{id}", post().to(wait))
             .route("/hold/{id}", post().to(hold))
             .route("/both/{id}", post().to(both))
+            .route("/told/{id}", post().to(told))
             .route("/json", post().to(json))
     })
     .workers(2)
@@ -75,6 +90,20 @@ async fn without_wait_one_of_twenty_requests_is_served() {
     let server = RedisServer::start();
     let (shop, address) = serve(&server).await;
     shop::one_of_twenty(&shop, &address).await;
+}
+
+#[actix_web::test]
+async fn retry_after_is_what_is_left_of_the_lease() {
+    let server = RedisServer::start();
+    let (shop, address) = serve(&server).await;
+    shop::retry_after_is_what_is_left(&shop, &address).await;
+}
+
+#[actix_web::test]
+async fn a_handler_may_show_the_key_and_a_longer_retry_after() {
+    let server = RedisServer::start();
+    let (shop, address) = serve(&server).await;
+    shop::a_handler_shows_more(&shop, &address).await;
 }
 
 #[actix_web::test]

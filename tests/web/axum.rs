@@ -1,10 +1,12 @@
 //! Locked handlers through real HTTP, with axum.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
     extract::{Path, State},
+    http::StatusCode,
+    response::{IntoResponse, Response},
     routing::post,
 };
 use distlock::{LockError, distributed_lock};
@@ -33,6 +35,18 @@ async fn both(State(shop): Shared, Path(id): Path<u64>) -> Result<(), LockError>
     Ok(())
 }
 
+const MINUTE: Duration = Duration::from_secs(60);
+
+#[distributed_lock(
+    key = "order:{id}",
+    locks = shop.locks,
+    on_error = |error| error.problem().with_key().max_retry_after(MINUTE).into_response(),
+)]
+async fn told(State(shop): Shared, Path(id): Path<u64>) -> Response {
+    shop.alone().await;
+    StatusCode::OK.into_response()
+}
+
 #[derive(Deserialize)]
 struct Order {
     order_id: u64,
@@ -51,6 +65,7 @@ async fn serve(server: &RedisServer) -> (Arc<Shop>, String) {
         .route("/wait/{id}", post(wait))
         .route("/hold/{id}", post(hold))
         .route("/both/{id}", post(both))
+        .route("/told/{id}", post(told))
         .route("/json", post(json))
         .with_state(Arc::clone(&shop));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -71,6 +86,20 @@ async fn without_wait_one_of_twenty_requests_is_served() {
     let server = RedisServer::start();
     let (shop, address) = serve(&server).await;
     shop::one_of_twenty(&shop, &address).await;
+}
+
+#[tokio::test]
+async fn retry_after_is_what_is_left_of_the_lease() {
+    let server = RedisServer::start();
+    let (shop, address) = serve(&server).await;
+    shop::retry_after_is_what_is_left(&shop, &address).await;
+}
+
+#[tokio::test]
+async fn a_handler_may_show_the_key_and_a_longer_retry_after() {
+    let server = RedisServer::start();
+    let (shop, address) = serve(&server).await;
+    shop::a_handler_shows_more(&shop, &address).await;
 }
 
 #[tokio::test]

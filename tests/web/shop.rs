@@ -59,7 +59,7 @@ impl Shop {
     }
 }
 
-async fn post(client: &Client, url: String) -> Response {
+pub(crate) async fn post(client: &Client, url: String) -> Response {
     client.post(url).timeout(Duration::from_secs(30)).send().await.unwrap()
 }
 
@@ -93,15 +93,34 @@ pub(crate) async fn one_of_twenty(shop: &Shop, address: &str) {
     for _ in 0..19 {
         let refused = requests.join_next().await.unwrap().unwrap();
         assert_eq!(refused.status(), StatusCode::CONFLICT);
-        let retry_after: u64 = refused.headers()["retry-after"].to_str().unwrap().parse().unwrap();
-        assert!((1..=600).contains(&retry_after), "{retry_after}");
-        assert_eq!(refused.headers()["content-type"], "application/json");
+        // The lease has ten minutes left, and the client is told five seconds at the most.
+        assert_eq!(refused.headers()["retry-after"], "5");
+        assert_eq!(refused.headers()["content-type"], "application/problem+json");
         let body: serde_json::Value = refused.json().await.unwrap();
-        assert_eq!(body["key"], "order:42");
-        assert!(body["error"].is_string());
+        assert_eq!((&body["title"], &body["status"]), (&"Conflict".into(), &409.into()));
+        assert!(body["detail"].is_string() && body.get("key").is_none(), "{body}");
     }
     shop.open.add_permits(1);
     assert_eq!(requests.join_next().await.unwrap().unwrap().status(), StatusCode::OK);
+}
+
+/// Checks that `Retry-After` is what is left of the holder's lease, on `POST /hold/{id}`.
+pub(crate) async fn retry_after_is_what_is_left(shop: &Shop, address: &str) {
+    let lock = shop.locks.lock("order:42").ttl(Duration::from_secs(3)).renew(false);
+    let _holder = lock.acquire().await.unwrap();
+    let refused = &posts(address, "/hold/42", 1).await[0];
+    let seconds: u64 = refused.headers()["retry-after"].to_str().unwrap().parse().unwrap();
+    assert!((2..=3).contains(&seconds), "{seconds}");
+}
+
+/// Checks `POST /told/{id}`, whose handler shows the key and up to a minute of `Retry-After`.
+pub(crate) async fn a_handler_shows_more(shop: &Shop, address: &str) {
+    let _holder = shop.locks.lock("order:42").acquire().await.unwrap();
+    let refused = posts(address, "/told/42", 1).await.remove(0);
+    assert_eq!(refused.status(), StatusCode::CONFLICT);
+    assert_eq!(refused.headers()["retry-after"], "60");
+    let body: serde_json::Value = refused.json().await.unwrap();
+    assert_eq!(body["key"], "order:42");
 }
 
 /// Checks `POST /both/{id}`, which ends only when two orders are handled at once.
@@ -131,5 +150,5 @@ pub(crate) async fn a_store_that_is_down(server: &mut RedisServer, address: &str
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(response.headers()["retry-after"], "1");
     let body = response.text().await.unwrap();
-    assert!(body.contains("order:9") && !body.contains(&server.port().to_string()), "{body}");
+    assert!(!body.contains("order:9") && !body.contains(&server.port().to_string()), "{body}");
 }

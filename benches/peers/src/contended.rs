@@ -8,6 +8,7 @@ use std::{
 };
 
 use tokio::{runtime::Builder, task::JoinSet};
+use uuid::Uuid;
 
 use test_support::RedisServer;
 
@@ -48,7 +49,7 @@ pub fn hand_over(
             runtime.block_on(server.command::<i64>(&["RPUSH", &key, "element"]));
         }
         let mut sections = if processes == 1 {
-            runtime.block_on(contend(name, &server.url(), &key, 16))?
+            runtime.block_on(contend(name, &server.url(), &key, Tasks::with_pauses(16)))?
         } else {
             contend_in_processes(name, &server.url(), &key, processes)?
         };
@@ -81,10 +82,8 @@ fn contend_in_processes(name: &str, url: &str, key: &str, processes: usize) -> O
     let mut sections = Vec::new();
     for (process, mut worker) in workers.into_iter().enumerate() {
         for line in BufReader::new(worker.stdout.take().ok_or("no output")?).lines() {
-            let line = line?;
-            let numbers: Vec<u64> = line.split(' ').filter_map(|word| word.parse().ok()).collect();
-            let [task, start, end] = numbers[..] else { return Err(line.into()) };
-            sections.push(Section { task: process * 4 + task as usize, start, end });
+            let section = Section::parse(&line?)?;
+            sections.push(Section { task: process * 4 + section.task, ..section });
         }
         worker.wait()?;
     }
@@ -94,26 +93,57 @@ fn contend_in_processes(name: &str, url: &str, key: &str, processes: usize) -> O
 /// The part of one worker process: runs four tasks, and prints when they held the key.
 pub fn work(name: &str, url: &str, key: &str) -> Outcome<()> {
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    for Section { task, start, end } in runtime.block_on(contend(name, url, key, 4))? {
-        println!("{task} {start} {end}");
-    }
+    print(&runtime.block_on(contend(name, url, key, Tasks::with_pauses(4)))?);
     Ok(())
 }
 
-/// The time in which a task held the key, in nanoseconds of the host's monotonic clock.
-struct Section {
-    task: usize,
-    start: u64,
-    end: u64,
+/// Prints when the tasks held the key, for the process that started this one.
+pub fn print(sections: &[Section]) {
+    for Section { task, start, end } in sections {
+        println!("{task} {start} {end}");
+    }
 }
 
-/// Runs tasks that want one key, each again 5 ms after it held it. Returns when they held it.
-async fn contend(name: &str, url: &str, key: &str, tasks: usize) -> Outcome<Vec<Section>> {
+/// The time in which a task held the key, in nanoseconds of the host's monotonic clock.
+pub struct Section {
+    pub task: usize,
+    pub start: u64,
+    pub end: u64,
+}
+
+impl Section {
+    /// Reads a line of [`print`].
+    pub fn parse(line: &str) -> Outcome<Self> {
+        let numbers: Vec<u64> = line.split(' ').filter_map(|word| word.parse().ok()).collect();
+        let [task, start, end] = numbers[..] else { return Err(line.into()) };
+        Ok(Self { task: task as usize, start, end })
+    }
+}
+
+/// What tasks do that want one key.
+#[derive(Clone, Copy)]
+pub struct Tasks {
+    pub count: usize,
+    /// How long a task holds the key.
+    pub section: Duration,
+    /// How long a task pauses between two cycles.
+    pub pause: Duration,
+    pub lasts: Duration,
+}
+
+impl Tasks {
+    fn with_pauses(count: usize) -> Self {
+        Self { count, section: SECTION, pause: PAUSE, lasts: CONTENTION }
+    }
+}
+
+/// Runs tasks that want one key, each again after it held it. Returns when they held it.
+pub async fn contend(name: &str, url: &str, key: &str, tasks: Tasks) -> Outcome<Vec<Section>> {
     let client = Client::named(name, url).await?;
     let sections = Arc::new(Mutex::new(Vec::new()));
-    let end = Instant::now() + CONTENTION;
+    let end = Instant::now() + tasks.lasts;
     let mut all = JoinSet::new();
-    for task in 0..tasks {
+    for task in 0..tasks.count {
         let (client, sections, key) = (client.clone(), Arc::clone(&sections), key.to_owned());
         all.spawn(as_task(async move {
             while Instant::now() < end {
@@ -121,13 +151,15 @@ async fn contend(name: &str, url: &str, key: &str, tasks: usize) -> Outcome<Vec<
                     let sections = Arc::clone(&sections);
                     async move {
                         let start = now();
-                        tokio::time::sleep(SECTION).await;
+                        tokio::time::sleep(tasks.section).await;
                         let end = now();
                         sections.lock().expect("no panic").push(Section { task, start, end });
                     }
                 };
                 client.locked(&key, section).await;
-                tokio::time::sleep(PAUSE).await;
+                if !tasks.pause.is_zero() {
+                    tokio::time::sleep(tasks.pause).await;
+                }
             }
         }));
     }
@@ -144,8 +176,9 @@ pub fn crowd(server: &RedisServer) -> Outcome<()> {
     runtime.block_on(async {
         let client = Client::named("distlock", &server.url()).await?;
         let turns = Arc::new(Mutex::new(Vec::with_capacity(TASKS)));
-        let set = server.command::<String>(&["SET", "lock:crowd", "another holder", "PX", "600000"]);
-        set.await;
+        // A value as distlock writes it: beside other libraries it would poll.
+        let holder = Uuid::new_v4().to_string();
+        server.command::<String>(&["SET", "lock:crowd", &holder, "PX", "600000"]).await;
         let mut tasks = JoinSet::new();
         for _ in 0..TASKS {
             let (client, turns) = (client.clone(), Arc::clone(&turns));

@@ -8,6 +8,10 @@
 //! cargo run --release --manifest-path benches/peers/Cargo.toml -- distlock rslock
 //! # Only the 10,000 tasks that wait for one key.
 //! cargo run --release --manifest-path benches/peers/Cargo.toml -- crowd
+//! # Only 8 tasks that share a key with another library, also with those of benches/peers/others.
+//! cargo run --release --manifest-path benches/peers/Cargo.toml -- mixed
+//! # Only the order in which 8 processes get a key.
+//! cargo run --release --manifest-path benches/peers/Cargo.toml -- order
 //! # Only the five servers.
 //! cargo run --release --manifest-path benches/peers/Cargo.toml -- quorum
 //! ```
@@ -23,6 +27,8 @@ mod client;
 mod contended;
 mod cycles;
 mod measure;
+mod mixed;
+mod order;
 mod quorum;
 mod uncontended;
 
@@ -36,8 +42,12 @@ fn main() -> Outcome<()> {
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     match args[..] {
         ["worker", name, url, key] => contended::work(name, url, key),
+        ["mixed", name, url, key] => mixed::work(name, url, key),
+        ["order", url, body_ms] => order::work(url, body_ms.parse()?),
         ["cycles", name, cycles] => cycles::run(name, cycles.parse()?),
         ["quorum"] => quorum::run(),
+        ["mixed"] => mixed::run(),
+        ["order"] => order::run(),
         ["crowd"] => contended::crowd(&RedisServer::start()),
         [] => {
             let server = RedisServer::start();

@@ -212,6 +212,8 @@ impl<'a> AcquireOp<'a> {
             return Err(error);
         }
         (self.state.granted, self.state.in_doubt, self.state.queued) = (false, false, false);
+        #[cfg(feature = "testing")]
+        self.keeper.shared().test_leases.add(&lease);
         Ok(Some(lease))
     }
 

@@ -13,9 +13,38 @@ pub use store::{StoreError, StoreErrorKind};
 /// Every variant names the key as the caller wrote it, without the manager's namespace. No variant, and no
 /// source of one, shows an owner token or a password.
 ///
-/// With the features `axum` and `actix-web` it is also a response: 409 for [`Busy`](Self::Busy), 503 for
-/// [`Lost`](Self::Lost) and [`Store`](Self::Store), 500 for the others. `Retry-After` is what is left of the
-/// holder's lease for `Busy`, at least 1 s, and 1 s for `Store`.
+/// With the features `axum`, `actix-web` and `tonic` it is also a response: 409 for [`Busy`](Self::Busy), 503
+/// for [`Lost`](Self::Lost) and [`Store`](Self::Store), 500 for the others, or a gRPC status.
+/// [`Problem`](crate::Problem) describes it, and [`problem`](Self::problem) changes it.
+///
+/// # Examples
+/// ```
+/// # extern crate distlock_core as distlock;
+/// use distlock::{LockError, LockManager};
+///
+/// async fn fulfil(locks: &LockManager, order_id: u64) -> String {
+///     let lock = locks.lock(format!("order:{order_id}"));
+///     match lock.run(async { /* the work */ }).await {
+///         Ok(()) => "fulfilled".to_owned(),
+///         // Wait: it is being done elsewhere.
+///         Err(LockError::Busy { .. }) => "in progress, try later".to_owned(),
+///         // Stop, and find out what was done.
+///         Err(LockError::Lost { reason, .. }) => format!("stopped: {reason}"),
+///         // Give up for now: the store is down or not reachable.
+///         Err(LockError::Store { source, .. }) => format!("not begun: {source}"),
+///         // Correct the call or the set-up.
+///         Err(error) => panic!("{error}"),
+///     }
+/// }
+///
+/// # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+/// # runtime.block_on(async {
+/// let locks = LockManager::in_memory();
+/// assert_eq!(fulfil(&locks, 42).await, "fulfilled");
+/// let _held = locks.lock("order:42").acquire().await.unwrap();
+/// assert_eq!(fulfil(&locks, 42).await, "in progress, try later");
+/// # });
+/// ```
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum LockError {

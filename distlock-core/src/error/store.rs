@@ -6,6 +6,18 @@ use std::{error::Error as StdError, sync::Arc};
 ///
 /// A store of your own makes one by [`new`](Self::new), and adds the cause by
 /// [`with_source`](Self::with_source).
+///
+/// # Examples
+/// ```
+/// # extern crate distlock_core as distlock;
+/// use std::io;
+///
+/// use distlock::{StoreError, StoreErrorKind};
+///
+/// let source = io::Error::from(io::ErrorKind::ConnectionRefused);
+/// let error = StoreError::new(StoreErrorKind::Unreachable, "no connection").with_source(source);
+/// assert!(error.is_transient() && !error.outcome_unknown());
+/// ```
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{detail}")]
 pub struct StoreError {

@@ -100,7 +100,7 @@ impl<'a> PollChecks<'a> {
         if self.lease.on_lost == OnLost::Finish {
             return Ok(Some(self.frame.enter()));
         }
-        match self.lease.check()? {
+        match self.lease.check_before_poll()? {
             Certainty::Valid => Ok(Some(self.frame.enter())),
             Certainty::Unconfirmed => Ok(match self.after_poll(cx, true)? {
                 // It was confirmed meanwhile: the task is polled again at once.

@@ -37,8 +37,9 @@ use body::LockedBody;
 ///
 /// # Examples
 /// ```
-/// # async fn example() -> Result<(), distlock_core::LockError> {
-/// let manager = distlock_core::LockManager::in_memory();
+/// # extern crate distlock_core as distlock;
+/// # async fn example() -> Result<(), distlock::LockError> {
+/// let manager = distlock::LockManager::in_memory();
 /// let guard = manager.lock("order:42").fenced().acquire().await?;
 /// assert_eq!(guard.key(), "order:42");
 /// assert!(guard.is_held() && guard.fencing_token().is_some());
@@ -65,6 +66,21 @@ impl LockGuard {
     }
 
     /// The fencing token of this grant; `None` unless [`fenced`](crate::LockRequest::fenced) asked for one.
+    ///
+    /// # Examples
+    /// ```
+    /// # extern crate distlock_core as distlock;
+    /// # async fn example() -> Result<(), distlock::LockError> {
+    /// let manager = distlock::LockManager::in_memory();
+    /// let guard = manager.lock("ledger").fenced().acquire().await?;
+    /// let token = guard.fencing_token().expect("`fenced` asked for it");
+    /// // With each write, so that the database refuses a write of an earlier holder:
+    /// // UPDATE ledger SET fence = $1, .. WHERE id = 7 AND fence <= $1
+    /// assert!(token.value() > 0);
+    /// # Ok(()) }
+    /// # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    /// # runtime.block_on(example()).unwrap();
+    /// ```
     pub fn fencing_token(&self) -> Option<FencingToken> {
         self.lease.fence
     }
@@ -80,6 +96,23 @@ impl LockGuard {
     ///
     /// A lease that another process handed over may be uncertain for a while: until the store has confirmed
     /// the hand-over, two seconds of it are certain.
+    ///
+    /// # Examples
+    /// ```
+    /// # extern crate distlock_core as distlock;
+    /// # async fn example() -> Result<(), distlock::LockError> {
+    /// let manager = distlock::LockManager::in_memory();
+    /// let guard = manager.lock("import").acquire().await?;
+    /// for _batch in 0..3 {
+    ///     if !guard.is_held() {
+    ///         break; // another holder may have begun
+    ///     }
+    ///     // .. import a batch ..
+    /// }
+    /// # Ok(()) }
+    /// # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    /// # runtime.block_on(example()).unwrap();
+    /// ```
     pub fn is_held(&self) -> bool {
         self.lease.status(Moment::now()).is_ok_and(|left| !left.is_zero())
     }
@@ -89,6 +122,24 @@ impl LockGuard {
     ///
     /// # Cancel safety
     /// The future only listens. Dropping it changes nothing.
+    ///
+    /// # Examples
+    /// ```
+    /// # extern crate distlock_core as distlock;
+    /// use std::time::Duration;
+    ///
+    /// # async fn example() -> Result<(), distlock::LockError> {
+    /// let manager = distlock::LockManager::in_memory();
+    /// let guard = manager.lock("import").acquire().await?;
+    /// let import = tokio::time::sleep(Duration::from_millis(10)); // the work
+    /// tokio::select! {
+    ///     () = import => println!("imported"),
+    ///     reason = guard.lost() => println!("stopped: {reason}"),
+    /// }
+    /// # Ok(()) }
+    /// # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    /// # runtime.block_on(example()).unwrap();
+    /// ```
     pub async fn lost(&self) -> LostReason {
         loop {
             let changed = self.lease.changed();
@@ -112,6 +163,24 @@ impl LockGuard {
     /// # Cancel safety
     /// If the future is dropped, the renewal may or may not happen. The lease stays valid for at least as
     /// long as it was.
+    ///
+    /// # Examples
+    /// ```
+    /// # extern crate distlock_core as distlock;
+    /// use std::time::Duration;
+    ///
+    /// # async fn example() -> Result<(), distlock::LockError> {
+    /// let manager = distlock::LockManager::in_memory();
+    /// let lock = manager.lock("import").ttl(Duration::from_secs(10)).renew(false);
+    /// let guard = lock.acquire().await?;
+    /// tokio::time::sleep(Duration::from_secs(5)).await;
+    /// guard.renew().await?;
+    /// assert!(guard.remaining() > Duration::from_secs(9));
+    /// # Ok(()) }
+    /// # let mut runtime = tokio::runtime::Builder::new_current_thread();
+    /// # let runtime = runtime.enable_all().start_paused(true).build().unwrap();
+    /// # runtime.block_on(example()).unwrap();
+    /// ```
     pub async fn renew(&self) -> Result<(), LockError> {
         let lease = &self.lease;
         self.ensure_runtime("renewal")?;
@@ -141,6 +210,21 @@ impl LockGuard {
     ///
     /// # Cancel safety
     /// Dropping the future drops the body. The lock stays with the guard.
+    ///
+    /// # Examples
+    /// ```
+    /// # extern crate distlock_core as distlock;
+    /// # async fn example() -> Result<(), distlock::LockError> {
+    /// let manager = distlock::LockManager::in_memory();
+    /// let guard = manager.lock("import").acquire().await?;
+    /// let rows = guard.run(async { 3 }).await?;
+    /// let more = guard.run(async { 4 }).await?; // still under the same lock
+    /// guard.release().await?;
+    /// assert_eq!(rows + more, 7);
+    /// # Ok(()) }
+    /// # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    /// # runtime.block_on(example()).unwrap();
+    /// ```
     pub fn run<F: Future>(&self, body: F) -> impl Future<Output = Result<F::Output, LockError>> {
         LockedBody::new(body, self.keeper.shared(), &self.lease)
     }

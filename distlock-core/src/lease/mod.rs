@@ -82,6 +82,9 @@ struct LeaseState {
     fence_kept: Instant,
     /// Why the lease was lost. Set once, never cleared.
     lost: Option<LostReason>,
+    /// A loss that a test has planned. Set before the lease has a guard. [`Lease::status`] takes it.
+    #[cfg(feature = "testing")]
+    planned_loss: Option<LostReason>,
     /// Where the keeper's schedule has the lease. Only the keeper sets and clears it.
     alarm: Option<Alarm>,
 }
@@ -136,6 +139,8 @@ impl Lease {
                 unclaimed,
                 fence_kept: heard.at,
                 lost: None,
+                #[cfg(feature = "testing")]
+                planned_loss: None,
                 alarm: None,
             }),
         }
@@ -146,7 +151,12 @@ impl Lease {
     ///
     /// It is zero, and the lease is not lost, if a hand-over was not confirmed in time and may yet be.
     pub(crate) fn status(&self, now: Moment) -> Result<Duration, LostReason> {
-        self.status_of(&mut self.state(), now)
+        let mut state = self.state();
+        #[cfg(feature = "testing")]
+        if let Some(reason) = state.planned_loss.take() {
+            state.lost.get_or_insert(reason);
+        }
+        self.status_of(&mut state, now)
     }
 
     /// Whether the lease is certain to be valid now.
@@ -154,7 +164,17 @@ impl Lease {
     /// # Errors
     /// When it was lost.
     pub(crate) fn check(&self) -> Result<Certainty, LockError> {
-        match self.status(Moment::now()) {
+        self.certainty(self.status(Moment::now()))
+    }
+
+    /// As [`check`](Self::check), before a poll of the body. A planned loss comes after its first poll.
+    pub(crate) fn check_before_poll(&self) -> Result<Certainty, LockError> {
+        let status = self.status_of(&mut self.state(), Moment::now());
+        self.certainty(status)
+    }
+
+    fn certainty(&self, status: Result<Duration, LostReason>) -> Result<Certainty, LockError> {
+        match status {
             Ok(Duration::ZERO) => Ok(Certainty::Unconfirmed),
             Ok(_) => Ok(Certainty::Valid),
             Err(reason) => Err(self.lost_error(reason)),
@@ -183,6 +203,19 @@ impl Lease {
     pub(crate) fn lose(&self, reason: LostReason) {
         self.state().lost.get_or_insert(reason);
         self.changed.notify_waiters();
+    }
+
+    /// Plans the loss of a lease that has no guard yet: it comes after the first poll of a body under the
+    /// lease, or when its guard is first asked.
+    #[cfg(feature = "testing")]
+    pub(crate) fn plan_loss(&self, reason: LostReason) {
+        self.state().planned_loss = Some(reason);
+    }
+
+    /// Whether a body runs under the lease.
+    #[cfg(feature = "testing")]
+    pub(crate) fn has_body(&self) -> bool {
+        self.bodies.load(Ordering::Acquire) > 0
     }
 
     /// Prolongs the lease: a renewal that was sent at `sent` was confirmed. A lease that is lost stays lost.

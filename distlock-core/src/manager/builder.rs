@@ -12,8 +12,8 @@ use crate::{
     error::LockError,
     key::Key,
     limits::{
-        DEFAULT_CONNECT_TIMEOUT, DEFAULT_NAMESPACE, DEFAULT_RESPONSE_TIMEOUT, DEFAULT_RESTART_DELAY,
-        DEFAULT_TTL, check_restart_delay, check_ttl,
+        DEFAULT_CONNECT_TIMEOUT, DEFAULT_FENCE_LIFETIME, DEFAULT_NAMESPACE, DEFAULT_RESPONSE_TIMEOUT,
+        DEFAULT_RESTART_DELAY, DEFAULT_TTL, check_fence_lifetime, check_restart_delay, check_ttl,
     },
     store::{MemoryStore, QuorumStore, Store},
 };
@@ -40,8 +40,9 @@ impl LockManager {
     ///
     /// # Examples
     /// ```
-    /// # async fn example() -> Result<(), distlock_core::LockError> {
-    /// let manager = distlock_core::LockManager::connect("memory://").await?; // or "redis://127.0.0.1/"
+    /// # extern crate distlock_core as distlock;
+    /// # async fn example() -> Result<(), distlock::LockError> {
+    /// let manager = distlock::LockManager::connect("memory://").await?; // or "redis://127.0.0.1/"
     /// # Ok(()) }
     /// # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     /// # runtime.block_on(example()).unwrap();
@@ -58,6 +59,7 @@ impl LockManager {
             ttl: DEFAULT_TTL,
             response_timeout: DEFAULT_RESPONSE_TIMEOUT,
             connect_timeout: DEFAULT_CONNECT_TIMEOUT,
+            fence_lifetime: DEFAULT_FENCE_LIFETIME,
             restart_delay: DEFAULT_RESTART_DELAY,
             runtime: None,
         }
@@ -65,6 +67,18 @@ impl LockManager {
 
     /// A manager on a fresh in-memory store, for tests, examples and programs of one process. It excludes no
     /// other process.
+    ///
+    /// # Examples
+    /// ```
+    /// # extern crate distlock_core as distlock;
+    /// # async fn example() -> Result<(), distlock::LockError> {
+    /// let manager = distlock::LockManager::in_memory();
+    /// let sum = manager.lock("report:7").run(async { 1 + 1 }).await?;
+    /// assert_eq!(sum, 2);
+    /// # Ok(()) }
+    /// # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    /// # runtime.block_on(example()).unwrap();
+    /// ```
     pub fn in_memory() -> Self {
         Self::with_defaults(Box::new(MemoryStore::new()))
     }
@@ -79,6 +93,21 @@ impl LockManager {
     ///
     /// # Errors
     /// [`LockError::Config`] for no node, or more than 64.
+    ///
+    /// # Examples
+    /// ```
+    /// # extern crate distlock_core as distlock;
+    /// use distlock::{LockManager, MemoryStore};
+    ///
+    /// # async fn example() -> Result<(), distlock::LockError> {
+    /// let nodes = [MemoryStore::new(), MemoryStore::new(), MemoryStore::new()];
+    /// let manager = LockManager::quorum(nodes)?;
+    /// let guard = manager.lock("order:42").acquire().await?;
+    /// assert!(guard.is_held());
+    /// # Ok(()) }
+    /// # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    /// # runtime.block_on(example()).unwrap();
+    /// ```
     pub fn quorum(nodes: impl IntoIterator<Item = impl Store>) -> Result<Self, LockError> {
         let name = |(at, store)| (format!("node {}", at + 1), Box::new(store) as Box<dyn Store>);
         let store = QuorumStore::new(nodes.into_iter().enumerate().map(name))?;
@@ -98,8 +127,8 @@ impl LockManager {
         Self::with_defaults(Box::new(crate::store::RedisStore::from_connection(connection)))
     }
 
-    fn with_defaults(store: Box<dyn Store>) -> Self {
-        Self::over(store, DEFAULT_NAMESPACE.to_owned(), DEFAULT_TTL, None, None)
+    pub(crate) fn with_defaults(store: Box<dyn Store>) -> Self {
+        Self::over(store, DEFAULT_NAMESPACE.to_owned(), DEFAULT_TTL, DEFAULT_RESPONSE_TIMEOUT, None, None)
     }
 }
 
@@ -107,10 +136,11 @@ impl LockManager {
 ///
 /// # Examples
 /// ```
+/// # extern crate distlock_core as distlock;
 /// use std::time::Duration;
 ///
-/// # fn main() -> Result<(), distlock_core::LockError> {
-/// let manager = distlock_core::LockManager::builder()
+/// # fn main() -> Result<(), distlock::LockError> {
+/// let manager = distlock::LockManager::builder()
 ///     .url("memory://") // or "redis://127.0.0.1/"
 ///     .namespace("shop")
 ///     .ttl(Duration::from_secs(10))
@@ -124,6 +154,7 @@ pub struct LockManagerBuilder {
     ttl: Duration,
     response_timeout: Duration,
     connect_timeout: Duration,
+    fence_lifetime: Duration,
     restart_delay: Duration,
     runtime: Option<Handle>,
 }
@@ -141,6 +172,23 @@ impl LockManagerBuilder {
     }
 
     /// Sets where the leases live, by a store of your own, or a [`MemoryStore`] that several managers share.
+    ///
+    /// # Examples
+    /// ```
+    /// # extern crate distlock_core as distlock;
+    /// use distlock::{LockManager, MemoryStore};
+    ///
+    /// # async fn example() -> Result<(), distlock::LockError> {
+    /// // As two processes on one server.
+    /// let store = MemoryStore::new();
+    /// let one = LockManager::builder().store(store.clone()).build()?;
+    /// let other = LockManager::builder().store(store).build()?;
+    /// let _held = one.lock("order:42").acquire().await?;
+    /// assert!(other.lock("order:42").try_acquire().await?.is_none());
+    /// # Ok(()) }
+    /// # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    /// # runtime.block_on(example()).unwrap();
+    /// ```
     pub fn store(mut self, store: impl Store) -> Self {
         self.choice = Some(StoreChoice::Store(Box::new(store)));
         self
@@ -161,7 +209,8 @@ impl LockManagerBuilder {
         self
     }
 
-    /// Sets how long to wait at most for the server's answer, above zero. The default is 1 s. For URLs.
+    /// Sets how long to wait at most for the server's answer, above zero. The default is 1 s. For URLs; a
+    /// [`shutdown`](LockManager::shutdown) waits for as long for other runtimes, whatever the store.
     pub fn response_timeout(mut self, timeout: Duration) -> Self {
         self.response_timeout = timeout;
         self
@@ -170,6 +219,17 @@ impl LockManagerBuilder {
     /// Sets how long making a connection may take at most, above zero. The default is 1 s. For URLs.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;
+        self
+    }
+
+    /// Sets how long a Redis server keeps a key's fencing counter after the key's last grant: 1 to 366 days.
+    /// The default is 2 days. For URLs.
+    ///
+    /// Once the counter is gone, the server's clock keeps tokens rising. So the lifetime is the time for
+    /// which tokens rise even if that clock is stepped back. A counter takes about 150 bytes of the server's
+    /// memory. All managers of the same locks should set the same.
+    pub fn fence_lifetime(mut self, lifetime: Duration) -> Self {
+        self.fence_lifetime = lifetime;
         self
     }
 
@@ -226,10 +286,12 @@ impl LockManagerBuilder {
 
     fn assemble(self) -> Result<(LockManager, Option<Probe>), LockError> {
         check_ttl(self.ttl).map_err(|reason| config(format!("ttl {:?}: {reason}", self.ttl)))?;
+        check_fence_lifetime(self.fence_lifetime).map_err(config)?;
         Key::check_namespace(&self.namespace).map_err(config)?;
         let settings = Settings {
             response_timeout: self.response_timeout,
             connect_timeout: self.connect_timeout,
+            fence_lifetime: self.fence_lifetime,
             restart_delay: self.restart_delay,
         };
         let is_quorum = matches!(&self.choice, Some(StoreChoice::Url(url)) if names_quorum(url));
@@ -244,7 +306,10 @@ impl LockManagerBuilder {
                 return Err(config(reason));
             }
         };
-        Ok((LockManager::over(store, self.namespace, self.ttl, restart_delay, self.runtime), probe))
+        let timeout = self.response_timeout;
+        let manager =
+            LockManager::over(store, self.namespace, self.ttl, timeout, restart_delay, self.runtime);
+        Ok((manager, probe))
     }
 }
 
@@ -256,6 +321,7 @@ impl fmt::Debug for LockManagerBuilder {
             .field("ttl", &self.ttl)
             .field("response_timeout", &self.response_timeout)
             .field("connect_timeout", &self.connect_timeout)
+            .field("fence_lifetime", &self.fence_lifetime)
             .field("restart_delay", &self.restart_delay)
             .finish_non_exhaustive()
     }

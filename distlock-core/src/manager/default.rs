@@ -14,11 +14,6 @@ tokio::task_local! {
 /// Sets the manager of every call that names none, for the whole process. Call it once, in `main`.
 ///
 /// A later call replaces the manager. Locks that are held keep theirs.
-///
-/// # Examples
-/// ```
-/// distlock_core::set_default(distlock_core::LockManager::in_memory());
-/// ```
 pub fn set_default(manager: LockManager) {
     *DEFAULT.write().unwrap_or_else(PoisonError::into_inner) = Some(manager);
 }
@@ -31,16 +26,6 @@ pub fn set_default(manager: LockManager) {
 ///
 /// # Cancel safety
 /// That of the future.
-///
-/// # Examples
-/// ```
-/// # async fn example() {
-/// let manager = distlock_core::LockManager::in_memory();
-/// distlock_core::with_manager(manager, async { /* locked functions use the manager here */ }).await;
-/// # }
-/// # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-/// # runtime.block_on(example());
-/// ```
 pub fn with_manager<F: Future>(manager: LockManager, future: F) -> impl Future<Output = F::Output> {
     SCOPED.scope(manager, future)
 }

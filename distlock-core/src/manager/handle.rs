@@ -21,7 +21,6 @@ use crate::{
     keeper::{Keeper, Keepers},
     key::Key,
     lease::Lease,
-    limits::DEFAULT_RESPONSE_TIMEOUT,
     shared::{Phase, Shared},
     store::Store,
     wait_queue::WaitQueues,
@@ -35,8 +34,9 @@ use crate::{
 ///
 /// # Examples
 /// ```
-/// # async fn example() -> Result<(), distlock_core::LockError> {
-/// let manager = distlock_core::LockManager::in_memory();
+/// # extern crate distlock_core as distlock;
+/// # async fn example() -> Result<(), distlock::LockError> {
+/// let manager = distlock::LockManager::in_memory();
 /// let guard = manager.lock("order:42").acquire().await?;
 /// assert!(manager.lock("order:42").try_acquire().await?.is_none());
 /// guard.release().await?;
@@ -54,6 +54,8 @@ struct Inner {
     keepers: Arc<Keepers>,
     namespace: String,
     ttl: Duration,
+    /// How long a shutdown waits for the releases of other runtimes: as long as a server has to answer.
+    response_timeout: Duration,
     /// The longest ttl, if the nodes of a quorum grant nothing for this long after their start.
     restart_delay: Option<Duration>,
     /// Runs the acquires of callers that block their thread; `None` for the background thread of this crate.
@@ -63,16 +65,13 @@ struct Inner {
 /// How many releases of a shutdown are in flight at a time: enough to fill a connection's pipeline.
 const RELEASES_AT_ONCE: usize = 512;
 
-/// How long a shutdown waits for the releases of other runtimes: as long as a server has by default to
-/// answer.
-const PATIENCE_WITH_OTHER_RUNTIMES: Duration = DEFAULT_RESPONSE_TIMEOUT;
-
 impl LockManager {
     /// A manager over a store, with settings that were checked before.
     pub(super) fn over(
         store: Box<dyn Store>,
         namespace: String,
         ttl: Duration,
+        response_timeout: Duration,
         restart_delay: Option<Duration>,
         runtime: Option<Handle>,
     ) -> Self {
@@ -80,7 +79,17 @@ impl LockManager {
         // Nobody may drive a current-thread runtime while a caller blocks its thread.
         let is_driven = |runtime: &Handle| runtime.runtime_flavor() != RuntimeFlavor::CurrentThread;
         let runtime = runtime.or_else(|| Handle::try_current().ok().filter(is_driven));
-        Self { inner: Arc::new(Inner { shared, keepers, namespace, ttl, restart_delay, runtime }) }
+        Self {
+            inner: Arc::new(Inner {
+                shared,
+                keepers,
+                namespace,
+                ttl,
+                response_timeout,
+                restart_delay,
+                runtime,
+            }),
+        }
     }
 
     /// How many leases this manager could not release, so that their ttl has ended or will end them. Each was
@@ -95,7 +104,8 @@ impl LockManager {
     /// released when its body has ended, or left to its ttl if the body does not end before its lease does.
     /// Guards stay usable, and say that they are lost. Every later call ends with [`LockError::Store`] of
     /// kind [`ShutDown`](crate::StoreErrorKind::ShutDown). The call returns when the store has confirmed the
-    /// releases, or their ttl is over. It waits at most one second more for the clean-ups of other runtimes.
+    /// releases, or their ttl is over. For the clean-ups of other runtimes it waits at most the
+    /// [`response_timeout`](crate::LockManagerBuilder::response_timeout) more, which is 1 s unless set.
     ///
     /// # Cancel safety
     /// If the future is dropped, later calls are refused all the same. A lease that was not released yet ends
@@ -103,8 +113,9 @@ impl LockManager {
     ///
     /// # Examples
     /// ```
-    /// # async fn example() -> Result<(), distlock_core::LockError> {
-    /// let manager = distlock_core::LockManager::in_memory();
+    /// # extern crate distlock_core as distlock;
+    /// # async fn example() -> Result<(), distlock::LockError> {
+    /// let manager = distlock::LockManager::in_memory();
     /// let guard = manager.lock("order:42").acquire().await?;
     /// manager.shutdown().await;
     /// assert!(!guard.is_held());
@@ -130,7 +141,7 @@ impl LockManager {
         }
         // Another runtime may stand still.
         let others = future::join_all(keepers.iter().map(Keeper::wait_until_idle));
-        let _ = timeout(PATIENCE_WITH_OTHER_RUNTIMES, others).await;
+        let _ = timeout(self.inner.response_timeout, others).await;
     }
 
     /// Refuses new calls, lets running bodies finish for at most `patience`, and then [shuts
@@ -148,8 +159,9 @@ impl LockManager {
     /// ```
     /// use std::time::Duration;
     ///
-    /// # async fn example() -> Result<(), distlock_core::LockError> {
-    /// let manager = distlock_core::LockManager::in_memory();
+    /// # extern crate distlock_core as distlock;
+    /// # async fn example() -> Result<(), distlock::LockError> {
+    /// let manager = distlock::LockManager::in_memory();
     /// let work = tokio::spawn(manager.lock("order:42").run(async { "done" }));
     /// # tokio::task::yield_now().await;
     /// // On SIGTERM, after the server has stopped to accept requests:

@@ -4,12 +4,15 @@
 //! - `url` finds the store that a URL names.
 //! - `builder` makes a manager: the constructors, and the builder behind them.
 //! - `default` is the manager of calls that name none.
+//! - `named` finds the manager in the value that a call names.
 
 mod builder;
 mod default;
 mod handle;
+mod named;
 mod url;
 
 pub use builder::LockManagerBuilder;
 pub use default::{current_manager, set_default, with_manager};
 pub use handle::LockManager;
+pub use named::HasManager;

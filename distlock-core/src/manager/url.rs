@@ -32,6 +32,7 @@ pub(super) const KNOWN: &str =
 pub(super) struct Settings {
     pub(super) response_timeout: Duration,
     pub(super) connect_timeout: Duration,
+    pub(super) fence_lifetime: Duration,
     pub(super) restart_delay: Duration,
 }
 
@@ -39,8 +40,8 @@ pub(super) struct Settings {
 impl Settings {
     /// The settings of a server in this role.
     fn of(self, role: Role) -> redis::Settings {
-        let Self { response_timeout, connect_timeout, .. } = self;
-        redis::Settings { response_timeout, connect_timeout, role }
+        let Self { response_timeout, connect_timeout, fence_lifetime, .. } = self;
+        redis::Settings { response_timeout, connect_timeout, fence_lifetime, role }
     }
 }
 

@@ -10,6 +10,8 @@ use tokio::sync::{Notify, Semaphore};
 use crate::{error::StoreError, key::Key, store::Store};
 
 mod commands;
+#[cfg(feature = "testing")]
+mod test_leases;
 
 /// What a manager, its keepers and its guards share.
 pub(crate) struct Shared {
@@ -23,6 +25,9 @@ pub(crate) struct Shared {
     guards_ended: Notify,
     /// Bounds how many releases are sent again at a time while the store fails.
     retries: Semaphore,
+    /// The leases that a test looks at and loses, if the manager is a test's.
+    #[cfg(feature = "testing")]
+    pub(crate) test_leases: test_leases::TestLeases,
 }
 
 const RETRIES_AT_ONCE: usize = 16;
@@ -47,6 +52,8 @@ impl Shared {
             guards: AtomicUsize::new(0),
             guards_ended: Notify::new(),
             retries: Semaphore::new(RETRIES_AT_ONCE),
+            #[cfg(feature = "testing")]
+            test_leases: test_leases::TestLeases::default(),
         }
     }
 

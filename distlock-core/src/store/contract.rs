@@ -77,6 +77,61 @@ impl Holder {
 /// [`is_queued`](Self::is_queued), [`register_waiter`](Self::register_waiter),
 /// [`release_and_hand_over`](Self::release_and_hand_over) and [`hint`](Self::hint). A store that can only
 /// tell that a key has changed implements [`hint`](Self::hint).
+///
+/// # Examples
+/// ```
+/// # extern crate distlock_core as distlock;
+/// use std::{sync::atomic::{AtomicU64, Ordering}, time::Duration};
+///
+/// use distlock::{
+///     Acquired, HintFuture, Holder, Key, LockManager, MemoryStore, OwnerToken, Store, StoreFuture,
+/// };
+///
+/// /// Counts the acquires of another store.
+/// struct Counted<S> {
+///     store: S,
+///     acquires: AtomicU64,
+/// }
+///
+/// impl<S: Store> Store for Counted<S> {
+///     fn acquire(
+///         &self,
+///         key: &Key,
+///         owner: &OwnerToken,
+///         ttl: Duration,
+///         fenced: bool,
+///     ) -> StoreFuture<Acquired> {
+///         self.acquires.fetch_add(1, Ordering::Relaxed);
+///         self.store.acquire(key, owner, ttl, fenced)
+///     }
+///
+///     fn renew(&self, key: &Key, owner: &OwnerToken, ttl: Duration) -> StoreFuture<bool> {
+///         self.store.renew(key, owner, ttl)
+///     }
+///
+///     fn release(&self, key: &Key, owner: &OwnerToken) -> StoreFuture<bool> {
+///         self.store.release(key, owner)
+///     }
+///
+///     fn inspect(&self, key: &Key) -> StoreFuture<Option<Holder>> {
+///         self.store.inspect(key)
+///     }
+///
+///     // Without this, waiters poll.
+///     fn hint(&self, key: &Key, owner: &OwnerToken) -> HintFuture {
+///         self.store.hint(key, owner)
+///     }
+/// }
+///
+/// # async fn example() -> Result<(), distlock::LockError> {
+/// let store = Counted { store: MemoryStore::new(), acquires: AtomicU64::new(0) };
+/// let manager = LockManager::builder().store(store).build()?;
+/// let guard = manager.lock("order:42").acquire().await?;
+/// assert!(guard.is_held());
+/// # Ok(()) }
+/// # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+/// # runtime.block_on(example()).unwrap();
+/// ```
 pub trait Store: Send + Sync + 'static {
     /// Takes the key for `ttl` if it is free, or answers what is left of the holder's lease.
     ///

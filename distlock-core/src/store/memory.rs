@@ -26,6 +26,25 @@ use crate::{
 ///
 /// It keeps the same contract as Redis. A clone shares the leases, so two managers on clones of one store
 /// compete as two processes do. It excludes nobody outside this process, and its leases end with the process.
+///
+/// # Examples
+/// ```
+/// # extern crate distlock_core as distlock;
+/// use distlock::{LockManager, MemoryStore};
+///
+/// # async fn example() -> Result<(), distlock::LockError> {
+/// // Two processes on one server, as a test would have them.
+/// let store = MemoryStore::new();
+/// let one = LockManager::builder().store(store.clone()).build()?;
+/// let other = LockManager::builder().store(store).build()?;
+/// let held = one.lock("order:42").acquire().await?;
+/// assert!(other.lock("order:42").try_acquire().await?.is_none());
+/// held.release().await?;
+/// assert!(other.lock("order:42").try_acquire().await?.is_some());
+/// # Ok(()) }
+/// # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+/// # runtime.block_on(example()).unwrap();
+/// ```
 #[derive(Clone, Default)]
 pub struct MemoryStore {
     state: Arc<Mutex<State>>,
@@ -75,6 +94,15 @@ impl MemoryStore {
     pub fn with_wall_clock(clock: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
         let state = State { wall_clock: WallClock::of(clock), ..State::default() };
         Self { state: Arc::new(Mutex::new(state)) }
+    }
+
+    /// The keys that are held, in no order, with what is left of their leases.
+    #[cfg(feature = "testing")]
+    pub(crate) fn held_keys(&self) -> Vec<(Key, Duration)> {
+        let now = Instant::now();
+        let state = self.state();
+        let held = state.leases.iter().filter(|(_, lease)| lease.ends > now);
+        held.map(|(key, lease)| (key.clone(), lease.ends - now)).collect()
     }
 
     /// Ends when the key's current lease is released; `None` if the key has no lease.

@@ -53,6 +53,25 @@ use operations::Quorum;
 ///
 /// A node that does not answer is skipped until it answers a background probe, so that only the calls that
 /// discover an outage wait for the node's timeout.
+///
+/// # Examples
+/// ```
+/// # extern crate distlock_core as distlock;
+/// use std::time::Duration;
+///
+/// use distlock::{LockManager, MemoryStore, QuorumStore, Store};
+///
+/// # async fn example() -> Result<(), distlock::LockError> {
+/// // On servers: LockManager::connect("redlock://h1,h2,h3").
+/// let nodes = ["a", "b", "c"].map(|name| (name.to_owned(), Box::new(MemoryStore::new()) as Box<dyn Store>));
+/// let quorum = QuorumStore::new(nodes)?;
+/// let manager = LockManager::builder().store(quorum).ttl(Duration::from_secs(10)).build()?;
+/// let guard = manager.lock("order:42").acquire().await?;
+/// assert!(guard.is_held());
+/// # Ok(()) }
+/// # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+/// # runtime.block_on(example()).unwrap();
+/// ```
 pub struct QuorumStore {
     quorum: Arc<Quorum>,
 }

@@ -47,19 +47,18 @@ static CONFIRM: Script = Script::new(CONFIRM_LUA, || Script::sha1(CONFIRM_LUA));
 static ACQUIRE_FENCED: Script = Script::new(ACQUIRE_FENCED_LUA, || Script::sha1(ACQUIRE_FENCED_LUA));
 static RAISE_FENCE: Script = Script::new(RAISE_FENCE_LUA, || Script::sha1(RAISE_FENCE_LUA));
 
-/// How long a fencing counter outlives the key's last grant. Later the server's clock keeps tokens rising.
-pub(super) const FENCE_TTL: Duration = Duration::from_secs(2 * 24 * 60 * 60);
-
 /// Takes the key if it is free. A key that is held costs a second round trip, which reads the holder.
+///
+/// With a `fence_lifetime` it draws a fencing token, and the key's counter lasts for that long.
 pub(super) async fn acquire(
     connection: &mut (impl ConnectionLike + Send),
     key: &Key,
     owner: &OwnerToken,
     ttl: Duration,
-    fenced: bool,
+    fence_lifetime: Option<Duration>,
 ) -> Result<Acquired, StoreError> {
-    if fenced {
-        return acquire_fenced(connection, key, owner, ttl, None).await;
+    if let Some(lifetime) = fence_lifetime {
+        return acquire_fenced(connection, key, owner, ttl, lifetime, None).await;
     }
     if set_if_free(connection, key, owner, ttl).await? {
         return Ok(Acquired::Granted { fence: None });
@@ -91,17 +90,19 @@ pub(super) async fn set_if_free(
     }
 }
 
-/// Takes the key if it is free, and draws a fencing token. A node of a quorum draws at the `proposal`.
+/// Takes the key if it is free, and draws a fencing token, whose counter lasts for `lifetime`. A node of a
+/// quorum draws at the `proposal`.
 pub(super) async fn acquire_fenced(
     connection: &mut impl ConnectionLike,
     key: &Key,
     owner: &OwnerToken,
     ttl: Duration,
+    lifetime: Duration,
     proposal: Option<FencingToken>,
 ) -> Result<Acquired, StoreError> {
     let mut text = [0; 36];
     let proposal = proposal.map(|fence| fence.value().to_string()).unwrap_or_default();
-    let args = (owner.encode(&mut text), millis(ttl), millis(FENCE_TTL.max(ttl)), proposal);
+    let args = (owner.encode(&mut text), millis(ttl), millis(lifetime.max(ttl)), proposal);
     let keys = [RedisKey::lock(key), RedisKey::fencing_counter(key)];
     match ACQUIRE_FENCED.invoke(connection, First::ByHash, &keys, args).await.map_err(classify)? {
         (1, fence) => granted(fence, true),
@@ -116,9 +117,10 @@ pub(super) async fn raise_fence(
     key: &Key,
     owner: &OwnerToken,
     fence: FencingToken,
+    lifetime: Duration,
 ) -> Result<bool, StoreError> {
     let mut text = [0; 36];
-    let args = (owner.encode(&mut text), fence.value(), millis(FENCE_TTL));
+    let args = (owner.encode(&mut text), fence.value(), millis(lifetime));
     let keys = [RedisKey::lock(key), RedisKey::fencing_counter(key)];
     owned(RAISE_FENCE.invoke(connection, First::ByHash, &keys, args).await)
 }
@@ -141,10 +143,17 @@ pub(super) async fn confirm_hand_over(
     key: &Key,
     owner: &OwnerToken,
     ttl: Duration,
+    form: &ReleaseForm,
 ) -> Result<bool, StoreError> {
     let mut text = [0; 36];
     let args = (owner.encode(&mut text), millis(ttl));
-    owned(CONFIRM.invoke(connection, First::ByHash, &RedisKey::all(key)[..4], args).await)
+    // One round trip, like a release: the body that begins now may block the thread that would send another.
+    let first = if form.has_claims.load(Ordering::Relaxed) { First::ByHash } else { First::ByText };
+    let confirmed = owned(CONFIRM.invoke(connection, first, &RedisKey::all(key)[..4], args).await);
+    if confirmed.is_ok() {
+        set(&form.has_claims);
+    }
+    confirmed
 }
 
 /// Ends the owner's lease, and hands the key to the first waiter in its wait queue.
@@ -177,11 +186,13 @@ pub(super) async fn release(
     }
 }
 
-/// What a store has learned about its server that decides how its releases are sent.
+/// What a store has learned about its server that decides how its releases and claims are sent.
 #[derive(Default)]
 pub(super) struct ReleaseForm {
     /// The server is likely to have the script. Set by the first release that works, never cleared.
     has_script: AtomicBool,
+    /// The server is likely to have the script of claims. Set by the first claim that works, never cleared.
+    has_claims: AtomicBool,
     /// How many of the next releases name all keys, because a wait queue was met. Each release counts down.
     in_queues: AtomicU32,
     /// Releases name no key but the lock's. Set for a quorum's node, and when the server's access rules turn

@@ -13,6 +13,7 @@ use super::{Acquired, Enqueue, HintFuture, Holder, NextWaiter, Store, StoreFutur
 use crate::{
     error::{LockError, StoreError, StoreErrorKind},
     key::Key,
+    limits::DEFAULT_FENCE_LIFETIME,
     token::{FencingToken, OwnerToken},
 };
 
@@ -45,6 +46,8 @@ struct Inner<C> {
     /// `None` over a connection of the caller's, which cannot be subscribed: waiters poll.
     wait_room: Option<WaitRoom>,
     release_form: Arc<ReleaseForm>,
+    /// How long a key's fencing counter outlives the key's last grant.
+    fence_lifetime: Duration,
 }
 
 /// What a connection is wanted for.
@@ -86,10 +89,11 @@ impl RedisStore {
         };
         let (connection, patience) = (settings.connection(), settings.connect_timeout);
         let release_form = Arc::new(release_form);
-        let form = Arc::clone(&release_form);
-        let wait_room = WaitRoom::new(&client, connection.clone(), patience, form).map_err(bad_url)?;
+        let (form, lifetime) = (Arc::clone(&release_form), settings.fence_lifetime);
+        let wait_room =
+            WaitRoom::new(&client, connection.clone(), patience, lifetime, form).map_err(bad_url)?;
         let connector = PerRuntimeConnection::new(client, connection, patience, restart_delay);
-        Ok(Self::assemble(connector, Some(wait_room), release_form))
+        Ok(Self::assemble(connector, Some(wait_room), release_form, lifetime))
     }
 
     /// Host and port, for messages.
@@ -120,13 +124,18 @@ where
 {
     /// The store over a connection that the caller made.
     pub(crate) fn from_connection(connection: C) -> Self {
-        Self::assemble(CallerConnection(connection), None, Arc::default())
+        Self::assemble(CallerConnection(connection), None, Arc::default(), DEFAULT_FENCE_LIFETIME)
     }
 }
 
 impl<C: Connector> RedisStore<C> {
-    fn assemble(connector: C, wait_room: Option<WaitRoom>, release_form: Arc<ReleaseForm>) -> Self {
-        Self { inner: Arc::new(Inner { connector, wait_room, release_form }) }
+    fn assemble(
+        connector: C,
+        wait_room: Option<WaitRoom>,
+        release_form: Arc<ReleaseForm>,
+        fence_lifetime: Duration,
+    ) -> Self {
+        Self { inner: Arc::new(Inner { connector, wait_room, release_form, fence_lifetime }) }
     }
 
     /// Runs a command over the current runtime's connection.
@@ -181,9 +190,9 @@ impl<C: Connector> Inner<C> {
 
 impl<C: Connector> Store for RedisStore<C> {
     fn acquire(&self, key: &Key, owner: &OwnerToken, ttl: Duration, fenced: bool) -> StoreFuture<Acquired> {
-        let (key, owner) = (key.clone(), *owner);
+        let (key, owner, lifetime) = (key.clone(), *owner, fenced.then_some(self.inner.fence_lifetime));
         self.with_connection(Purpose::Grant, move |mut connection| async move {
-            commands::acquire(&mut connection, &key, &owner, ttl, fenced).await
+            commands::acquire(&mut connection, &key, &owner, ttl, lifetime).await
         })
     }
 
@@ -194,16 +203,16 @@ impl<C: Connector> Store for RedisStore<C> {
         ttl: Duration,
         proposal: FencingToken,
     ) -> StoreFuture<Acquired> {
-        let (key, owner) = (key.clone(), *owner);
+        let (key, owner, lifetime) = (key.clone(), *owner, self.inner.fence_lifetime);
         self.with_connection(Purpose::Grant, move |mut connection| async move {
-            commands::acquire_fenced(&mut connection, &key, &owner, ttl, Some(proposal)).await
+            commands::acquire_fenced(&mut connection, &key, &owner, ttl, lifetime, Some(proposal)).await
         })
     }
 
     fn raise_fence(&self, key: &Key, owner: &OwnerToken, fence: FencingToken) -> StoreFuture<bool> {
-        let (key, owner) = (key.clone(), *owner);
+        let (key, owner, lifetime) = (key.clone(), *owner, self.inner.fence_lifetime);
         self.with_connection(Purpose::Other, move |mut connection| async move {
-            commands::raise_fence(&mut connection, &key, &owner, fence).await
+            commands::raise_fence(&mut connection, &key, &owner, fence, lifetime).await
         })
     }
 
@@ -214,9 +223,9 @@ impl<C: Connector> Store for RedisStore<C> {
         rest_of_ttl: Duration,
         fence: Option<FencingToken>,
     ) -> StoreFuture<bool> {
-        let (key, owner) = (key.clone(), *owner);
+        let (key, owner, lifetime) = (key.clone(), *owner, self.inner.fence_lifetime);
         self.with_connection(Purpose::Grant, move |mut connection| async move {
-            take_again::take_again(&mut connection, &key, &owner, rest_of_ttl, fence).await
+            take_again::take_again(&mut connection, &key, &owner, rest_of_ttl, fence, lifetime).await
         })
     }
 
@@ -228,9 +237,9 @@ impl<C: Connector> Store for RedisStore<C> {
     }
 
     fn confirm_hand_over(&self, key: &Key, owner: &OwnerToken, ttl: Duration) -> StoreFuture<bool> {
-        let (key, owner) = (key.clone(), *owner);
+        let (key, owner, form) = (key.clone(), *owner, Arc::clone(&self.inner.release_form));
         self.with_connection(Purpose::Other, move |mut connection| async move {
-            commands::confirm_hand_over(&mut connection, &key, &owner, ttl).await
+            commands::confirm_hand_over(&mut connection, &key, &owner, ttl, &form).await
         })
     }
 
@@ -300,7 +309,8 @@ impl<C: Connector> Store for RedisStore<C> {
                 return answer;
             }
             let (mut connection, origin) = connector.connection().await?;
-            let answer = commands::acquire(&mut connection, &key, &owner, ttl, fenced).await;
+            let lifetime = fenced.then_some(inner.fence_lifetime);
+            let answer = commands::acquire(&mut connection, &key, &owner, ttl, lifetime).await;
             answer.inspect_err(|error| connector.failed(&origin, error))
         })
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use redis::AsyncConnectionConfig;
 
-use crate::limits::{DEFAULT_CONNECT_TIMEOUT, DEFAULT_RESPONSE_TIMEOUT};
+use crate::limits::{DEFAULT_CONNECT_TIMEOUT, DEFAULT_FENCE_LIFETIME, DEFAULT_RESPONSE_TIMEOUT};
 
 /// Commands that may wait to be written to a connection. With redis-rs's 50, tasks queue for room where many
 /// lock at once, and each is woken once more.
@@ -17,6 +17,8 @@ pub(crate) struct Settings {
     pub(crate) response_timeout: Duration,
     /// The longest that making a connection may take.
     pub(crate) connect_timeout: Duration,
+    /// How long a key's fencing counter outlives the key's last grant.
+    pub(crate) fence_lifetime: Duration,
     /// What the server is used as.
     pub(crate) role: Role,
 }
@@ -33,7 +35,7 @@ pub(crate) enum Role {
 impl Default for Settings {
     fn default() -> Self {
         let (response_timeout, connect_timeout) = (DEFAULT_RESPONSE_TIMEOUT, DEFAULT_CONNECT_TIMEOUT);
-        Self { response_timeout, connect_timeout, role: Role::Single }
+        Self { response_timeout, connect_timeout, fence_lifetime: DEFAULT_FENCE_LIFETIME, role: Role::Single }
     }
 }
 

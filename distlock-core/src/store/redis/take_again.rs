@@ -5,7 +5,7 @@ use std::time::Duration;
 use redis::aio::ConnectionLike;
 
 use super::{
-    commands::{FENCE_TTL, millis, owned},
+    commands::{millis, owned},
     keys::RedisKey,
     script::{First, Script},
 };
@@ -19,16 +19,19 @@ const TAKE_AGAIN_LUA: &str = include_str!("lua/take_again.lua");
 static TAKE_AGAIN: Script = Script::new(TAKE_AGAIN_LUA, || Script::sha1(TAKE_AGAIN_LUA));
 
 /// Takes the lock for the rest of its ttl if it is free, and raises the counter of a fenced lease.
+///
+/// The counter lasts for `lifetime` from then on.
 pub(super) async fn take_again(
     connection: &mut impl ConnectionLike,
     key: &Key,
     owner: &OwnerToken,
     rest_of_ttl: Duration,
     fence: Option<FencingToken>,
+    lifetime: Duration,
 ) -> Result<bool, StoreError> {
     let mut text = [0; 36];
     let number = fence.map(|fence| fence.value().to_string()).unwrap_or_default();
-    let args = (owner.encode(&mut text), millis(rest_of_ttl), number, millis(FENCE_TTL.max(rest_of_ttl)));
+    let args = (owner.encode(&mut text), millis(rest_of_ttl), number, millis(lifetime.max(rest_of_ttl)));
     let keys = [RedisKey::lock(key), RedisKey::fencing_counter(key)];
     // A lease without a token touches no counter.
     let named = if fence.is_some() { &keys[..] } else { &keys[..1] };

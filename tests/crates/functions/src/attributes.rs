@@ -36,6 +36,30 @@ pub async fn two_locks(id: u64) -> Result<(String, String), LockError> {
     Ok((outer.key().to_owned(), inner.key().to_owned()))
 }
 
+/// Takes two locks, with the attribute of another crate between them.
+///
+/// # Errors
+/// A lock is not acquired, or it is lost.
+#[distributed_lock(key = "first", wait = "5s")]
+#[instrument(skip(text), err)]
+#[distributed_lock(key = "second", wait = "5s")]
+pub async fn instrument_between(text: &str) -> Result<usize, LockError> {
+    tokio::task::yield_now().await;
+    Ok(text.len())
+}
+
+/// Takes two locks below an attribute that removes `async`.
+///
+/// # Errors
+/// A lock is not acquired, or it is lost.
+#[distributed_lock(key = "outer-main")]
+#[tokio::main(flavor = "current_thread")]
+#[distributed_lock(key = "inner-main")]
+pub async fn main_between() -> Result<u8, LockError> {
+    tokio::task::yield_now().await;
+    Ok(1)
+}
+
 /// An unsafe function.
 ///
 /// # Safety

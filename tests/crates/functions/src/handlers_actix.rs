@@ -1,7 +1,7 @@
 //! Locked handlers of actix-web.
 #![allow(clippy::future_not_send, reason = "an `HttpResponse` is not `Send`, and is kept across the release")]
 
-use actix_web::{HttpResponse, Responder, ResponseError, delete, get, post, web};
+use actix_web::{HttpResponse, Responder, ResponseError, delete, get, post, put, web};
 use distlock::{LockError, LockManager, distributed_lock};
 use serde::Deserialize;
 
@@ -39,6 +39,13 @@ pub async fn read(locks: web::Data<LockManager>, id: web::Path<u64>) -> HttpResp
     HttpResponse::Ok().body(id.to_string())
 }
 
+#[put("/orders/{id}")]
+#[distributed_lock(key = "order:{id}", locks = locks)]
+pub async fn replace(locks: web::Data<LockManager>, id: web::Path<u64>) -> Result<HttpResponse, LockError> {
+    tokio::task::yield_now().await;
+    Ok(HttpResponse::Ok().json(*id))
+}
+
 #[delete("/orders/{id}")]
 #[distributed_lock(
     key = "order:{id}",
@@ -53,5 +60,10 @@ pub async fn remove(locks: web::Data<LockManager>, id: web::Path<u64>) -> impl R
 
 /// Adds all handlers to an application.
 pub fn routes(config: &mut web::ServiceConfig) {
-    config.service(fulfil).service(read).service(remove).route("/orders", web::post().to(place));
+    config
+        .service(fulfil)
+        .service(replace)
+        .service(read)
+        .service(remove)
+        .route("/orders", web::post().to(place));
 }

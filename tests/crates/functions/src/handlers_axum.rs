@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use axum::{
     Extension, Json, Router, debug_handler,
-    extract::{Path, Query, State},
+    extract::{FromRef, Path, Query, State},
     http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
     routing::{get, post},
@@ -119,6 +119,25 @@ async fn search(State(app): State<App>, Query(query): Query<HashMap<String, Stri
     Json(query.into_values().collect())
 }
 
+/// Takes two locks, around the attribute of axum.
+#[distributed_lock(key = "shop", locks = locks)]
+#[debug_handler(state = App)]
+#[distributed_lock(key = "order:{id}", locks = extension)]
+async fn extractors(
+    locks: State<LockManager>,
+    extension: Extension<LockManager>,
+    Path(id): Path<u64>,
+) -> Result<Json<u64>, AppError> {
+    tokio::task::yield_now().await;
+    Ok(Json(id))
+}
+
+impl FromRef<App> for LockManager {
+    fn from_ref(app: &App) -> Self {
+        app.locks.clone()
+    }
+}
+
 /// Returns a router with all handlers.
 pub fn router(app: App) -> Router {
     Router::new()
@@ -129,6 +148,8 @@ pub fn router(app: App) -> Router {
         .route("/pages", get(opaque))
         .route("/tenant", get(by_header))
         .route("/search", get(search))
+        .route("/extractors/{id}", post(extractors))
+        .layer(Extension(app.locks.clone()))
         .layer(Extension(app.clone()))
         .with_state(app)
 }

@@ -11,11 +11,17 @@
     unused_qualifications
 )]
 
+pub mod async_closures;
 pub mod attributes;
+pub mod control_flow;
 pub mod errors;
 pub mod handlers_actix;
 pub mod handlers_axum;
+pub mod handlers_state;
 pub mod jobs;
+pub mod methods;
 pub mod repositories;
 pub mod services;
+pub mod settings;
 pub mod signatures;
+pub mod tower;

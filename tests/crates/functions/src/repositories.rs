@@ -81,6 +81,48 @@ impl Local for Memory {
     }
 }
 
+/// The path of a request, as in web frameworks.
+#[derive(Debug)]
+pub struct Path<T>(pub T);
+
+/// Handlers whose arguments are patterns.
+#[async_trait]
+pub trait Handlers {
+    /// Takes arguments apart.
+    async fn handle(
+        &self,
+        path: Path<u64>,
+        names: (String, Vec<u8>),
+        order: &(u8, u8),
+    ) -> anyhow::Result<String>;
+
+    /// Takes no `self`.
+    async fn free(pair: (u64, String)) -> anyhow::Result<u64>;
+}
+
+#[async_trait]
+impl Handlers for Memory {
+    #[distributed_lock(key = "first", wait = "5s", locks = self.locks, guard = lock)]
+    #[distributed_lock(key = "second", wait = "5s", locks = self.locks)]
+    #[distributed_lock(key = "{self.tenant}:{id}:{first}:{name}", locks = self.locks, guard = named)]
+    async fn handle(
+        &self,
+        Path(id): Path<u64>,
+        (mut name, _): (String, Vec<u8>),
+        (first, _): &(u8, u8),
+    ) -> anyhow::Result<String> {
+        tokio::task::yield_now().await;
+        name.push_str(lock.key());
+        Ok(format!("{id} {name} {}", named.key()))
+    }
+
+    #[distributed_lock(key = "free:{id}:{name}")]
+    async fn free((id, name): (u64, String)) -> anyhow::Result<u64> {
+        tokio::task::yield_now().await;
+        Ok(id)
+    }
+}
+
 /// A trait that is generic over the stored value.
 #[async_trait]
 pub trait Store<T: Send + 'static>: Send + Sync {

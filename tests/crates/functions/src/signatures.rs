@@ -229,3 +229,64 @@ locked_getters! {
     one() -> u8 = 1;
     sum(a: u8, b: u8) -> u8 = a + b;
 }
+
+/// Takes two locks. The body changes an argument.
+///
+/// # Errors
+/// A lock is not acquired, or it is lost.
+#[distributed_lock(key = "two:{name}")]
+#[distributed_lock(key = "locks:{count}", guard = inner)]
+pub async fn two_locks(mut count: u8, name: &str, #[cfg(any())] absent: u8) -> Answer<(String, u8)> {
+    tokio::task::yield_now().await;
+    count += 1;
+    #[cfg(any())]
+    drop(absent);
+    Ok((inner.key().to_owned(), count))
+}
+
+macro_rules! with_body {
+    ($name:ident, $future:ident, $body:block) => {
+        /// Has a body that is written elsewhere.
+        ///
+        /// # Errors
+        /// The lock is not acquired, or it is lost.
+        #[distributed_lock(key = "block")]
+        pub async fn $name() -> Answer<u8> $body
+
+        /// Returns a future with a body that is written elsewhere.
+        ///
+        /// # Errors
+        /// The lock is not acquired, or it is lost.
+        #[distributed_lock(key = "future-block")]
+        pub fn $future() -> impl Future<Output = Answer<u8>> + Send {
+            async move $body
+        }
+    };
+}
+
+with_body!(block, future_block, {
+    tokio::task::yield_now().await;
+    Ok(1)
+});
+
+/// A desk, whose futures do not borrow it.
+#[derive(Debug)]
+pub struct Desk;
+
+impl Desk {
+    /// Returns a future as a service of tower does.
+    #[distributed_lock(key = "desk:{id}")]
+    pub fn call(&mut self, id: u64, _trace: &str) -> Pin<Box<dyn Future<Output = Answer<u64>> + Send>> {
+        Box::pin(async move {
+            tokio::task::yield_now().await;
+            Ok(id)
+        })
+    }
+}
+
+/// The handler uses what the body uses up.
+#[distributed_lock(key = "label:{label}", on_lost = finish, on_error = |error| format!("{label}: {error}"))]
+pub async fn label(label: String) -> String {
+    tokio::task::yield_now().await;
+    label
+}

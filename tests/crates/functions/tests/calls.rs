@@ -11,10 +11,12 @@ use std::{
 use distlock::{LockError, LockManager, with_manager};
 use functions::{
     attributes, errors, jobs,
-    repositories::{self, Local, Memory, Orders, Store},
+    repositories::{self, Handlers, Local, Memory, Orders, Path, Store},
     services::{self, Cache, Payments, Seats, ServiceError, Till, View},
-    signatures::{self, Request, User},
+    signatures::{self, Desk, Request, User},
+    tower::{Fulfil, Infallibly, Order},
 };
+use tower_service::Service;
 
 /// Checks that the call works while `key` is free, and is refused with `Busy` for `key` while another holder
 /// has it.
@@ -89,10 +91,38 @@ async fn functions_lock_above_and_below_other_attributes() {
     }
 }
 
+/// Checks that a call holds nothing while it waits for `first`, and `first` while it waits for `second`.
+async fn nests<T, E: std::fmt::Debug, F: Future<Output = Result<T, E>>>(
+    locks: &LockManager,
+    call: impl Fn() -> F,
+) {
+    for (busy, other, is_held) in [("first", "second", false), ("second", "first", true)] {
+        let holder = locks.lock(busy).acquire().await.unwrap();
+        let check = async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            let taken = locks.lock(other).try_acquire().await.unwrap().is_none();
+            assert_eq!(taken, is_held, "whether `{other}` is held while `{busy}` is waited for");
+            holder.release().await.unwrap();
+        };
+        let (called, ()) = tokio::join!(with_manager(locks.clone(), call()), check);
+        called.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_written_of_two_attributes_is_the_outer_lock_around_those_of_other_crates() {
+    let locks = LockManager::in_memory();
+    nests(&locks, || attributes::instrument_between("text")).await;
+    let memory = Memory::new(locks.clone());
+    nests(&locks, || memory.handle(Path(7), ("ada".into(), Vec::new()), &(1, 2))).await;
+}
+
 #[test]
 fn a_function_locks_above_tokio_main() {
-    distlock::set_default(LockManager::in_memory());
+    let locks = LockManager::in_memory();
+    distlock::set_default(locks.clone());
     assert_eq!(attributes::main_below().unwrap(), 1);
+    assert_eq!(attributes::main_between().unwrap(), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -104,6 +134,10 @@ async fn methods_lock_under_async_trait() {
     is_locked(&locks, "touch:7", || memory.touch(7)).await;
     is_locked(&locks, "save:name", || memory.save("name", 7)).await;
     is_locked(&locks, "count:acme", || memory.count(Rc::default())).await;
+    let handle = || memory.handle(Path(7), ("ada".into(), Vec::new()), &(1, 2));
+    is_locked(&locks, "acme:7:1:ada", handle).await;
+    assert_eq!(handle().await.unwrap(), "7 adafirst acme:7:1:ada");
+    is_locked(&locks, "free:7:ada", || Memory::free((7, "ada".into()))).await;
     let memory = tokio::sync::Mutex::new(Memory::new(locks.clone()));
     is_locked(&locks, "acme:order:7", || async { memory.lock().await.cancel(7).await }).await;
 }
@@ -122,6 +156,16 @@ async fn a_boxed_future_locks_when_it_is_first_polled() {
     }
     assert!(place.await.unwrap());
     assert_eq!(with_manager(locks, boxed).await.unwrap(), "7");
+}
+
+#[tokio::test(start_paused = true)]
+async fn services_lock_their_calls() {
+    let locks = LockManager::in_memory();
+    is_locked(&locks, "order:7", || Fulfil { locks: locks.clone() }.call(Order { id: 7 })).await;
+    assert_eq!(with_manager(locks.clone(), Infallibly.call(7)).await, Ok("7: fulfilled".to_owned()));
+    let _holder = locks.lock("answer:7").acquire().await.unwrap();
+    let Ok(busy) = with_manager(locks, Infallibly.call(7)).await;
+    assert!(busy.contains("answer:7"), "{busy}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -192,6 +236,11 @@ async fn functions_lock_with_every_signature() {
     is_locked(&locks, "desugared:1", || signatures::desugared(1)).await;
     is_locked(&locks, "boxed:b", || signatures::boxed("b")).await;
     is_locked(&locks, "visible:1", signatures::calls_visible).await;
+    is_locked(&locks, "two:a", || signatures::two_locks(1, "a")).await;
+    is_locked(&locks, "locks:1", || signatures::two_locks(1, "a")).await;
+    is_locked(&locks, "block", signatures::block).await;
+    is_locked(&locks, "future-block", signatures::future_block).await;
+    is_locked(&locks, "desk:1", || Desk.call(1, "trace")).await;
     is_locked(&locks, "getter:one", signatures::one).await;
     is_locked(&locks, "getter:sum", || signatures::sum(1, 2)).await;
     is_locked(&locks, "count:1", || signatures::changes(1)).await;
@@ -213,6 +262,9 @@ async fn functions_return_the_lock_error_as_their_own_error_type() {
     assert_eq!(outcome, errors::Outcome::Elsewhere);
     assert_eq!(with_manager(locks.clone(), errors::with_the_argument("n".into())).await, "n");
     drop(held);
+    let _label = locks.lock("label:n").acquire().await.unwrap();
+    let label = with_manager(locks.clone(), signatures::label("n".into())).await;
+    assert!(label.starts_with("n: lock on `label:n` is busy"), "{label}");
     let io = with_manager(locks.clone(), errors::with_io("/")).await.unwrap_err();
     assert!(io.get_ref().is_none(), "the body's own error: {io}");
     let _io = locks.lock("io:/").acquire().await.unwrap();

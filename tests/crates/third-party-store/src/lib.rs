@@ -103,6 +103,17 @@ impl Store for QueueStore {
         self.request(move |server, now| server.raise_fence(&key, owner, fence, now))
     }
 
+    fn take_again(
+        &self,
+        key: &Key,
+        owner: &OwnerToken,
+        rest_of_ttl: Duration,
+        fence: Option<FencingToken>,
+    ) -> StoreFuture<bool> {
+        let (key, owner) = (key.clone(), *owner);
+        self.request(move |server, now| server.take_again(&key, owner, rest_of_ttl, fence, now))
+    }
+
     fn keeps_order(&self) -> bool {
         // A request is executed at its first poll.
         true

@@ -103,13 +103,16 @@ impl Server {
             Fence::Draw => Some(self.draw(None)),
             Fence::Proposed(proposal) => Some(self.draw(Some(proposal))),
         };
+        self.keep(key, Lease { owner: ask.owner, ends: now + lasts, fence, freed: Arc::default() }, now);
+        fence
+    }
+
+    fn keep(&mut self, key: &Key, lease: Lease, now: Instant) {
         if self.leases.len() == self.leases.capacity() {
             // Before the map grows, what has lapsed leaves it.
             self.leases.retain(|_, lease| lease.ends > now);
         }
-        let lease = Lease { owner: ask.owner, ends: now + lasts, fence, freed: Arc::default() };
         self.leases.insert(key.clone(), lease);
-        fence
     }
 
     /// A fencing token above all that were drawn before, and at the clock, in microseconds since 1970: so the
@@ -143,6 +146,22 @@ impl Server {
             self.last_fence = self.last_fence.max(fence.value());
         }
         raised
+    }
+
+    pub(crate) fn take_again(
+        &mut self,
+        key: &Key,
+        owner: OwnerToken,
+        rest_of_ttl: Duration,
+        fence: Option<FencingToken>,
+        now: Instant,
+    ) -> bool {
+        if let Some(lease) = self.lease(key, now) {
+            return lease.owner == owner;
+        }
+        self.last_fence = self.last_fence.max(fence.map_or(0, FencingToken::value));
+        self.keep(key, Lease { owner, ends: now + rest_of_ttl, fence, freed: Arc::default() }, now);
+        true
     }
 
     pub(crate) fn acquire_or_enqueue(&mut self, key: &Key, waiter: Waiter, now: Instant) -> Acquired {

@@ -1,9 +1,14 @@
-//! A store that hands over in a wrong way is found out by the published contract.
+//! A store that hands over, or takes a key again, in a wrong way is found out by the published contract.
 
-use std::{future::pending, time::Duration};
+use std::{
+    future::{Future, pending},
+    pin::Pin,
+    time::Duration,
+};
 
 use distlock::{
-    Acquired, Enqueue, HandOver, Hint, HintFuture, Holder, Key, NextWaiter, OwnerToken, Store, StoreFuture,
+    Acquired, Enqueue, FencingToken, HandOver, Hint, HintFuture, Holder, Key, NextWaiter, OwnerToken, Store,
+    StoreFuture,
 };
 use third_party_store::QueueStore;
 use tokio::time::Instant;
@@ -30,6 +35,12 @@ enum Mistake {
     ForgetsTheFencingToken,
     NeverLetsAWaiterLeave,
     HandsOverForEver,
+    TakesNoKeyAgain,
+    TakesAgainFromAnybody,
+    TakesAgainForTheWholeTtl,
+    TakesAgainForLongerEachTime,
+    TakesAgainWithoutTheToken,
+    RaisesTheCounterForAnybody,
 }
 use Mistake as M;
 
@@ -54,6 +65,32 @@ impl Store for Mistaken {
 
     fn inspect(&self, key: &Key) -> StoreFuture<Option<Holder>> {
         self.store.inspect(key)
+    }
+
+    fn take_again(
+        &self,
+        key: &Key,
+        owner: &OwnerToken,
+        rest_of_ttl: Duration,
+        fence: Option<FencingToken>,
+    ) -> StoreFuture<bool> {
+        let (store, key, owner, mistake) = (self.store.clone(), key.clone(), *owner, self.mistake);
+        Box::pin(async move {
+            let rest = if mistake == M::TakesAgainForTheWholeTtl { LONG } else { rest_of_ttl };
+            let fence = fence.filter(|_| mistake != M::TakesAgainWithoutTheToken);
+            let taken = mistake != M::TakesNoKeyAgain && store.take_again(&key, &owner, rest, fence).await?;
+            match mistake {
+                M::TakesAgainFromAnybody => return Ok(true),
+                M::TakesAgainForLongerEachTime => store.renew(&key, &owner, rest).await?,
+                M::RaisesTheCounterForAnybody if !taken && fence.is_some() => {
+                    // One counter serves all keys of this server.
+                    let other_key = Key::new("lock", "raised").expect("a key");
+                    store.take_again(&other_key, &owner, Duration::from_millis(1), fence).await?
+                }
+                _ => true,
+            };
+            Ok(taken)
+        })
     }
 
     fn acquire_or_enqueue(
@@ -113,11 +150,23 @@ impl Store for Mistaken {
     }
 }
 
+type Check = fn(Mistaken) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Checks that each mistake is reported with the sentence that it breaks.
+async fn are_found(check: Check, mistakes: &[(Mistake, &str)]) {
+    for (mistake, sentence) in mistakes {
+        let store = Mistaken { store: QueueStore::new(), mistake: *mistake };
+        let error = tokio::spawn(check(store)).await.expect_err(&format!("{mistake:?} is found"));
+        let said = error.into_panic().downcast::<String>().expect("a message");
+        assert!(said.contains(sentence), "{mistake:?}: {said}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
-async fn a_mistake_is_reported_with_the_sentence_that_it_breaks() {
+async fn a_mistake_in_a_hand_over_is_reported_with_the_sentence_that_it_breaks() {
     let hands_over = "gives the key to the waiter that has waited longest, in whatever process";
     let fence = "The fencing token, if the waiter asked for one.";
-    for (mistake, sentence) in [
+    let mistakes = [
         (M::SaysNobodyIsQueued, "puts the owner into the key's queue if the key is not granted."),
         (M::RegistersNobody, "Answers false if the hand-over would not be heard."),
         (M::TellsNobody, hands_over),
@@ -134,12 +183,23 @@ async fn a_mistake_is_reported_with_the_sentence_that_it_breaks() {
             "An owner that is queued leaves the wait queue, which counts as released.",
         ),
         (M::HandsOverForEver, "How long the lease lasts from then unless it is renewed."),
-    ] {
-        let store = Mistaken { store: QueueStore::new(), mistake };
-        let check =
-            tokio::spawn(async move { distlock_store_tests::hand_over(&store, &store.clone()).await });
-        let error = check.await.expect_err(&format!("{mistake:?} is found"));
-        let said = error.into_panic().downcast::<String>().expect("a message");
-        assert!(said.contains(sentence), "{mistake:?}: {said}");
-    }
+    ];
+    let check: Check =
+        |store| Box::pin(async move { distlock_store_tests::hand_over(&store, &store.clone()).await });
+    are_found(check, &mistakes).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_mistake_in_a_heal_is_reported_with_the_sentence_that_it_breaks() {
+    let lasts = "The lease lasts for the rest of its ttl.";
+    let refuses = "Answers false, and changes nothing, if another owner holds the key.";
+    let mistakes = [
+        (M::TakesNoKeyAgain, "Takes the key again, if it is free"),
+        (M::TakesAgainFromAnybody, refuses),
+        (M::TakesAgainForTheWholeTtl, lasts),
+        (M::TakesAgainForLongerEachTime, "the second time changes nothing more."),
+        (M::TakesAgainWithoutTheToken, "the key's fencing counter is raised to the lease's token"),
+        (M::RaisesTheCounterForAnybody, refuses),
+    ];
+    are_found(|store| Box::pin(async move { distlock_store_tests::heal(&store).await }), &mistakes).await;
 }

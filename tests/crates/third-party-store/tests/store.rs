@@ -16,6 +16,7 @@ async fn it_keeps_the_contract() {
     let store = QueueStore::new();
     distlock_store_tests::contract(&store).await;
     distlock_store_tests::quorum_node(&store).await;
+    distlock_store_tests::heal(&store).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,6 +1,7 @@
 -- Takes the lock if it is free and no waiter came before the owner. Otherwise the owner joins the wait queue.
 -- KEYS: lock, wait queue, order, entries, fencing counter.
--- ARGV: owner token, ttl in ms, 1 to draw a fencing token else 0, channel, us for which the owner has waited.
+-- ARGV: owner token, ttl in ms, ms that the fencing counter lasts or 0 if no token is wanted, channel, us for
+--       which the owner has waited.
 -- Answers {1, token, every}: the owner holds the lock; token is false if none was asked for, or the counter
 --                            is gone.
 --         {0, ms, every}: another owner holds it, or it is left to other libraries, and this owner is in the
@@ -12,7 +13,8 @@
 --
 -- The counter is always named: the owner, or a waiter that came before it, may want a fencing token. Sent
 -- again by the same owner it renews the entry, and keeps the queue from lapsing.
-local owner, ttl, fenced, channel, waited = ARGV[1], ARGV[2], ARGV[3] == '1', ARGV[4], tonumber(ARGV[5])
+local owner, ttl, lasts, channel, waited = ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
+local fenced = lasts ~= '0'
 -- The shortest time between two looks at a hand-over whose time is over, in us.
 local LOOK_AGAIN = 100000
 -- All that may be of another type is read before anything is written: a script that fails half-way is not
@@ -63,7 +65,6 @@ if not holder and left_free == 0 then
     local fence = false
     if fenced then
       fence = draw(redis.call('GET', KEYS[5]))
-      local lasts = string.format('%.0f', math.max(FENCE_TTL, tonumber(ttl)))
       redis.call('SET', KEYS[5], string.format('%.0f', fence), 'PX', lasts)
     end
     redis.call('SET', KEYS[1], owner, 'PX', ttl)
@@ -76,7 +77,7 @@ if not holder and left_free == 0 then
   end
   deadline = now + CLAIM_WITHIN
 end
-local refused = enqueue(owner, waited, ttl, ARGV[3], channel)
+local refused = enqueue(owner, waited, ttl, lasts, channel)
 if refused then
   return refused
 end

@@ -1,9 +1,6 @@
 -- Snippet: how a waiter of the queue in queue.lua is handed the lock KEYS[1].
 -- KEYS: lock, wait queue, order, entries, fencing counter.
 
--- How long a fencing counter outlives its last grant at the least, in ms. After that the clock keeps tokens
--- rising.
-local FENCE_TTL = 2 * 24 * 60 * 60 * 1000
 -- How long a waiter that was handed the lock has time to claim it, in us.
 local CLAIM_WITHIN = 2000000
 
@@ -19,14 +16,14 @@ local function keep(ms)
 end
 
 -- Writes a waiter's entry, and keeps its first time of arrival. Gives back an error if memory is full.
-local function enqueue(owner, waited, ttl, fenced, channel)
+local function enqueue(owner, waited, ttl, lasts, channel)
   local asked = string.format('%.0f', now)
   local added = redis.pcall('ZADD', KEYS[3], 'NX', string.format('%.0f', math.max(now - waited, 0)), owner)
   if type(added) == 'table' then
     return added
   end
   waiters = waiters + added
-  redis.call('HSET', KEYS[4], owner, asked .. ' ' .. ttl .. ' ' .. fenced .. ' ' .. channel)
+  redis.call('HSET', KEYS[4], owner, asked .. ' ' .. ttl .. ' ' .. lasts .. ' ' .. channel)
   redis.call('SET', KEYS[2], VERSION, 'NX', 'PX', QUEUE_TTL)
   keep(QUEUE_TTL)
   if redis.call('PTTL', KEYS[3]) < QUEUE_TTL * 0.7 then
@@ -53,10 +50,10 @@ local function first_waiter(asking)
       return nil
     end
     local entry = redis.call('HGET', KEYS[4], owner) or ''
-    local asked, ttl, fenced, channel = string.match(entry, '^(%d+) (%d+) ([01]) (.+)$')
+    local asked, ttl, lasts, channel = string.match(entry, '^(%d+) (%d+) (%d+) (.+)$')
     local hears = owner == asking or asked and now - tonumber(asked) < SILENCE and has_subscriber(channel)
     if hears then
-      return {owner = owner, ttl = ttl, fenced = fenced == '1', channel = channel}
+      return {owner = owner, ttl = ttl, lasts = lasts, channel = channel}
     end
     remove(owner)
   end
@@ -68,18 +65,18 @@ local function is_first(owner, waited)
   return not first or first.owner == owner or arrival_of(first.owner) > arrival_of(owner, waited), first
 end
 
--- Sets the lock to a waiter. Gives back its fencing token, which is false if it wants none; nil if memory is
--- full, or the counter is of another type.
-local function give(owner, ttl, fenced)
+-- Sets the lock to a waiter. The fencing counter lasts for so many ms; 0 for a waiter that wants no token.
+-- Gives back the token, which is false if none is wanted; nil if memory is full, or the counter is of another
+-- type.
+local function give(owner, ttl, lasts)
   local fence = false
-  if fenced then
+  if lasts ~= '0' then
     local stored = redis.pcall('GET', KEYS[5])
     if type(stored) == 'table' then
       return nil
     end
     fence = draw(stored)
-    local lasts = math.max(FENCE_TTL, tonumber(ttl))
-    if redis.pcall('SET', KEYS[5], string.format('%.0f', fence), 'PX', string.format('%.0f', lasts)).err then
+    if redis.pcall('SET', KEYS[5], string.format('%.0f', fence), 'PX', lasts).err then
       return nil
     end
   end
@@ -95,7 +92,7 @@ end
 local function hand_over(first)
   while true do
     first = first or first_waiter()
-    local fence = first and give(first.owner, first.ttl, first.fenced)
+    local fence = first and give(first.owner, first.ttl, first.lasts)
     if fence == nil then
       return nil
     end

@@ -1,8 +1,8 @@
 -- Ends the owner's lease: the lock goes to the first waiter in its queue, or is deleted. If other libraries
 -- take the lock too, one release in 8 deletes it. An owner that is in the queue leaves it.
 -- KEYS: lock, wait queue, and order, entries and fencing counter if there may be waiters.
--- ARGV: owner token; then, to name a waiter of the owner's process: its owner token, ttl in ms, 1 for a
---       fencing token else 0, channel, and us for which it has waited.
+-- ARGV: owner token; then, to name a waiter of the owner's process: its owner token, ttl in ms, ms that the
+--       fencing counter lasts or 0 if it wants no token, channel, and us for which it has waited.
 -- Answers 1: released; a named waiter is in the queue.
 --         {2, token}: the named waiter holds the lock; token is false if it asked for none.
 --         0: the lock was not the owner's, and the owner was not in the queue (in not_the_owners.lua).

@@ -1,7 +1,7 @@
 -- The rest of release.lua, whose header it shares, after the snippets that it uses: there are waiters, or the
 -- lock is not the owner's.
 if both[1] == ARGV[1] then
-  local named, ttl, fenced, channel, waited = ARGV[2], ARGV[3], ARGV[4], ARGV[5], tonumber(ARGV[6])
+  local named, ttl, lasts, channel, waited = ARGV[2], ARGV[3], ARGV[4], ARGV[5], tonumber(ARGV[6])
   -- MGET passes over a queue of another type.
   if not is_known(both[2]) then
     redis.call('DEL', KEYS[1])
@@ -18,7 +18,7 @@ if both[1] == ARGV[1] then
     named_is_first, first = is_first(named, waited)
   end
   if named_is_first then
-    local fence = give(named, ttl, fenced == '1')
+    local fence = give(named, ttl, lasts)
     if fence == nil then
       redis.call('DEL', KEYS[1])
     end
@@ -27,7 +27,7 @@ if both[1] == ARGV[1] then
     return fence == nil and -2 or {2, fence}
   end
   if hand_over(first) then
-    return named and enqueue(named, waited, ttl, fenced, channel) and -2 or 1
+    return named and enqueue(named, waited, ttl, lasts, channel) and -2 or 1
   end
   redis.call('DEL', KEYS[1])
   forget_unclaimed()

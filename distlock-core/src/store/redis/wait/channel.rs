@@ -31,7 +31,7 @@ use uuid::Uuid;
 
 use super::{
     super::{
-        commands::{ReleaseForm, release},
+        commands::{ReleaseForm, millis, release},
         connect::{once::made, without_introduction},
         errors::{breaks_connection, classify, hung_up},
         keys::{self, RedisKey},
@@ -53,6 +53,8 @@ pub(super) struct WaitChannel {
     config: AsyncConnectionConfig,
     /// The longest that making a connection may take.
     patience: Duration,
+    /// How long a key's fencing counter outlives the key's last grant.
+    fence_lifetime: Duration,
     /// The namespace of the keys that this is used for, with which the names of channels begin.
     namespace: String,
     /// Filled by [`connection`](Self::connection), replaced by an empty cell when the connection breaks.
@@ -84,6 +86,7 @@ impl WaitChannel {
         client: Client,
         config: AsyncConnectionConfig,
         patience: Duration,
+        fence_lifetime: Duration,
         form: Arc<ReleaseForm>,
     ) -> Arc<Self> {
         let (connection, registry) = (Mutex::default(), Registry::default());
@@ -91,6 +94,7 @@ impl WaitChannel {
             client,
             config,
             patience,
+            fence_lifetime,
             namespace: namespace.to_owned(),
             connection,
             registry,
@@ -101,6 +105,11 @@ impl WaitChannel {
     /// Called when a waiter was enqueued.
     pub(super) fn queue_was_met(&self) {
         self.form.queue_was_met();
+    }
+
+    /// How long the key's fencing counter lasts after a grant, in ms; 0 for a lease without a token.
+    pub(super) fn counter_lasts(&self, ttl: Duration, fenced: bool) -> u64 {
+        if fenced { millis(self.fence_lifetime.max(ttl)) } else { 0 }
     }
 
     pub(super) fn registry(&self) -> &Registry {

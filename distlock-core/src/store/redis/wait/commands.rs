@@ -59,7 +59,8 @@ pub(super) async fn acquire_or_enqueue(
     let mut text = [0; 36];
     let text = owner.encode(&mut text);
     let waited = micros(since.elapsed());
-    let args = (text, millis(ttl), u8::from(fenced), &*connection.name, waited);
+    let lasts = channel.counter_lasts(ttl, fenced);
+    let args = (text, millis(ttl), lasts, &*connection.name, waited);
     // Before the server can have anything to tell.
     channel.registry().register(key, owner);
     let sent = Moment::now();
@@ -104,7 +105,8 @@ pub(in super::super) async fn release_and_hand_over(
     let mut waiter_text = [0; 36];
     let waiter = waiter.encode(&mut waiter_text);
     let channel = Arc::clone(&hand_over.connection().name);
-    let args = (text, waiter, millis(ttl), u8::from(fenced), &*channel, micros(waiting_since.elapsed()));
+    let lasts = hand_over.counter_lasts();
+    let args = (text, waiter, millis(ttl), lasts, &*channel, micros(waiting_since.elapsed()));
     let mut named = if fenced { NamedKeys::All } else { form.keys_of_release() };
     let (since, answer) = loop {
         let since = Moment::now();

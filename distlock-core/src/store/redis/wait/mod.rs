@@ -49,6 +49,8 @@ pub(super) struct WaitRoom {
     /// The longest that making a connection may take.
     patience: Duration,
     channels: Arc<PerRuntime<Arc<WaitChannel>>>,
+    /// How long a key's fencing counter outlives the key's last grant.
+    fence_lifetime: Duration,
     availability: Availability,
     foreign: ForeignKeys,
     /// A queue of another version was met and reported. Set when that happens first, never cleared.
@@ -62,6 +64,7 @@ impl WaitRoom {
         client: &Client,
         config: AsyncConnectionConfig,
         patience: Duration,
+        fence_lifetime: Duration,
         form: Arc<ReleaseForm>,
     ) -> RedisResult<Self> {
         // Only RESP3 has messages beside answers.
@@ -69,15 +72,26 @@ impl WaitRoom {
         let resp3 = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
         let client = Client::open(info.set_redis_settings(resp3))?;
         let (channels, availability, foreign, has_met_unknown_queue) = Default::default();
-        Ok(Self { client, config, patience, channels, availability, foreign, has_met_unknown_queue, form })
+        Ok(Self {
+            client,
+            config,
+            patience,
+            channels,
+            fence_lifetime,
+            availability,
+            foreign,
+            has_met_unknown_queue,
+            form,
+        })
     }
 
     /// The current runtime's channel, made for the first key that needs it and named after that key's
     /// namespace: a store belongs to one manager as a rule. `None` outside of a runtime.
     fn channel(&self, key: &Key) -> Option<Arc<WaitChannel>> {
         let make = || {
-            let (client, config) = (self.client.clone(), self.config.clone());
-            Ok(WaitChannel::new(key.namespace(), client, config, self.patience, Arc::clone(&self.form)))
+            let (client, config, form) = (self.client.clone(), self.config.clone(), Arc::clone(&self.form));
+            let (patience, lifetime) = (self.patience, self.fence_lifetime);
+            Ok(WaitChannel::new(key.namespace(), client, config, patience, lifetime, form))
         };
         self.channels.get_or_make(make).ok()
     }

@@ -39,6 +39,11 @@ impl DirectHandOver {
         &self.named
     }
 
+    /// How long the fencing counter lasts if the named waiter gets the key, in ms; 0 if it wants no token.
+    pub(super) fn counter_lasts(&self) -> u64 {
+        self.channel.counter_lasts(self.named.ttl, self.named.fenced)
+    }
+
     /// Called when the release failed.
     pub(super) fn failed(&self, error: &StoreError) {
         self.channel.failed(&self.connection, error);

@@ -1,0 +1,149 @@
+//! Two attributes on one function.
+//!
+//! The attribute that is written first is expanded first, and its lock must be the outer one. So the one that
+//! is expanded later puts its lock into the code of the earlier one, directly around the body:
+//!
+//! ```text
+//! // Input, after the first attribute was expanded:
+//! #[distributed_lock(key = "inner")]
+//! async fn f() {
+//!     acquire "outer"; LockAroundBody::run(&guard, async move { body }).await; release "outer"
+//! }
+//!
+//! // Output, shortened:
+//! async fn f() {
+//!     acquire "outer";
+//!     LockAroundBody::run(&guard, async move {
+//!         acquire "inner"; LockAroundBody::run(&guard, async move { body }).await; release "inner"
+//!     })
+//!     .await;
+//!     release "outer"
+//! }
+//! ```
+//!
+//! The name `LockAroundBody` is the mark by which the body is found. It does not matter what other attributes
+//! have put around the code in the meantime, or by which name this attribute is called.
+
+use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream, TokenTree};
+use quote::quote_spanned;
+
+/// The name of `LockGuard` in `distlock::__private` that nothing but the expansion uses.
+const MARK: &str = "LockAroundBody";
+
+/// Returns the call that runs a body under the lock of the variable `guard`. The body's braces are at the
+/// place `braces`.
+pub(crate) fn run(private: &TokenStream, guard: &Ident, body: TokenStream, braces: Span) -> TokenStream {
+    let here = Span::mixed_site();
+    let mark = Ident::new(MARK, here);
+    let mut block = Group::new(Delimiter::Brace, body);
+    block.set_span(braces);
+    quote_spanned!(here=> #private::#mark::run(&#guard, async move #block))
+}
+
+/// Returns the body that runs under the innermost lock. `None` if the tokens have no lock.
+pub(crate) fn body(tokens: TokenStream) -> Option<TokenStream> {
+    let mut is_marked = false;
+    tokens.into_iter().find_map(|token| match token {
+        TokenTree::Group(group) => {
+            let is_call = std::mem::take(&mut is_marked);
+            body(group.stream())
+                .or_else(|| if is_call { argument(&group).map(|(_, block)| block.stream()) } else { None })
+        }
+        token => {
+            is_marked |= is_mark(&token);
+            None
+        }
+    })
+}
+
+/// Replaces the body that runs under the innermost lock. `None` if the tokens have no lock.
+pub(crate) fn map_body(
+    tokens: TokenStream,
+    replace: &mut impl FnMut(TokenStream) -> TokenStream,
+) -> Option<TokenStream> {
+    let mut found = false;
+    let mut is_marked = false;
+    let mapped = tokens
+        .into_iter()
+        .map(|token| {
+            let TokenTree::Group(group) = token else {
+                is_marked |= is_mark(&token);
+                return token;
+            };
+            let is_call = std::mem::take(&mut is_marked);
+            let inner = map_body(group.stream(), replace).or_else(|| {
+                let (before, block) = if is_call { argument(&group)? } else { return None };
+                let block = with_stream(&block, replace(block.stream()));
+                Some(before.into_iter().chain([block]).collect())
+            });
+            found |= inner.is_some();
+            inner.map_or_else(|| group.clone().into(), |inner| with_stream(&group, inner))
+        })
+        .collect();
+    found.then_some(mapped)
+}
+
+fn is_mark(token: &TokenTree) -> bool {
+    matches!(token, TokenTree::Ident(name) if name == MARK)
+}
+
+/// Returns the block at the end of the arguments of a call, which has the body, and the tokens before it.
+fn argument(call: &Group) -> Option<(Vec<TokenTree>, Group)> {
+    let mut arguments: Vec<TokenTree> = call.stream().into_iter().collect();
+    match arguments.pop()? {
+        TokenTree::Group(block)
+            if block.delimiter() == Delimiter::Brace && call.delimiter() == Delimiter::Parenthesis =>
+        {
+            Some((arguments, block))
+        }
+        _ => None,
+    }
+}
+
+/// Returns the group with other tokens inside.
+fn with_stream(group: &Group, stream: TokenStream) -> TokenTree {
+    let mut new = Group::new(group.delimiter(), stream);
+    new.set_span(group.span());
+    new.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use quote::quote;
+
+    use super::*;
+
+    fn run_guard(private: &TokenStream, body: &TokenStream) -> TokenStream {
+        run(private, &Ident::new("guard", Span::call_site()), body.clone(), Span::call_site())
+    }
+
+    /// Puts a word around the innermost body.
+    fn mapped(tokens: TokenStream) -> Option<String> {
+        map_body(tokens, &mut |body| quote!(inner { #body })).map(|tokens| tokens.to_string())
+    }
+
+    #[test]
+    fn the_innermost_body_is_found_whatever_is_around_it() {
+        let call = run_guard(&quote!(p), &quote!(body));
+        let changed = run_guard(&quote!(p), &quote!(inner { body }));
+        for around in [
+            |call: &TokenStream| quote!(#call.await),
+            |call: &TokenStream| quote!(Box::pin(async move { span(f, [#call]); finish(guard) })),
+            |call: &TokenStream| {
+                run_guard(&quote!(q::r), &quote!(let x = #call.await; LockAroundBody::finish(guard)))
+            },
+        ] {
+            assert_eq!(body(around(&call)).unwrap().to_string(), "body");
+            assert_eq!(mapped(around(&call)), Some(around(&changed).to_string()));
+        }
+    }
+
+    #[test]
+    fn a_body_without_a_lock_is_left_alone() {
+        for tokens in
+            [quote!(run(&guard, async move { body })), quote!(LockAroundBody::finish(guard)), quote!()]
+        {
+            assert!(body(tokens.clone()).is_none() && mapped(tokens).is_none());
+        }
+    }
+}

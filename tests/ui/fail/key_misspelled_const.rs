@@ -1,0 +1,10 @@
+use distlock::{LockError, distributed_lock};
+
+#[distributed_lock(key = "{TENNANT}:{order_id}")]
+async fn fulfil(order_id: u64) -> Result<u64, LockError> {
+    Ok(order_id)
+}
+
+fn main() {}
+
+const TENANT: &str = "acme";
