@@ -5,8 +5,8 @@
 //! cargo run -p size               # crates and times: a quarter of an hour
 //! cargo run -p size -- crates     # crates alone
 //! ```
-//! All programs have tokio with the same features, and the versions of `benches/peers/Cargo.lock`. Each figure
-//! is the shortest of its rounds, because other work of the machine can only make a round longer.
+//! All programs have tokio with the same features, and the versions of `benches/peers/Cargo.lock`. Each
+//! figure is the shortest of its rounds, because other work of the machine can only make a round longer.
 
 use std::{
     collections::BTreeSet,

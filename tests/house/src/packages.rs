@@ -157,7 +157,8 @@ pub fn files(package: &str, listed: &str) -> Vec<String> {
         needed.contains(&file.as_str())
             || made_by_cargo.contains(&file.as_str())
             || ["src/", "docs/", "examples/"].iter().any(|folder| file.starts_with(folder))
-            || file.ends_with(".md")
+            || *file == "CHANGELOG.md"
+            || *file == "attribute.md"
     };
     let missing = missing.map(|file| format!("{package}: the package has no {file}"));
     let unexpected = files.iter().filter(|file| !is_expected(file));

@@ -1,4 +1,4 @@
-//! `docs/public-api.txt` is the public interface of the published crates, so that no change of it goes unseen.
+//! `docs/public-api.txt` is the public interface of the published crates: no change of it goes unseen.
 //!
 //! `UPDATE_PUBLIC_API=1 cargo test -p house --test public_api` writes the file anew: read the difference, and
 //! decide by it which version comes next.

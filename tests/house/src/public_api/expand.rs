@@ -18,7 +18,8 @@ pub fn rules(items: &[Item]) -> Rules {
     items.iter().filter_map(rule).collect()
 }
 
-/// The items that a macro's call defines. Any other item, and a call that is not understood, stay as they are.
+/// The items that a macro's call defines. Any other item stays as it is, and so does a call that is not
+/// understood.
 #[must_use]
 pub fn written_out(item: Item, rules: &Rules) -> Vec<Item> {
     let Item::Macro(call) = &item else { return vec![item] };

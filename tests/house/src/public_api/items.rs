@@ -209,13 +209,21 @@ impl<'a> Writer<'a> {
         lines.into_iter().collect()
     }
 
+    /// All implementations, except those of a trait that users cannot name.
     fn all_impls(&self) -> impl Iterator<Item = (usize, &'a ItemImpl)> {
-        self.tree.0.iter().enumerate().flat_map(|(module, here)| {
+        let of_own_trait = |(module, item): &(usize, &ItemImpl)| {
+            let (interface, _) = item.trait_.as_ref()?;
+            self.tree
+                .resolve(*module, &segments(interface))
+                .filter(|target| matches!(target, Target::Item(..)))
+        };
+        let all = self.tree.0.iter().enumerate().flat_map(|(module, here)| {
             here.items.iter().filter_map(move |item| match item {
                 Item::Impl(item) => Some((module, item)),
                 _ => None,
             })
-        })
+        });
+        all.filter(move |found| of_own_trait(found).is_none_or(|target| self.exposed.contains(&target)))
     }
 
     fn impl_line(&self, module: usize, item: &ItemImpl) -> String {

@@ -109,17 +109,10 @@ fn expose_import(
         }
         Target::Foreign(path) => {
             let glob = if import.name == "*" { "::*" } else { "" };
-            let renamed = if path.last() == Some(&import.name) || !glob.is_empty() {
-                String::new()
-            } else {
-                format!(" as {}", import.name)
-            };
-            let place = if prefix.is_empty() { String::new() } else { format!("{prefix} ") };
-            exposed.foreign.insert(format!(
-                "{place}use {}{glob}{renamed}{}",
-                path.join("::"),
-                suffix(&gates)
-            ));
+            let place = format!("{prefix}{}", import.name);
+            let is_same = path.last() == Some(&place) || place == "*";
+            let renamed = if is_same { String::new() } else { format!(" as {place}") };
+            exposed.foreign.insert(format!("use {}{glob}{renamed}{}", path.join("::"), suffix(&gates)));
             Ok(())
         }
     }
@@ -168,15 +161,32 @@ fn features(manifest: &str) -> Option<String> {
 /// The types and functions of other crates that a listing names, apart from those of std and of this project.
 #[must_use]
 pub fn foreign_types(listing: &str) -> BTreeSet<String> {
-    let is_path_sign = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
-    let paths = listing.split(|c| !is_path_sign(c)).map(|path| path.trim_matches(':'));
+    let own: BTreeSet<_> = listing.lines().filter_map(own_path).collect();
     let is_foreign = |path: &&str| {
         let Some((first, _)) = path.split_once("::") else { return false };
         first.starts_with(|c: char| c.is_lowercase())
             && !matches!(first, "std" | "core" | "alloc" | "proc_macro" | "crate")
             && !first.starts_with("distlock")
+            && !own.contains(path)
     };
+    let paths = listing.split(|c| !is_in_path(c)).map(|path| path.trim_matches(':'));
     paths.filter(is_foreign).map(str::to_owned).collect()
+}
+
+/// The path of the item whose first line this is.
+fn own_path(line: &str) -> Option<&str> {
+    let mut words = line.split(' ').map(|word| word.split(|c| !is_in_path(c)).next().unwrap_or_default());
+    match words.next()? {
+        "" | "impl" => None,
+        "use" => line.split_once(" as ").map(|(_, path)| path.split(' ').next().unwrap_or_default()),
+        _ => words
+            .find(|word| !matches!(*word, "fn" | "async" | "unsafe"))
+            .map(|path| path.trim_end_matches(':')),
+    }
+}
+
+fn is_in_path(c: char) -> bool {
+    c.is_alphanumeric() || c == '_' || c == ':'
 }
 
 #[cfg(test)]
@@ -191,15 +201,20 @@ mod tests {
     #[test]
     fn an_item_is_listed_where_its_users_find_it() {
         let text = listed(&[
-            ("lib.rs", "mod a; pub mod b { pub const C: u8 = 1; } pub use a::{A, f as g}; pub use other::D;"),
+            (
+                "lib.rs",
+                "mod a; pub mod b { pub const C: u8 = 1; pub use other::E; } pub use a::{A, f as g}; \
+              pub use other::D;",
+            ),
             ("a.rs", "mod c; pub use c::A; pub fn f(mut x: u8) {} pub struct NotExported;"),
             ("a/c.rs", "pub struct A { pub x: std::net::IpAddr, y: u8 }"),
         ]);
         assert_eq!(
             text,
-            "use other::D\n\nstruct A\n    x: std::net::IpAddr\n    private fields\n\n\
+            "use other::D\nuse other::E as b::E\n\nstruct A\n    x: std::net::IpAddr\n    private fields\n\n\
              const b::C: u8 = 1\n\nfn g(x: u8)\n"
         );
+        assert_eq!(foreign_types(&text), BTreeSet::from(["other::D".to_owned(), "other::E".to_owned()]));
     }
 
     #[test]
@@ -208,7 +223,7 @@ mod tests {
             "lib.rs",
             "#[doc(hidden)] pub mod a { pub struct A; } pub(crate) struct B; #[cfg(doctest)] pub struct C; \
              #[cfg(any(doc, doctest))] pub mod d { pub struct D; } \
-             pub struct E; impl E { fn f(&self) {} pub(crate) fn g() {} #[doc(hidden)] pub fn h() {} }",
+             trait Own {} impl Own for E {} pub struct E; impl E { fn f(&self) {} pub(crate) fn g() {} #[doc(hidden)] pub fn h() {} }",
         )]);
         assert_eq!(text, "struct E\n");
     }

@@ -11,7 +11,7 @@ pub fn normal_form(tokens: TokenStream) -> String {
     let mut last: Option<&str> = None;
     for (at, lexeme) in lexemes.iter().enumerate() {
         let next = lexemes.get(at + 1).map(String::as_str);
-        let is_trailing_comma = lexeme == "," && next.is_none_or(closes);
+        let is_trailing_comma = lexeme == "," && next.is_none_or(|next| closes(next) || next == "{");
         let is_binding = lexeme == "mut" && matches!(last, Some("(" | ","));
         if is_trailing_comma || is_binding {
             continue;
@@ -89,8 +89,8 @@ mod tests {
                 "pub fn f<'a>(self, a: &'a mut [u8; 36]) -> Result<Option<&'a str>, E>",
             ),
             (
-                "fn g<F: Fn(A)->B+?Sized>(&mut self) where for<'a> &'a F: X<Y=Z>,",
-                "fn g<F: Fn(A) -> B + ?Sized>(&mut self) where for<'a> &'a F: X<Y = Z>",
+                "fn g<F: Fn(A)->B+?Sized>(&mut self) where for<'a> &'a F: X<Y=Z>,{}",
+                "fn g<F: Fn(A) -> B + ?Sized>(&mut self) where for<'a> &'a F: X<Y = Z> { }",
             ),
             ("std :: vec :: Vec < Vec < u8 > >", "std::vec::Vec<Vec<u8>>"),
             ("Granted{fence:Option<u8>,}", "Granted { fence: Option<u8> }"),
