@@ -5,6 +5,7 @@ use std::{future::Future, time::Duration};
 use distlock::{LockError, LostReason};
 use test_support::in_time;
 
+mod auto_traits;
 mod between_polls;
 mod blocking;
 mod durations;

@@ -35,7 +35,7 @@ impl<'a> Owner<'a> {
     async fn fence(&self, name: &str) -> Option<FencingToken> {
         match self.store.acquire(&key(name), &self.token, TTL, true).await.unwrap() {
             Acquired::Granted { fence, .. } => fence,
-            Acquired::Busy { .. } => None,
+            _ => None,
         }
     }
 

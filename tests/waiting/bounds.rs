@@ -125,7 +125,7 @@ impl Store for EndlessStore {
         Box::pin(async move {
             Ok(match acquire.await? {
                 Acquired::Busy { .. } => Acquired::busy(Some(Duration::MAX)),
-                granted @ Acquired::Granted { .. } => granted,
+                granted => granted,
             })
         })
     }

@@ -15,8 +15,9 @@ use crate::{
 /// gone. Nothing is sent before the first poll.
 pub type StoreFuture<T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send>>;
 
-/// The answer to an acquire.
+/// The answer to an acquire. A store that wraps another passes an answer on that it does not know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Acquired {
     /// The owner holds the key for the ttl.
     #[non_exhaustive]

@@ -7,10 +7,11 @@
 //! - [`sizes`] checks the length of files and the width of comments.
 //! - [`scripts`] checks the Lua scripts, by the tokens of [`lua`].
 //! - [`messages`] checks that the page of messages has all of them, and [`pages`] checks the links of pages.
+//! - [`public_api`] lists the public interface of a crate, and [`packages`] checks what is published.
 //!
 //! Each check takes sources and answers complaints: sentences with file, line, and what to do.
-//! `tests/house.rs` and `tests/pages.rs` run the checks over the repository. The unit tests here run them
-//! over planted mistakes.
+//! The files in `tests/` run the checks over the repository. The unit tests here run them over planted
+//! mistakes.
 #![forbid(unsafe_code)]
 
 pub mod arrows;
@@ -19,8 +20,10 @@ pub mod lua;
 pub mod map;
 pub mod messages;
 pub mod modules;
+pub mod packages;
 pub mod pages;
 pub mod paths;
+pub mod public_api;
 pub mod scripts;
 pub mod sizes;
 pub mod words;
