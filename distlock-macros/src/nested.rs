@@ -40,14 +40,14 @@ pub(crate) fn run(private: &TokenStream, guard: &Ident, body: TokenStream, brace
     quote_spanned!(here=> #private::#mark::run(&#guard, async move #block))
 }
 
-/// Returns the body that runs under the innermost lock. `None` if the tokens have no lock.
-pub(crate) fn body(tokens: TokenStream) -> Option<TokenStream> {
+/// Returns the body that runs under the innermost lock, in its braces. `None` if the tokens have no lock.
+pub(crate) fn body(tokens: TokenStream) -> Option<Group> {
     let mut is_marked = false;
     tokens.into_iter().find_map(|token| match token {
         TokenTree::Group(group) => {
             let is_call = std::mem::take(&mut is_marked);
             body(group.stream())
-                .or_else(|| if is_call { argument(&group).map(|(_, block)| block.stream()) } else { None })
+                .or_else(|| if is_call { argument(&group).map(|(_, block)| block) } else { None })
         }
         token => {
             is_marked |= is_mark(&token);
@@ -133,7 +133,7 @@ mod tests {
                 run_guard(&quote!(q::r), &quote!(let x = #call.await; LockAroundBody::finish(guard)))
             },
         ] {
-            assert_eq!(body(around(&call)).unwrap().to_string(), "body");
+            assert_eq!(body(around(&call)).unwrap().stream().to_string(), "body");
             assert_eq!(mapped(around(&call)), Some(around(&changed).to_string()));
         }
     }
