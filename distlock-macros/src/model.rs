@@ -62,9 +62,9 @@ pub(crate) enum OnError {
 /// # Errors
 /// All mistakes, combined into one error.
 pub(crate) fn check(tokens: TokenStream, function: &Function) -> Result<Model> {
-    let (args, error) = args::parse(tokens);
-    let mut errors = Errors(error);
     let bindings = Bindings::of(&function.signature, &function.patterns);
+    let (args, error) = args::parse(tokens, &bindings);
+    let mut errors = Errors(error);
     let Args {
         key,
         ttl,
@@ -172,10 +172,28 @@ fn check_key(key: Expr, bindings: &Bindings) -> Result<Key> {
             "`key` takes text, `key = \"order:{order_id}\"`, or an expression whose value is `Display`",
         )),
         key => {
+            refuse_parts(&key)?;
             lookalikes::check_expression(&key, bindings)?;
             Ok(Key::Computed(key))
         }
     }
+}
+
+/// Refuses the parts of a key where the key itself is taken.
+fn refuse_parts(key: &Expr) -> Result<()> {
+    let message = match key {
+        Expr::Closure(_) => {
+            "`key` takes the key, not a closure; the function's arguments are in scope, \
+             so write the closure's value alone: `key = format!(..)`"
+        }
+        Expr::Tuple(_) | Expr::Array(_) => {
+            "`key` takes one key; join its parts in a template: `key = \"{tenant}:{order_id}\"`"
+        }
+        Expr::Reference(reference) => return refuse_parts(&reference.expr),
+        Expr::Paren(inner) => return refuse_parts(&inner.expr),
+        _ => return Ok(()),
+    };
+    Err(Error::new_spanned(key, message))
 }
 
 /// Checks `at_least` against the ttl, if both are known at compile time.
