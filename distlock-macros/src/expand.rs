@@ -228,7 +228,7 @@ impl NamedGuard {
         Self {
             variable: name.clone(),
             borrow: own!(let __lock: &#distlock::LockGuard = #borrowed;),
-            bind: own!(let #name = __lock;),
+            bind: nested::bind_guard(name),
         }
     }
 }

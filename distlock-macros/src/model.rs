@@ -8,9 +8,9 @@ use crate::{
     args::{self, Args, Errors, word},
     bindings::Bindings,
     durations::{self, Length},
-    function::Function,
+    function::{Function, Shape},
     handlers::refuse_value,
-    lookalikes,
+    lookalikes, nested,
     suggest::meant,
     template::{self, Piece},
 };
@@ -121,12 +121,8 @@ pub(crate) fn check(tokens: TokenStream, function: &Function) -> Result<Model> {
     });
     let finish_when_lost = on_lost.and_then(|lost| errors.take(check_on_lost(&lost))).unwrap_or(false);
     let release_in_background = release.and_then(|value| errors.take(check_release(&value))).unwrap_or(false);
-    if let Some(guard) = &guard
-        && bindings.contains(&guard.unraw().to_string())
-    {
-        let message =
-            format!("`{guard}` is already an argument; give the lock another name: `guard = {guard}_lock`");
-        errors.push(Error::new(guard.span(), message));
+    if let Some(guard) = &guard {
+        errors.take(check_guard(guard, &bindings, function));
     }
     if let (Some(Type::Never(never)), None) = (&function.output, &on_error) {
         let message = "a function that returns `!` cannot return the lock's errors; \
@@ -154,6 +150,21 @@ pub(crate) fn check(tokens: TokenStream, function: &Function) -> Result<Model> {
         (Some(error), _) => Err(error),
         (None, None) => Err(missing_key()),
     }
+}
+
+/// Checks that nothing else in the function has the guard's name.
+fn check_guard(guard: &Ident, bindings: &Bindings, function: &Function) -> Result<()> {
+    let message = if bindings.contains(&guard.unraw().to_string()) {
+        format!("`{guard}` is already an argument; give the lock another name: `guard = {guard}_lock`")
+    } else if matches!(&function.shape, Shape::Locked(tokens) if nested::has_guard(tokens, guard)) {
+        format!(
+            "`{guard}` is already the guard of the attribute above; \
+             give this lock another name: `guard = inner_{guard}`"
+        )
+    } else {
+        return Ok(());
+    };
+    Err(Error::new(guard.span(), message))
 }
 
 fn missing_key() -> Error {

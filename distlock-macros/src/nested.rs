@@ -26,6 +26,9 @@
 
 use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream, TokenTree};
 use quote::quote_spanned;
+use syn::ext::IdentExt;
+
+use crate::hygiene::own;
 
 /// The name of `LockGuard` in `distlock::__private` that nothing but the expansion uses.
 const MARK: &str = "LockAroundBody";
@@ -38,6 +41,26 @@ pub(crate) fn run(private: &TokenStream, guard: &Ident, body: TokenStream, brace
     let mut block = Group::new(Delimiter::Brace, body);
     block.set_span(braces);
     quote_spanned!(here=> #private::#mark::run(&#guard, async move #block))
+}
+
+/// Returns the statement in the body that binds the name which the user gave to the guard.
+pub(crate) fn bind_guard(name: &Ident) -> TokenStream {
+    own!(let #name = __lock;)
+}
+
+/// Whether the tokens have a lock whose guard has this name.
+pub(crate) fn has_guard(tokens: &TokenStream, name: &Ident) -> bool {
+    let tokens: Vec<TokenTree> = tokens.clone().into_iter().collect();
+    let is_bound = tokens.windows(3).any(|window| match window {
+        [TokenTree::Ident(bound), TokenTree::Punct(_), TokenTree::Ident(lock)] => {
+            lock == "__lock" && bound.unraw() == name.unraw()
+        }
+        _ => false,
+    });
+    is_bound
+        || tokens
+            .iter()
+            .any(|token| matches!(token, TokenTree::Group(group) if has_guard(&group.stream(), name)))
 }
 
 /// Returns the body that runs under the innermost lock, in its braces. `None` if the tokens have no lock.
@@ -136,6 +159,14 @@ mod tests {
             assert_eq!(body(around(&call)).unwrap().stream().to_string(), "body");
             assert_eq!(mapped(around(&call)), Some(around(&changed).to_string()));
         }
+    }
+
+    #[test]
+    fn the_names_of_guards_are_found() {
+        let [lock, other] = ["lock", "other"].map(|name| Ident::new(name, Span::call_site()));
+        let bind = bind_guard(&lock);
+        let tokens = quote!(async move { acquire(); #bind body(other = __other) });
+        assert!(has_guard(&tokens, &lock) && !has_guard(&tokens, &other));
     }
 
     #[test]
