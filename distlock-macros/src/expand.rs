@@ -129,9 +129,12 @@ fn locked(
         }
         Some(OnError::Handler(handler)) => {
             let check = check_handler(private, handler, function, moved);
+            let place = handler.span();
             let handler = outcomes::handler(private, handler, function);
-            let error = own!(#private::handle(__on_error, __error));
-            (Some(own!(#check let __on_error = #handler;)), error.clone(), error)
+            let private = placed(private, place);
+            let error = quote_spanned!(at(place)=> #private::handle(on_error, __error));
+            // rustc names this variable to the user if the handler keeps a borrow.
+            (Some(own!(#check let on_error = #handler;)), error.clone(), error)
         }
     };
     let not_acquired = match &model.on_busy {

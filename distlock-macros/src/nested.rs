@@ -33,14 +33,15 @@ use crate::hygiene::own;
 /// The name of `LockGuard` in `distlock::__private` that nothing but the expansion uses.
 const MARK: &str = "LockAroundBody";
 
-/// Returns the call that runs a body under the lock of the variable `guard`. The body's braces are at the place
-/// `braces`.
+/// Returns the call that runs a body under the lock of the variable `guard`. The async block is at the place
+/// `braces` of the body's braces.
 pub(crate) fn run(private: &TokenStream, guard: &Ident, body: TokenStream, braces: Span) -> TokenStream {
     let here = Span::mixed_site();
     let mark = Ident::new(MARK, here);
     let mut block = Group::new(Delimiter::Brace, body);
     block.set_span(braces);
-    quote_spanned!(here=> #private::#mark::run(&#guard, async move #block))
+    let block = quote_spanned!(braces=> async move #block);
+    quote_spanned!(here=> #private::#mark::run(&#guard, #block))
 }
 
 /// Returns the statement in the body that binds the name which the user gave to the guard.
