@@ -161,8 +161,8 @@ fn argument(
     Ok(())
 }
 
-/// The message for a value that follows the template, as it would in `format!`. The input is behind the value's
-/// first name.
+/// The message for a value that follows the template, as it would in `format!`. The input is behind the first
+/// name of the value.
 fn value_outside_the_template(input: ParseStream, name: &Ident) -> String {
     let mut value = name.to_string();
     let rest = input.fork();
