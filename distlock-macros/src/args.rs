@@ -8,7 +8,7 @@ use syn::{
     parse::{Parse, ParseStream, Parser},
 };
 
-use crate::suggest::meant;
+use crate::{bindings::Bindings, suggest::meant};
 
 const NAMES: &[&str] = &[
     "key", "ttl", "wait", "renew", "max_hold", "at_least", "on_busy", "on_error", "on_lost", "release",
@@ -36,14 +36,15 @@ pub(crate) struct Args {
     pub(crate) distlock: Option<Path>,
 }
 
-/// Parses all arguments. Returns the ones that could be parsed, and all mistakes combined into one error.
-pub(crate) fn parse(tokens: TokenStream) -> (Args, Option<Error>) {
+/// Parses all arguments of an attribute on a function with these bindings. Returns the ones that could be
+/// parsed, and all mistakes combined into one error.
+pub(crate) fn parse(tokens: TokenStream, bindings: &Bindings) -> (Args, Option<Error>) {
     let mut errors = Errors::default();
     let mut args = Args::default();
     let parsed = (|input: ParseStream| {
         let mut seen: Vec<String> = Vec::new();
         while !input.is_empty() {
-            if let Err(error) = argument(input, &mut args, &mut seen, &mut errors) {
+            if let Err(error) = argument(input, bindings, &mut args, &mut seen, &mut errors) {
                 errors.push(error);
                 skip_to_comma(input);
             }
@@ -90,7 +91,13 @@ impl Errors {
 }
 
 /// Parses one argument, up to the comma or the end.
-fn argument(input: ParseStream, args: &mut Args, seen: &mut Vec<String>, errors: &mut Errors) -> Result<()> {
+fn argument(
+    input: ParseStream,
+    bindings: &Bindings,
+    args: &mut Args,
+    seen: &mut Vec<String>,
+    errors: &mut Errors,
+) -> Result<()> {
     if input.peek(syn::Lit) {
         let message =
             "every argument has a name; write `key = \"..\"` for the key, `ttl = 30` for the time to live";
@@ -102,6 +109,9 @@ fn argument(input: ParseStream, args: &mut Args, seen: &mut Vec<String>, errors:
     let name = Ident::parse_any(input)?;
     let text = name.to_string();
     if !NAMES.contains(&text.as_str()) {
+        if !input.peek(Token![=]) && bindings.contains(&name.unraw().to_string()) {
+            return Err(Error::new(name.span(), value_outside_the_template(input, &name)));
+        }
         let hint = match meant(&text, NAMES) {
             Some(ours) => format!("did you mean `{ours}`?"),
             None => format!("the arguments are {}", all_names()),
@@ -149,6 +159,18 @@ fn argument(input: ParseStream, args: &mut Args, seen: &mut Vec<String>, errors:
         }
     }
     Ok(())
+}
+
+/// The message for a value that follows the template, as it would in `format!`. The input is behind the first
+/// name of the value.
+fn value_outside_the_template(input: ParseStream, name: &Ident) -> String {
+    let mut value = name.to_string();
+    let rest = input.fork();
+    while !rest.is_empty() && !rest.peek(Token![,]) {
+        let Ok(token) = rest.parse::<proc_macro2::TokenTree>() else { break };
+        value.push_str(&token.to_string());
+    }
+    format!("a value stands in the key template, and not behind it; write `{{{value}}}` in the template")
 }
 
 fn value(input: ParseStream, name: &str) -> Result<Expr> {

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use proc_macro2::{Literal, Span, TokenStream};
-use quote::quote;
+use proc_macro2::Span;
 use syn::{Error, Expr, ExprLit, ExprUnary, Lit, LitInt, Result, UnOp, spanned::Spanned};
 
 use crate::{
@@ -116,18 +115,6 @@ fn check_range(name: &str, length: Duration) -> std::result::Result<Duration, St
 }
 
 impl Length {
-    /// Returns an expression of type `Duration`.
-    pub(crate) fn tokens(&self) -> TokenStream {
-        match self {
-            Self::Known(length, _) => {
-                let (secs, nanos) =
-                    (Literal::u64_suffixed(length.as_secs()), Literal::u32_suffixed(length.subsec_nanos()));
-                quote!(::core::time::Duration::new(#secs, #nanos))
-            }
-            Self::Computed(expr) => quote!(#expr),
-        }
-    }
-
     /// Returns the duration and its place, if it is known at compile time.
     pub(crate) fn known(&self) -> Option<(Duration, Span)> {
         match self {

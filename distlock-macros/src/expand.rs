@@ -11,12 +11,12 @@
 //!     let ttl: Duration = Duration::new(30, 0);
 //!     let key = {
 //!         let mut key = KeyBuilder::new();
-//!         KeyBuilder::text(&mut key, "order:");
-//!         KeyBuilder::hole(&mut key, format_args!("{}", id), None);
+//!         KeyBuilder::text(&mut __key, "order:");
+//!         KeyBuilder::hole(&mut __key, format_args!("{}", id), None);
 //!         KeyBuilder::finish(key)
 //!     };
 //!     let acquired = Request::acquire(Request::ttl(Request::new(manager, key), ttl)).await;
-//!     let guard = match acquired {
+//!     let guard = match __acquired {
 //!         Ok(guard) => guard,
 //!         Err(error) => return from_lock_error(error),
 //!     };
@@ -35,7 +35,8 @@
 //! ```
 //!
 //! Functions are called by their paths, and never as methods: a trait of the user may give every type a
-//! method of the same name.
+//! method of the same name. In fact the names of variables begin with `__`: if the user misspells a name,
+//! rustc would otherwise point out a variable of the expansion that the user's code cannot see.
 
 use proc_macro2::{Delimiter, Ident, Literal, Span, TokenStream, TokenTree};
 use quote::quote_spanned;
@@ -84,11 +85,11 @@ pub(crate) fn expand(model: &Model, mut function: Function) -> TokenStream {
 
 /// The statement that finds the manager.
 fn manager(model: &Model, private: &TokenStream) -> TokenStream {
-    let Some(locks) = &model.locks else { return own!(let manager = #private::Option::None;) };
+    let Some(locks) = &model.locks else { return own!(let __manager = #private::Option::None;) };
     let private = placed(private, locks.span());
     let manager =
         quote_spanned!(at(locks.span())=> #private::Option::Some(#private::HasManager::manager(&#locks)));
-    own!(let manager = #manager;)
+    own!(let __manager = #manager;)
 }
 
 /// Whether the manager is found before the function returns its future, as `locks = self.locks` is where the
@@ -118,18 +119,21 @@ fn locked(
             (None, error.clone(), error)
         }
         Some(OnError::Log) => {
-            let error = quote_spanned!(at(output_span)=> #private_at_output::Skip::logged(error));
+            let error = quote_spanned!(at(output_span)=> #private_at_output::Skip::logged(__error));
             (None, error.clone(), error)
         }
         // The body runs to its end, so the handler is evaluated only if the body does not run.
         Some(OnError::Handler(handler)) if model.finish_when_lost => {
             let handler = outcomes::handler(private, handler, function);
-            (None, own!(#private::handle(#handler, error)), own!(#private::never_lost(error).await))
+            (None, own!(#private::handle(#handler, __error)), own!(#private::never_lost(__error).await))
         }
         Some(OnError::Handler(handler)) => {
             let check = check_handler(private, handler, function, moved);
+            let place = handler.span();
             let handler = outcomes::handler(private, handler, function);
-            let error = own!(#private::handle(on_error, error));
+            let private = placed(private, place);
+            let error = quote_spanned!(at(place)=> #private::handle(on_error, __error));
+            // rustc names this variable to the user if the handler keeps a borrow.
             (Some(own!(#check let on_error = #handler;)), error.clone(), error)
         }
     };
@@ -141,11 +145,11 @@ fn locked(
                 OnBusy::Handler(handler) => {
                     let handler = outcomes::handler(private, handler, function);
                     let private = placed(private, handler.span());
-                    quote_spanned!(at(handler.span())=> #private::handle(#handler, error))
+                    quote_spanned!(at(handler.span())=> #private::handle(#handler, __error))
                 }
             };
             own! {
-                if #private::is_busy(&error) {
+                if #private::is_busy(&__error) {
                     return #busy;
                 }
                 return #refused
@@ -159,21 +163,21 @@ fn locked(
     own! {
         #evaluated
         #handler
-        let key = #key;
+        let __key = #key;
         #unmoved
-        let request = #private::Request::new(manager, key);
+        let __request = #private::Request::new(__manager, __key);
         #settings
-        let acquired = #private::Request::acquire(request).await;
-        let #guard = match acquired {
-            #private::Ok(guard) => guard,
-            #private::Err(error) => { #not_acquired; }
+        let __acquired = #private::Request::acquire(__request).await;
+        let #guard = match __acquired {
+            #private::Ok(__guard) => __guard,
+            #private::Err(__error) => { #not_acquired; }
         };
         #borrow
-        let outcome = #run.await;
+        let __outcome = #run.await;
         #private::LockGuard::finish(#guard).await;
-        match outcome {
+        match __outcome {
             #private::Ok(value) => value,
-            #private::Err(error) => #lost,
+            #private::Err(__error) => #lost,
         }
     }
 }
@@ -217,13 +221,31 @@ impl NamedGuard {
     fn of(model: &Model) -> Self {
         let distlock = &model.distlock;
         let Some(name) = &model.guard else {
-            return Self { variable: Ident::new("guard", Span::mixed_site()), borrow: own!(), bind: own!() };
+            return Self {
+                variable: Ident::new("__guard", Span::mixed_site()),
+                borrow: own!(),
+                bind: own!(),
+            };
         };
         let borrowed = quote_spanned!(name.span()=> &#name);
         Self {
             variable: name.clone(),
-            borrow: own!(let lock: &#distlock::LockGuard = #borrowed;),
-            bind: own!(let #name = lock;),
+            borrow: own!(let __lock: &#distlock::LockGuard = #borrowed;),
+            bind: nested::bind_guard(name),
+        }
+    }
+}
+
+/// The statement that gives the variable a duration. rustc's message about a value of another type is at the
+/// user's expression.
+fn let_duration(variable: &Ident, length: &Length) -> TokenStream {
+    match length {
+        Length::Known(length, _) => {
+            let (secs, nanos) = (length.as_secs(), length.subsec_nanos());
+            own!(let #variable = ::core::time::Duration::new(#secs, #nanos);)
+        }
+        Length::Computed(expr) => {
+            quote_spanned!(at(expr.span())=> let #variable: ::core::time::Duration = #expr;)
         }
     }
 }
@@ -234,9 +256,10 @@ fn settings(model: &Model, private: &TokenStream) -> (TokenStream, TokenStream) 
     let mut evaluated = TokenStream::new();
     let mut calls = TokenStream::new();
     let mut set = |name: &str, length: &Length| {
-        let (name, value) = (Ident::new(name, Span::mixed_site()), length.tokens());
-        evaluated.extend(own!(let #name: ::core::time::Duration = #value;));
-        calls.extend(own!(let request = #private::Request::#name(request, #name);));
+        let variable = Ident::new(&format!("__{name}"), Span::mixed_site());
+        let name = Ident::new(name, Span::mixed_site());
+        evaluated.extend(let_duration(&variable, length));
+        calls.extend(own!(let __request = #private::Request::#name(__request, #variable);));
     };
     if let Some(ttl) = &model.ttl {
         set("ttl", ttl);
@@ -251,23 +274,24 @@ fn settings(model: &Model, private: &TokenStream) -> (TokenStream, TokenStream) 
         set("at_least", at_least);
     }
     if let Some(renew) = &model.renew {
-        calls.extend(own!(let request = #private::Request::renew(request, #renew);));
+        calls.extend(own!(let __request = #private::Request::renew(__request, #renew);));
     }
     if let Some(fair) = &model.fair {
-        calls.extend(own!(let request = #private::Request::fair(request, #fair);));
+        calls.extend(own!(let __request = #private::Request::fair(__request, #fair);));
     }
     if let Some(Wait::Forever) = model.wait {
-        calls.extend(own!(let request = #private::Request::wait_forever(request);));
+        calls.extend(own!(let __request = #private::Request::wait_forever(__request);));
     }
     if model.fenced {
-        calls.extend(own!(let request = #private::Request::fenced(request);));
+        calls.extend(own!(let __request = #private::Request::fenced(__request);));
     }
     if model.finish_when_lost {
-        calls.extend(own!(let request = #private::Request::on_lost(request, #distlock::OnLost::Finish);));
+        calls.extend(own!(let __request = #private::Request::on_lost(__request, #distlock::OnLost::Finish);));
     }
     if model.release_in_background {
-        calls
-            .extend(own!(let request = #private::Request::release(request, #distlock::Release::Background);));
+        calls.extend(
+            own!(let __request = #private::Request::release(__request, #distlock::Release::Background);),
+        );
     }
     (evaluated, calls)
 }
@@ -281,7 +305,7 @@ fn key(key: &Key, private: &TokenStream) -> TokenStream {
         }
         Key::Template(pieces, span) => {
             let pieces = pieces.iter().map(|piece| match piece {
-                Piece::Text(text) => own!(#private::KeyBuilder::text(&mut key, #text);),
+                Piece::Text(text) => own!(#private::KeyBuilder::text(&mut __key, #text);),
                 Piece::Hole(Hole { value, spec, follower }) => {
                     let mut format = Literal::string(&format!("{{{spec}}}"));
                     format.set_span(*span);
@@ -292,15 +316,15 @@ fn key(key: &Key, private: &TokenStream) -> TokenStream {
                     };
                     let value = printable(value, *span);
                     quote_spanned! {at(*span)=>
-                        #private::KeyBuilder::hole(&mut key, ::core::format_args!(#format, #value), #follower);
+                        #private::KeyBuilder::hole(&mut __key, ::core::format_args!(#format, #value), #follower);
                     }
                 }
             });
             let pieces: TokenStream = pieces.collect();
             own! {{
-                let mut key = #private::KeyBuilder::new();
+                let mut __key = #private::KeyBuilder::new();
                 #pieces
-                #private::KeyBuilder::finish(key)
+                #private::KeyBuilder::finish(__key)
             }}
         }
     }

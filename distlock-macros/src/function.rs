@@ -26,7 +26,7 @@ pub(crate) struct Function {
     /// The statements of `#[async_trait]` that take arguments apart. They are not in the body.
     pub(crate) patterns: Vec<Local>,
     pub(crate) body: TokenStream,
-    /// The place of the function's braces, at which rustc reports a body that lacks its value.
+    /// The place of the body's braces, at which rustc reports a body that lacks its value.
     pub(crate) braces: Span,
     /// The type of the body's value. `None` if the signature names none, so that it is `()`.
     pub(crate) output: Option<Type>,
@@ -81,14 +81,14 @@ fn function(input: ParseStream) -> Result<Function> {
     if !input.is_empty() {
         return Err(input.error("expected nothing after the function's body"));
     }
-    let (shape, body, output) = shape(&signature, &block)?;
-    let (inner_attrs, body) = split_inner_attrs(body);
+    let (shape, body, output) = shape(&signature, block)?;
+    let braces = body.span();
+    let (inner_attrs, body) = split_inner_attrs(body.stream());
     let (patterns, body) = match &shape {
         Shape::Async => (Vec::new(), body),
         Shape::Block { .. } => async_trait::take_patterns(body),
         Shape::Locked(tokens) => (async_trait::all_patterns(tokens), body),
     };
-    let braces = block.span();
     Ok(Function {
         attrs,
         visibility,
@@ -103,8 +103,8 @@ fn function(input: ParseStream) -> Result<Function> {
     })
 }
 
-/// Returns the shape of the function, its body, and the type of the body's value.
-fn shape(signature: &Signature, block: &Group) -> Result<(Shape, TokenStream, Option<Type>)> {
+/// Returns the shape of the function, its body in braces, and the type of the body's value.
+fn shape(signature: &Signature, block: Group) -> Result<(Shape, Group, Option<Type>)> {
     let returned = match &signature.output {
         ReturnType::Default => None,
         ReturnType::Type(_, returned) => Some((**returned).clone()),
@@ -115,7 +115,7 @@ fn shape(signature: &Signature, block: &Group) -> Result<(Shape, TokenStream, Op
         let future = returned.as_ref().filter(|_| !is_async).and_then(future_output);
         return Ok((Shape::Locked(block.stream()), body, future.or(returned)));
     }
-    if is_async { Ok((Shape::Async, block.stream(), returned)) } else { future_block(signature, block) }
+    if is_async { Ok((Shape::Async, block, returned)) } else { future_block(signature, &block) }
 }
 
 /// Returns the braces with what is in them. `macro_rules!` puts an invisible group around a `$body:block`.
@@ -162,9 +162,9 @@ fn second_word(input: ParseStream) -> Option<String> {
     fork.call(Ident::parse_any).ok().map(|word| word.to_string())
 }
 
-/// Takes apart a plain function that consists of one async block: returns its shape, the inside of the block,
-/// and the type of the block's value.
-fn future_block(signature: &Signature, block: &Group) -> Result<(Shape, TokenStream, Option<Type>)> {
+/// Takes apart a plain function that consists of one async block: returns its shape, the block in braces, and
+/// the type of the block's value.
+fn future_block(signature: &Signature, block: &Group) -> Result<(Shape, Group, Option<Type>)> {
     let plain = || {
         let name = &signature.ident;
         let message = format!(
@@ -224,8 +224,8 @@ fn outside_of_block(body: TokenStream) -> &'static str {
 }
 
 /// Splits `async move { .. }`, `Box::pin(async move { .. })` or `async move { .. }.boxed()` into what stands
-/// before the block, inside it and after it.
-fn split_async(tokens: &[TokenTree]) -> Option<(TokenStream, TokenStream, TokenStream)> {
+/// before the block, the block in braces, and what stands after it.
+fn split_async(tokens: &[TokenTree]) -> Option<(TokenStream, Group, TokenStream)> {
     if let Some((inner, rest)) = async_block(tokens) {
         return match rest {
             [] => Some((quote!(), inner, quote!())),
@@ -255,15 +255,15 @@ fn split_async(tokens: &[TokenTree]) -> Option<(TokenStream, TokenStream, TokenS
     comma.then_some((before, inner, quote!()))
 }
 
-/// Returns the inside of the async block that the tokens begin with, and the tokens after it.
-fn async_block(tokens: &[TokenTree]) -> Option<(TokenStream, &[TokenTree])> {
+/// Returns the braces of the async block that the tokens begin with, and the tokens after it.
+fn async_block(tokens: &[TokenTree]) -> Option<(Group, &[TokenTree])> {
     let rest = match tokens {
         [first, second, rest @ ..] if is_word(first, "async") && is_word(second, "move") => rest,
         [first, rest @ ..] if is_word(first, "async") => rest,
         _ => return None,
     };
     let (block, rest) = rest.split_first()?;
-    Some((braces(block.clone())?.stream(), rest))
+    Some((braces(block.clone())?, rest))
 }
 
 fn is_word(token: &TokenTree, word: &str) -> bool {

@@ -1,5 +1,6 @@
 //! Refuses a value where `on_busy` and `on_error` take a handler, such as `Err(..)` or `0`.
 
+use proc_macro2::Span;
 use quote::ToTokens;
 use syn::{Error, Expr, ExprLit, Lit, Result};
 
@@ -10,12 +11,10 @@ use crate::args::word;
 /// # Errors
 /// What the argument takes, and how the value is written as a handler.
 pub(crate) fn refuse_value(name: &str, keyword: &str, takes: &str, value: &Expr) -> Result<()> {
-    if let Expr::Closure(closure) = value
-        && let Some(asyncness) = &closure.asyncness
-    {
+    if let Some(place) = asyncness(value) {
         let message =
             format!("`{name}` is not awaited; remove `async`, and await what is needed after the call");
-        return Err(Error::new(asyncness.span, message));
+        return Err(Error::new(place, message));
     }
     let instead = match value {
         Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) if text.value() == keyword => {
@@ -27,6 +26,16 @@ pub(crate) fn refuse_value(name: &str, keyword: &str, takes: &str, value: &Expr)
         },
     };
     Err(Error::new_spanned(value, format!("{takes}; write {instead}")))
+}
+
+/// Returns the word `async` of a closure that makes a future.
+fn asyncness(value: &Expr) -> Option<Span> {
+    let Expr::Closure(closure) = value else { return None };
+    match (&closure.asyncness, &*closure.body) {
+        (Some(asyncness), _) => Some(asyncness.span),
+        (None, Expr::Async(body)) => Some(body.async_token.span),
+        (None, _) => None,
+    }
 }
 
 /// The value, shortened. `None` if the expression may be a handler.

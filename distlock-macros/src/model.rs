@@ -8,9 +8,9 @@ use crate::{
     args::{self, Args, Errors, word},
     bindings::Bindings,
     durations::{self, Length},
-    function::Function,
+    function::{Function, Shape},
     handlers::refuse_value,
-    lookalikes,
+    lookalikes, nested,
     suggest::meant,
     template::{self, Piece},
 };
@@ -62,9 +62,9 @@ pub(crate) enum OnError {
 /// # Errors
 /// All mistakes, combined into one error.
 pub(crate) fn check(tokens: TokenStream, function: &Function) -> Result<Model> {
-    let (args, error) = args::parse(tokens);
-    let mut errors = Errors(error);
     let bindings = Bindings::of(&function.signature, &function.patterns);
+    let (args, error) = args::parse(tokens, &bindings);
+    let mut errors = Errors(error);
     let Args {
         key,
         ttl,
@@ -121,12 +121,8 @@ pub(crate) fn check(tokens: TokenStream, function: &Function) -> Result<Model> {
     });
     let finish_when_lost = on_lost.and_then(|lost| errors.take(check_on_lost(&lost))).unwrap_or(false);
     let release_in_background = release.and_then(|value| errors.take(check_release(&value))).unwrap_or(false);
-    if let Some(guard) = &guard
-        && bindings.contains(&guard.unraw().to_string())
-    {
-        let message =
-            format!("`{guard}` is already an argument; give the lock another name: `guard = {guard}_lock`");
-        errors.push(Error::new(guard.span(), message));
+    if let Some(guard) = &guard {
+        errors.take(check_guard(guard, &bindings, function));
     }
     if let (Some(Type::Never(never)), None) = (&function.output, &on_error) {
         let message = "a function that returns `!` cannot return the lock's errors; \
@@ -156,6 +152,21 @@ pub(crate) fn check(tokens: TokenStream, function: &Function) -> Result<Model> {
     }
 }
 
+/// Checks that nothing else in the function has the guard's name.
+fn check_guard(guard: &Ident, bindings: &Bindings, function: &Function) -> Result<()> {
+    let message = if bindings.contains(&guard.unraw().to_string()) {
+        format!("`{guard}` is already an argument; give the lock another name: `guard = {guard}_lock`")
+    } else if matches!(&function.shape, Shape::Locked(tokens) if nested::has_guard(tokens, guard)) {
+        format!(
+            "`{guard}` is already the guard of the attribute above; \
+             give this lock another name: `guard = inner_{guard}`"
+        )
+    } else {
+        return Ok(());
+    };
+    Err(Error::new(guard.span(), message))
+}
+
 fn missing_key() -> Error {
     let message = "`key` is missing; write what is locked: `key = \"order:{order_id}\"` \
          (a key derived from the function's name would change when the function is renamed)";
@@ -172,10 +183,28 @@ fn check_key(key: Expr, bindings: &Bindings) -> Result<Key> {
             "`key` takes text, `key = \"order:{order_id}\"`, or an expression whose value is `Display`",
         )),
         key => {
+            refuse_parts(&key)?;
             lookalikes::check_expression(&key, bindings)?;
             Ok(Key::Computed(key))
         }
     }
+}
+
+/// Refuses the parts of a key where the key itself is taken.
+fn refuse_parts(key: &Expr) -> Result<()> {
+    let message = match key {
+        Expr::Closure(_) => {
+            "`key` takes the key, not a closure; the function's arguments are in scope, \
+             so write the closure's value alone: `key = format!(..)`"
+        }
+        Expr::Tuple(_) | Expr::Array(_) => {
+            "`key` takes one key; join its parts in a template: `key = \"{tenant}:{order_id}\"`"
+        }
+        Expr::Reference(reference) => return refuse_parts(&reference.expr),
+        Expr::Paren(inner) => return refuse_parts(&inner.expr),
+        _ => return Ok(()),
+    };
+    Err(Error::new_spanned(key, message))
 }
 
 /// Checks `at_least` against the ttl, if both are known at compile time.

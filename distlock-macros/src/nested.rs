@@ -26,28 +26,52 @@
 
 use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream, TokenTree};
 use quote::quote_spanned;
+use syn::ext::IdentExt;
+
+use crate::hygiene::own;
 
 /// The name of `LockGuard` in `distlock::__private` that nothing but the expansion uses.
 const MARK: &str = "LockAroundBody";
 
-/// Returns the call that runs a body under the lock of the variable `guard`. The body's braces are at the
-/// place `braces`.
+/// Returns the call that runs a body under the lock of the variable `guard`. The async block is at the place
+/// `braces` of the body's braces.
 pub(crate) fn run(private: &TokenStream, guard: &Ident, body: TokenStream, braces: Span) -> TokenStream {
     let here = Span::mixed_site();
     let mark = Ident::new(MARK, here);
     let mut block = Group::new(Delimiter::Brace, body);
     block.set_span(braces);
-    quote_spanned!(here=> #private::#mark::run(&#guard, async move #block))
+    let block = quote_spanned!(braces=> async move #block);
+    quote_spanned!(here=> #private::#mark::run(&#guard, #block))
 }
 
-/// Returns the body that runs under the innermost lock. `None` if the tokens have no lock.
-pub(crate) fn body(tokens: TokenStream) -> Option<TokenStream> {
+/// Returns the statement in the body that binds the name which the user gave to the guard.
+pub(crate) fn bind_guard(name: &Ident) -> TokenStream {
+    own!(let #name = __lock;)
+}
+
+/// Whether the tokens have a lock whose guard has this name.
+pub(crate) fn has_guard(tokens: &TokenStream, name: &Ident) -> bool {
+    let tokens: Vec<TokenTree> = tokens.clone().into_iter().collect();
+    let is_bound = tokens.windows(3).any(|window| match window {
+        [TokenTree::Ident(bound), TokenTree::Punct(_), TokenTree::Ident(lock)] => {
+            lock == "__lock" && bound.unraw() == name.unraw()
+        }
+        _ => false,
+    });
+    is_bound
+        || tokens
+            .iter()
+            .any(|token| matches!(token, TokenTree::Group(group) if has_guard(&group.stream(), name)))
+}
+
+/// Returns the body that runs under the innermost lock, in its braces. `None` if the tokens have no lock.
+pub(crate) fn body(tokens: TokenStream) -> Option<Group> {
     let mut is_marked = false;
     tokens.into_iter().find_map(|token| match token {
         TokenTree::Group(group) => {
             let is_call = std::mem::take(&mut is_marked);
             body(group.stream())
-                .or_else(|| if is_call { argument(&group).map(|(_, block)| block.stream()) } else { None })
+                .or_else(|| if is_call { argument(&group).map(|(_, block)| block) } else { None })
         }
         token => {
             is_marked |= is_mark(&token);
@@ -133,9 +157,17 @@ mod tests {
                 run_guard(&quote!(q::r), &quote!(let x = #call.await; LockAroundBody::finish(guard)))
             },
         ] {
-            assert_eq!(body(around(&call)).unwrap().to_string(), "body");
+            assert_eq!(body(around(&call)).unwrap().stream().to_string(), "body");
             assert_eq!(mapped(around(&call)), Some(around(&changed).to_string()));
         }
+    }
+
+    #[test]
+    fn the_names_of_guards_are_found() {
+        let [lock, other] = ["lock", "other"].map(|name| Ident::new(name, Span::call_site()));
+        let bind = bind_guard(&lock);
+        let tokens = quote!(async move { acquire(); #bind body(other = __other) });
+        assert!(has_guard(&tokens, &lock) && !has_guard(&tokens, &other));
     }
 
     #[test]

@@ -18,11 +18,11 @@ pub(crate) fn error(model: &Model, function: &Function, private: &TokenStream) -
     if let Some(parameter) = error_parameter(function) {
         let place = at(parameter.span());
         let private = placed(private, parameter.span());
-        quote_spanned!(place=> #private::Result::Err(::core::convert::From::from(error)))
+        quote_spanned!(place=> #private::Result::Err(::core::convert::From::from(__error)))
     } else if is_skip_alone(model) {
-        quote_spanned!(output=> #private::SkipBusy::from_lock_error(error))
+        quote_spanned!(output=> #private::SkipBusy::from_lock_error(__error))
     } else {
-        quote_spanned!(output=> #private::FromLockError::from_lock_error(error))
+        quote_spanned!(output=> #private::FromLockError::from_lock_error(__error))
     }
 }
 
@@ -47,7 +47,7 @@ pub(crate) fn handler(private: &TokenStream, handler: &Expr, function: &Function
     };
     // A function may also return `!`, which becomes every type when it is called.
     let closure = match handler {
-        Expr::Path(path) => quote_spanned!(place=> |error| #path(error)),
+        Expr::Path(path) => quote_spanned!(place=> |__error| #path(__error)),
         other => quote_spanned!(place=> #other),
     };
     quote_spanned!(place=> #private::handler::<#output, _>(#closure))

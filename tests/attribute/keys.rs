@@ -4,7 +4,7 @@ use std::sync::Mutex;
 
 use distlock::{LockError, distributed_lock};
 
-use crate::{AppResult, with_fresh_manager};
+use crate::{AppError, AppResult, with_fresh_manager};
 
 #[distributed_lock(key = "order:{order_id}", guard = lock)]
 async fn order(order_id: u64) -> Result<String, LockError> {
@@ -58,6 +58,26 @@ async fn computed(id: u32) -> AppResult<String> {
 async fn display(id: String) -> AppResult<String> {
     assert_eq!(lock.key(), id);
     Ok(id)
+}
+
+async fn tenant_of(id: u64) -> AppResult<String> {
+    tokio::task::yield_now().await;
+    if id == 0 { Err(AppError::App("no tenant")) } else { Ok(format!("tenant-{id}")) }
+}
+
+#[distributed_lock(key = tenant_of(id).await?, guard = lock)]
+async fn awaited(id: u64) -> AppResult<String> {
+    Ok(lock.key().to_owned())
+}
+
+#[tokio::test]
+async fn a_key_expression_may_wait_and_an_error_in_it_returns_without_a_lock() {
+    // There is no manager, so that an attempt to lock would be another error.
+    assert_eq!(awaited(0).await, Err(AppError::App("no tenant")));
+    with_fresh_manager(|_| async {
+        assert_eq!(awaited(3).await.unwrap(), "tenant-3");
+    })
+    .await;
 }
 
 #[tokio::test]

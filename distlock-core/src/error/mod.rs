@@ -52,7 +52,7 @@ pub enum LockError {
     ///
     /// Usual cause: the work is being done elsewhere, as intended. Try later, set a longer `wait`, or answer
     /// "in progress".
-    #[error("lock on {} is busy: held by someone else{}, waited {waited:?}", Quoted(key), Remaining(*remaining))]
+    #[error("lock on {} is busy: held by someone else{}, waited {}", Quoted(key), Remaining(*remaining), Rounded(*waited))]
     #[non_exhaustive]
     Busy {
         /// The key.
@@ -311,8 +311,47 @@ struct Remaining(Option<Duration>);
 impl fmt::Display for Remaining {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            Some(remaining) => write!(f, " for another {remaining:?} unless renewed"),
+            Some(remaining) => write!(f, " for another {} unless renewed", Rounded(remaining)),
             None => Ok(()),
         }
+    }
+}
+
+/// Displays a time that was measured, in whole milliseconds.
+struct Rounded(Duration);
+
+impl fmt::Display for Rounded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let millis = Duration::from_micros(u64::from(self.0.subsec_micros()) + 500).as_millis();
+        match (self.0.as_secs(), millis) {
+            (0, millis) => write!(f, "{millis}ms"),
+            (secs, millis) => {
+                let millis = Duration::from_millis(u64::try_from(millis).unwrap_or_default());
+                write!(f, "{:?}", Duration::from_secs(secs).saturating_add(millis))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_busy_lock_displays_its_times_in_whole_milliseconds() {
+        let busy = |waited, remaining| LockError::Busy { key: "k".to_owned(), waited, remaining }.to_string();
+        assert_eq!(
+            busy(Duration::from_nanos(3_082), Some(Duration::from_nanos(29_999_974_481))),
+            "lock on `k` is busy: held by someone else for another 30s unless renewed, waited 0ms"
+        );
+        assert_eq!(
+            busy(Duration::from_micros(2_000_499), Some(Duration::from_micros(250_500))),
+            "lock on `k` is busy: held by someone else for another 251ms unless renewed, waited 2s"
+        );
+        assert_eq!(
+            busy(Duration::from_micros(12_340_500), None),
+            "lock on `k` is busy: held by someone else, waited 12.341s"
+        );
+        assert!(busy(Duration::MAX, None).ends_with('s'));
     }
 }
