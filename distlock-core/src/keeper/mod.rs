@@ -93,7 +93,7 @@ impl Keeper {
 
     /// Renews a lease, or loses it, until it is [untracked](Self::untrack).
     pub(crate) fn track(&self, lease: &Arc<Lease>, sent: Moment) {
-        let at = lease.next_alarm(sent);
+        let at = lease.first_alarm(sent);
         let mut schedule = self.state().schedule();
         if self.state().is_gone() {
             drop(schedule);
