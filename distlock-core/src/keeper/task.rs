@@ -73,7 +73,7 @@ impl Task {
         loop {
             let now = Moment::now();
             self.take_due(&mut in_flight, now);
-            self.start_renewals(&mut in_flight);
+            self.start_renewals(&mut in_flight, now);
             let wakes_at = {
                 let mut schedule = state.schedule();
                 for SentClaim { lease, sent, answer } in std::mem::take(&mut schedule.claims) {
@@ -134,16 +134,16 @@ impl Task {
         }
     }
 
-    fn start_renewals(&self, in_flight: &mut InFlight) {
+    fn start_renewals(&self, in_flight: &mut InFlight, now: Moment) {
         while in_flight.renewals < RENEWALS_AT_ONCE {
             let Some(lease) = in_flight.due.pop_front() else { return };
             // A lease without an alarm was released or lost while it was queued here.
             if !lease.has_alarm() {
                 continue;
             }
-            let (sent, shared, renewed) = (Moment::now(), Arc::clone(&self.0.shared), Arc::clone(&lease));
+            let (shared, renewed) = (Arc::clone(&self.0.shared), Arc::clone(&lease));
             let answer = async move { shared.renew_once(&renewed).await };
-            in_flight.push_renewal(lease, sent, answer);
+            in_flight.push_renewal(lease, now, answer);
         }
     }
 

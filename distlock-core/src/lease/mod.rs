@@ -150,6 +150,11 @@ impl Lease {
         }
     }
 
+    /// When the grant was heard of.
+    pub(crate) fn granted_at(&self) -> Instant {
+        self.granted.at
+    }
+
     /// What is certain to be left of the validity, or why the lease was lost. A lease that was lost once
     /// stays lost.
     ///

@@ -58,12 +58,12 @@ pub(super) async fn acquire_or_enqueue(
     let mut connection = channel.connection().await?;
     let mut text = [0; 36];
     let text = owner.encode(&mut text);
-    let waited = micros(since.elapsed());
+    let sent = Moment::now();
+    let waited = micros(sent.at.saturating_duration_since(since));
     let lasts = channel.counter_lasts(ttl, fenced);
     let args = (text, millis(ttl), lasts, &*connection.name, waited);
     // Before the server can have anything to tell.
     channel.registry().register(key, owner);
-    let sent = Moment::now();
     let answer = ACQUIRE_OR_ENQUEUE
         .invoke(&mut connection.commands, First::ByHash, &RedisKey::all(key), args)
         .await
