@@ -15,7 +15,7 @@ use tokio::{
     time::sleep,
 };
 
-use crate::{SECOND, manager};
+use crate::{SECOND, manager, queue_has, wait_in_queue};
 
 /// How long each answer of the server is delayed: longer than a client takes to send what goes together.
 const DELAY: Duration = Duration::from_millis(30);
@@ -102,4 +102,19 @@ async fn a_miss_on_a_key_that_was_held_lately_takes_one_round_trip() {
     let guard = locks.lock("k").acquire().await.unwrap();
     assert_eq!(trips.count(), 1, "a grant");
     guard.release().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_lone_waiter_for_a_key_that_was_held_lately_is_enqueued_in_one_round_trip() {
+    let server = RedisServer::start();
+    let trips = RoundTrips::to(&server).await;
+    let (locks, rival) = (manager(trips.url()).await, manager(server.url()).await);
+    let held = rival.lock("k").acquire().await.unwrap();
+    wait_in_queue(&server, &locks, 1).await.abort();
+    queue_has(&server, 0).await;
+    trips.reset().await;
+    let waiter = wait_in_queue(&server, &locks, 1).await;
+    assert_eq!(trips.count(), 1);
+    held.release().await.unwrap();
+    waiter.await.unwrap().release().await.unwrap();
 }

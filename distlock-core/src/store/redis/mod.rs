@@ -302,12 +302,14 @@ impl<C: Connector> Store for RedisStore<C> {
             // A free key costs what it costs on a store without wait queues. One that is left free for other
             // libraries is not to be taken.
             let may_be_left = inner.wait_room.as_ref().is_some_and(|room| room.is_foreign(&key));
-            if !enqueue.contended && !fenced && !may_be_left {
+            let contended = enqueue.contended || inner.contended.contains(&key, Instant::now);
+            if !contended && !fenced && !may_be_left {
                 let (mut connection, origin) = connector.connection().await?;
                 let granted = commands::set_if_free(&mut connection, &key, &owner, ttl).await;
                 if granted.inspect_err(|error| connector.failed(&origin, error))? {
                     return Ok(Acquired::Granted { fence: None });
                 }
+                inner.contended.note(&key, Instant::now());
             }
             // Boxed: the acquire of a free key does not carry the size of this future.
             if let Some(room) = &inner.wait_room
