@@ -15,7 +15,7 @@ use tokio::{
     time::sleep,
 };
 
-use crate::{SECOND, manager, queue_has, wait_in_queue};
+use crate::{SECOND, SOON, manager, queue_has, wait_in_queue};
 
 /// How long each answer of the server is delayed: longer than a client takes to send what goes together.
 const DELAY: Duration = Duration::from_millis(30);
@@ -115,6 +115,33 @@ async fn a_lone_waiter_for_a_key_that_was_held_lately_is_enqueued_in_one_round_t
     trips.reset().await;
     let waiter = wait_in_queue(&server, &locks, 1).await;
     assert_eq!(trips.count(), 1);
+    held.release().await.unwrap();
+    waiter.await.unwrap().release().await.unwrap();
+}
+
+#[tokio::test]
+async fn the_first_fenced_grant_of_a_process_takes_three_round_trips() {
+    let server = RedisServer::start();
+    let trips = RoundTrips::to(&server).await;
+    let locks = manager(trips.url()).await;
+    trips.reset().await;
+    let guard = locks.lock("k").fenced().wait(SOON).acquire().await.unwrap();
+    // HELLO, then SUBSCRIBE and CLIENT TRACKING, then the script.
+    assert_eq!(trips.count(), 3);
+    guard.release().await.unwrap();
+}
+
+#[tokio::test]
+async fn the_first_wait_of_a_process_takes_four_round_trips() {
+    let server = RedisServer::start();
+    let trips = RoundTrips::to(&server).await;
+    let (locks, rival) = (manager(trips.url()).await, manager(server.url()).await);
+    locks.lock("free").acquire().await.unwrap().release().await.unwrap();
+    let held = rival.lock("k").acquire().await.unwrap();
+    trips.reset().await;
+    let waiter = wait_in_queue(&server, &locks, 1).await;
+    // SET NX, and then as a fenced grant.
+    assert_eq!(trips.count(), 4);
     held.release().await.unwrap();
     waiter.await.unwrap().release().await.unwrap();
 }

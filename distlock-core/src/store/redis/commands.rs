@@ -216,13 +216,17 @@ pub(super) async fn release(
     }
 }
 
-/// What a store has learned about its server that decides how its releases and claims are sent.
+/// What a store has learned about its server that decides how its releases, its claims and its acquires that
+/// enqueue are sent.
 #[derive(Default)]
 pub(super) struct ReleaseForm {
     /// The server is likely to have the script. Set by the first release that works, never cleared.
     has_script: AtomicBool,
     /// The server is likely to have the script of claims. Set by the first claim that works, never cleared.
     has_claims: AtomicBool,
+    /// The server is likely to have the script of acquires that enqueue. Set by the first that works, never
+    /// cleared.
+    has_enqueue: AtomicBool,
     /// How many of the next releases name all keys, because a wait queue was met. Each release counts down.
     in_queues: AtomicU32,
     /// Releases name no key but the lock's. Set for a quorum's node, and when the server's access rules turn
@@ -285,6 +289,16 @@ impl ReleaseForm {
     /// after the release could arrive before it.
     pub(super) fn first(&self) -> First {
         if self.has_script.load(Ordering::Relaxed) { First::ByHash } else { First::ByText }
+    }
+
+    /// How an acquire that enqueues is sent, so that the first one takes one round trip, too.
+    pub(super) fn first_enqueue(&self) -> First {
+        if self.has_enqueue.load(Ordering::Relaxed) { First::ByHash } else { First::ByText }
+    }
+
+    /// Called when an acquire that enqueues was answered.
+    pub(super) fn enqueue_worked(&self) {
+        set(&self.has_enqueue);
     }
 
     /// Called when a key turns out to have a wait queue.
