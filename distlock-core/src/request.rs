@@ -2,11 +2,10 @@
 
 use std::{future::Future, time::Duration};
 
-use tokio::time::Instant;
-
 use crate::{
     acquire::Call,
     blocking,
+    clock::Moment,
     error::LockError,
     guard::{LockGuard, call_chain},
     manager::LockManager,
@@ -324,7 +323,7 @@ impl LockRequest {
     /// # runtime.block_on(example()).unwrap();
     /// ```
     pub async fn acquire(self) -> Result<LockGuard, LockError> {
-        let started = Instant::now();
+        let started = Moment::now();
         let Self { manager, key, options } = self;
         let key = manager.key(&key)?;
         let options = options.checked(key.name(), manager.restart_delay())?;
@@ -339,7 +338,7 @@ impl LockRequest {
         let lease = match options.wait {
             Wait::No => call.once().await?,
             // A deadline that overflows `Instant` counts as no deadline.
-            Wait::UpTo(wait) => call.until(started.checked_add(wait)).await?,
+            Wait::UpTo(wait) => call.until(started.at.checked_add(wait)).await?,
             Wait::Forever => call.until(None).await?,
         };
         Ok(LockGuard::new(lease, keeper))

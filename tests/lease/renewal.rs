@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU32, Ordering},
     },
     time::Duration,
@@ -184,4 +184,55 @@ async fn a_manual_renewal_starts_the_ttl_anew() {
     assert!(matches!(guard.renew().await, Err(LockError::Lost { .. })), "a lost lease stays lost");
     assert!(!guard.is_held());
     assert!(matches!(guard.release().await, Err(LockError::Lost { reason: LostReason::Expired, .. })));
+}
+
+/// A store that notes when each renewal is sent.
+struct NotesRenewals {
+    store: MemoryStore,
+    renewals: Arc<Mutex<Vec<Instant>>>,
+}
+
+impl Store for NotesRenewals {
+    fn acquire(&self, key: &Key, owner: &OwnerToken, ttl: Duration, fenced: bool) -> StoreFuture<Acquired> {
+        self.store.acquire(key, owner, ttl, fenced)
+    }
+
+    fn renew(&self, key: &Key, owner: &OwnerToken, ttl: Duration) -> StoreFuture<bool> {
+        self.renewals.lock().unwrap().push(Instant::now());
+        self.store.renew(key, owner, ttl)
+    }
+
+    fn release(&self, key: &Key, owner: &OwnerToken) -> StoreFuture<bool> {
+        self.store.release(key, owner)
+    }
+
+    fn inspect(&self, key: &Key) -> StoreFuture<Option<Holder>> {
+        self.store.inspect(key)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn renewals_of_leases_acquired_in_one_instant_are_spread() {
+    const LEASES: usize = 10_000;
+    const BINS: usize = 20;
+    let renewals = Arc::<Mutex<Vec<Instant>>>::default();
+    let store = NotesRenewals { store: MemoryStore::new(), renewals: Arc::clone(&renewals) };
+    let locks = LockManager::builder().store(store).build().unwrap();
+    let (ttl, start) = (Duration::from_secs(30), Instant::now());
+    let mut guards = Vec::new();
+    for number in 0..LEASES {
+        guards.push(locks.lock(number.to_string()).ttl(ttl).acquire().await.unwrap());
+    }
+    assert_eq!(start.elapsed(), Duration::ZERO);
+    for third in 1..=4_u32 {
+        tokio::time::sleep_until(start + ttl / 3 * third + Duration::from_millis(5)).await;
+        let sent = std::mem::take(&mut *renewals.lock().unwrap());
+        assert_eq!(sent.len(), LEASES, "each lease once in third {third} of its ttl");
+        let mut bins = [0; BINS + 1];
+        for at in sent {
+            let since = (at - start).saturating_sub(ttl / 3 * (third - 1)).as_millis();
+            bins[usize::try_from(since).unwrap() * BINS / 10_000] += 1;
+        }
+        assert!(bins.iter().all(|bin| *bin <= 2 * LEASES / BINS), "in third {third}: {bins:?}");
+    }
 }

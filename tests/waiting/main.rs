@@ -20,6 +20,7 @@ mod lapsed_keys;
 mod local_hand_over;
 mod order;
 mod passed_over;
+mod round_trips;
 mod several_runtimes;
 mod still_runtimes;
 mod unclaimed;

@@ -100,11 +100,13 @@ impl<'a> AcquireOp<'a> {
 
     /// Asks the store, or goes on waiting for the answer to what was asked before.
     ///
+    /// `now` was read before this call. A lease that is granted counts from it.
+    ///
     /// # Cancel safety
     /// If the future is dropped, one acquire may be unanswered; it may have been sent twice after a broken
     /// connection. The next call or the keeper waits for its answer. A grant whose renewal was dropped is
     /// released.
-    pub(super) async fn attempt(&mut self, mode: Mode) -> Result<Outcome, StoreError> {
+    pub(super) async fn attempt(&mut self, mode: Mode, now: Moment) -> Result<Outcome, StoreError> {
         let (shared, key, owner) = (self.keeper.shared(), self.key, self.state.owner);
         let Options { ttl, fenced, .. } = *self.options;
         let send = || match mode {
@@ -117,7 +119,7 @@ impl<'a> AcquireOp<'a> {
                 admit(shared)?;
                 // From the sending on, the owner may be in the store's queue. The answer says whether it is.
                 self.state.queued |= matches!(mode, Mode::OrEnqueue(_));
-                none.insert(PendingAcquire { sent: Moment::now(), command: Resending::new(send()) })
+                none.insert(PendingAcquire { sent: now, command: Resending::new(send()) })
             }
         };
         let answer = poll_fn(|cx| command.poll(cx, send)).await;

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use super::attempt::{AcquireOp, Mode, Outcome};
 use crate::{
     backoff::Backoff,
+    clock::Moment,
     error::StoreError,
     keeper::Keeper,
     key::Key,
@@ -74,6 +75,7 @@ impl<'a> Contender<'a> {
         options: &'a Options,
         turn: Turn<'a>,
         waiting_since: Instant,
+        now: Instant,
     ) -> Self {
         let (place, abandoned) = (&call.place, call.place.take_abandoned());
         if !options.fair && !options.fenced && options.renew {
@@ -97,17 +99,17 @@ impl<'a> Contender<'a> {
         };
         let mut contender = Self { call, options, waiting_since, acquire, check_at, checks, _turn: turn };
         if is_first {
-            contender.expect_release_of_this_runtime();
+            contender.expect_release_of_this_runtime(now);
         }
         contender
     }
 
     /// Skips the first question if a task of this runtime holds the key and the store can tell the contender
     /// of the hand-over.
-    fn expect_release_of_this_runtime(&mut self) {
+    fn expect_release_of_this_runtime(&mut self, now: Instant) {
         let place = &self.call.place;
         if place.is_held_here() && self.acquire.register_waiter() && place.set_next(self.as_next()) {
-            self.check_at = Some(place.note_queued(Instant::now(), &mut self.checks));
+            self.check_at = Some(place.note_queued(now, &mut self.checks));
         }
     }
 
@@ -141,30 +143,30 @@ impl<'a> Contender<'a> {
             WakeReason::Hint(Hint::HandedOver(lease)) => self.acquire.accept(lease).await?,
             WakeReason::Hint(Hint::MayBeFree) => None,
         };
-        if lease.is_some() {
-            place.note_granted(Instant::now());
+        if let Some(lease) = &lease {
+            place.note_granted(lease.granted_at());
         } else {
             self.check_at = None;
         }
         Ok(lease)
     }
 
-    /// Asks the store.
+    /// Asks the store, not before `now`.
     ///
     /// # Cancel safety
     /// As [`AcquireOp::attempt`].
-    pub(super) async fn ask_store(&mut self) -> Result<Option<Arc<Lease>>, StoreError> {
+    pub(super) async fn ask_store(&mut self, now: Moment) -> Result<Option<Arc<Lease>>, StoreError> {
         let place = &self.call.place;
-        place.schedule_retry(Instant::now());
+        place.schedule_retry(now.at);
         let enqueue = Enqueue::new(self.waiting_since).contended(place.is_contended());
-        let outcome = self.acquire.attempt(Mode::OrEnqueue(enqueue)).await?;
-        let now = Instant::now();
+        let outcome = self.acquire.attempt(Mode::OrEnqueue(enqueue), now).await?;
         match outcome {
             Outcome::Granted(lease) => {
-                place.note_granted(now);
+                place.note_granted(lease.granted_at());
                 Ok(Some(lease))
             }
             Outcome::Busy { remaining } => {
+                let now = Instant::now();
                 place.note_holder(remaining, now);
                 self.check_at = self.acquire.is_queued().then(|| place.note_queued(now, &mut self.checks));
                 Ok(None)

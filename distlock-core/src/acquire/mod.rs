@@ -13,6 +13,7 @@ use futures_util::future::{Either, FutureExt};
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
+    clock::Moment,
     error::{LockError, StoreError},
     keeper::Keeper,
     key::Key,
@@ -36,7 +37,7 @@ pub(crate) struct Call<'a> {
     pub(crate) key: &'a Key,
     pub(crate) options: &'a Options,
     /// When the call began. Its deadline is counted from here.
-    pub(crate) started: Instant,
+    pub(crate) started: Moment,
 }
 
 impl Call<'_> {
@@ -49,7 +50,7 @@ impl Call<'_> {
             return Err(self.busy(holder.and_then(|holder| holder.remaining)));
         }
         let mut acquire = AcquireOp::new(self.keeper, self.key, self.options);
-        match acquire.attempt(Mode::Once).await {
+        match acquire.attempt(Mode::Once, self.started).await {
             Ok(Outcome::Granted(lease)) => Ok(lease),
             Ok(Outcome::Busy { remaining }) => Err(self.busy(remaining)),
             Err(error) => Err(self.failed(error)),
@@ -60,15 +61,24 @@ impl Call<'_> {
     /// deadline has come.
     pub(crate) async fn until(&self, deadline: Option<Instant>) -> Result<Arc<Lease>, LockError> {
         let queued = QueuedCall::join(self.keeper, self.key);
-        let turn = before(deadline, queued.place.turn()).await;
-        let turn = turn.filter(|_| deadline.is_none_or(|deadline| Instant::now() < deadline));
-        let Some(turn) = turn else { return Err(self.busy(queued.place.holder_remaining(Instant::now()))) };
+        let (turn, now) = if let Some(turn) = queued.place.try_turn() {
+            (turn, self.started)
+        } else {
+            let turn = before(deadline, queued.place.turn()).await;
+            let now = Moment::now();
+            let turn = turn.filter(|_| deadline.is_none_or(|deadline| now.at < deadline));
+            let Some(turn) = turn else { return Err(self.busy(queued.place.holder_remaining(now.at))) };
+            (turn, now)
+        };
         admit(self.keeper.shared()).map_err(|error| self.failed(error))?;
-        let mut contender = Contender::new(&queued, self.options, turn, self.started);
+        let mut contender = Contender::new(&queued, self.options, turn, self.started.at, now.at);
         // The latest error, and when the unbroken run of errors began.
         let mut failing: Option<(Instant, StoreError)> = None;
+        // The clock's reading, until the first await.
+        let mut now = Some(now);
         loop {
             if let Some(due_at) = contender.due_at() {
+                now = None;
                 match before(deadline, contender.sleep(due_at)).await {
                     Some(Ok(Some(lease))) => return Ok(lease),
                     Some(Ok(None)) => {}
@@ -81,12 +91,12 @@ impl Call<'_> {
                     }
                 }
             }
-            let answer = before(deadline, contender.ask_store()).await;
-            let now = Instant::now();
-            match answer {
+            let asked_at = now.take().unwrap_or_else(Moment::now);
+            match before(deadline, contender.ask_store(asked_at)).await {
                 Some(Ok(Some(lease))) => return Ok(lease),
                 Some(Ok(None)) => failing = None,
                 Some(Err(error)) => {
+                    let now = Instant::now();
                     let since = failing.take().map_or(now, |(since, _)| since);
                     if !error.is_transient() || now - since >= self.options.ttl {
                         return Err(self.failed(error));
@@ -98,13 +108,13 @@ impl Call<'_> {
                     if let Some((_, error)) = failing {
                         return Err(self.failed(error));
                     }
-                    let place = &queued.place;
-                    if place.was_refused_since(self.started) {
-                        return Err(self.busy(place.holder_remaining(now)));
+                    let (place, now) = (&queued.place, Moment::now());
+                    if place.was_refused_since(self.started.at) {
+                        return Err(self.busy(place.holder_remaining(now.at)));
                     }
                     // No answer has said yet whether the key is held. So the call waits for the first answer,
                     // as without `wait`.
-                    let answer = contender.ask_store().await.map_err(|error| self.failed(error))?;
+                    let answer = contender.ask_store(now).await.map_err(|error| self.failed(error))?;
                     return answer.ok_or_else(|| self.busy(place.holder_remaining(Instant::now())));
                 }
             }
@@ -112,7 +122,7 @@ impl Call<'_> {
     }
 
     fn busy(&self, remaining: Option<Duration>) -> LockError {
-        LockError::Busy { key: self.key.name().to_owned(), waited: self.started.elapsed(), remaining }
+        LockError::Busy { key: self.key.name().to_owned(), waited: self.started.at.elapsed(), remaining }
     }
 
     fn failed(&self, error: StoreError) -> LockError {

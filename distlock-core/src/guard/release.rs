@@ -33,13 +33,16 @@ impl LockGuard {
     /// If the future is dropped, the release goes on in the background. The key is free when the server has
     /// answered it, and after the ttl at the latest.
     pub async fn release(self) -> Result<(), LockError> {
+        self.release_at(Moment::now()).await
+    }
+
+    async fn release_at(self, now: Moment) -> Result<(), LockError> {
         self.ensure_runtime("release")?;
         self.keeper.untrack(&self.lease);
         let queue = self.queue_for_release();
-        if self.hand_over_locally(queue.as_deref()) {
+        if self.hand_over_locally(queue.as_deref(), || now) {
             return Ok(());
         }
-        let now = Moment::now();
         let status = self.lease.status(now);
         let (answer, resent) = SentRelease::new(&self, queue.as_deref(), now).answer().await;
         let lease = &self.lease;
@@ -69,14 +72,15 @@ impl LockGuard {
     pub async fn finish(self) {
         // A lease that ran out is left to the keeper: no caller is to wait for a server that may well be the
         // reason.
-        if !matches!(self.lease.status(Moment::now()), Ok(_) | Err(LostReason::MaxHold)) {
+        let now = Moment::now();
+        if !matches!(self.lease.status(now), Ok(_) | Err(LostReason::MaxHold)) {
             return;
         }
         if self.lease.release == Release::Background {
-            return self.release_in_background().await;
+            return self.release_in_background(now).await;
         }
         let (shared, key) = (Arc::clone(self.keeper.shared()), self.lease.key.clone());
-        match self.release().await {
+        match self.release_at(now).await {
             Ok(()) | Err(LockError::Lost { reason: LostReason::MaxHold, .. }) => {}
             // The keeper goes on trying, and counts the failure when it gives up.
             Err(error @ LockError::Store { .. }) => {
@@ -87,13 +91,13 @@ impl LockGuard {
     }
 
     /// Sends the release, and leaves its answer to the keeper.
-    async fn release_in_background(self) {
+    async fn release_in_background(self, now: Moment) {
         self.keeper.untrack(&self.lease);
         let queue = self.queue_for_release();
-        if self.hand_over_locally(queue.as_deref()) {
+        if self.hand_over_locally(queue.as_deref(), || now) {
             return;
         }
-        let mut release = SentRelease::new(&self, queue.as_deref(), Moment::now());
+        let mut release = SentRelease::new(&self, queue.as_deref(), now);
         // The first poll sends it, in this task, so that no later command overtakes it.
         poll_fn(|cx| {
             if let Poll::Ready((answer, _)) = release.poll(cx) {
@@ -105,13 +109,13 @@ impl LockGuard {
     }
 
     /// Hands the lease to a waiter of this runtime that takes it as it is.
-    fn hand_over_locally(&self, queue: Option<&WaitQueue>) -> bool {
+    fn hand_over_locally(&self, queue: Option<&WaitQueue>, now: impl FnOnce() -> Moment) -> bool {
         let Some(queue) = queue else { return false };
         let (lease, shared) = (&self.lease, self.keeper.shared());
         let make = || {
             // Waiters are refused from the beginning of a drain on.
             let takes = shared.phase() == Phase::Running;
-            takes.then(|| lease.local_hand_over(Moment::now())).flatten()
+            takes.then(|| lease.local_hand_over(now())).flatten()
         };
         let handed_over = queue.hand_over_locally(lease.ttl, make);
         lease.released.fetch_or(handed_over, Ordering::AcqRel);
@@ -184,7 +188,7 @@ impl Drop for LockGuard {
         let lease = &self.lease;
         let released = lease.released.load(Ordering::Acquire) || {
             self.keeper.untrack(lease);
-            self.hand_over_locally(self.queue_for_release().as_deref())
+            self.hand_over_locally(self.queue_for_release().as_deref(), Moment::now)
         };
         // For a call chain that still has the body.
         lease.lose(LostReason::Expired);

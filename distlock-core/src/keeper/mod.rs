@@ -93,15 +93,14 @@ impl Keeper {
 
     /// Renews a lease, or loses it, until it is [untracked](Self::untrack).
     pub(crate) fn track(&self, lease: &Arc<Lease>, sent: Moment) {
-        let at = lease.next_alarm(sent);
+        let at = lease.first_alarm(sent);
         let mut schedule = self.state().schedule();
         if self.state().is_gone() {
             drop(schedule);
             lease.lose(LostReason::Shutdown);
             return;
         }
-        schedule.set_alarm(lease, at);
-        if schedule.wakes_at.is_none_or(|wakes_at| at < wakes_at) {
+        if schedule.set_alarm(lease, at) {
             self.state().wake.notify_one();
         }
     }
@@ -175,5 +174,67 @@ impl Drop for LastHandle {
     fn drop(&mut self) {
         self.state.schedule().is_closing = true;
         self.state.wake.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::{task::yield_now, time::sleep};
+
+    use super::*;
+    use crate::{
+        key::Key,
+        lease::{Grant, Term},
+        options::Options,
+        store::MemoryStore,
+        token::OwnerToken,
+    };
+
+    const TTL: Duration = Duration::from_secs(30);
+
+    fn keeper() -> Keeper {
+        let shared = Arc::new(Shared::new(Box::new(MemoryStore::new())));
+        Keeper::of_this_runtime(&shared, &Arc::default()).unwrap()
+    }
+
+    fn lease(sent: Moment) -> Arc<Lease> {
+        let term = Term { sent, lasts: TTL, claim_within: None };
+        let grant = Grant { owner: OwnerToken::random(), fence: None, term, in_doubt: false };
+        Arc::new(Lease::new(Key::new("lock", "k").unwrap(), &Options::new(TTL), &grant, sent))
+    }
+
+    /// Lets leases come and go. The task runs when a lease has gone, as it may on another core. Answers how
+    /// often the task has looked through its lists.
+    async fn rounds_of_cycles(keeper: &Keeper, cycles: usize) -> usize {
+        let before = keeper.state().schedule().rounds;
+        for _ in 0..cycles {
+            let sent = Moment::now();
+            let lease = lease(sent);
+            keeper.track(&lease, sent);
+            keeper.untrack(&lease);
+            yield_now().await;
+        }
+        keeper.state().schedule().rounds - before
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn leases_that_come_and_go_do_not_wake_the_keeper() {
+        let keeper = keeper();
+        // A first alarm that is drawn late lets a few earlier ones wake the task.
+        let rounds = rounds_of_cycles(&keeper, 1000).await;
+        assert!(rounds <= 30, "{rounds} rounds of the task for 1000 leases");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_keeper_that_woke_in_vain_sleeps_until_a_lease_comes() {
+        let keeper = keeper();
+        rounds_of_cycles(&keeper, 1).await;
+        sleep(TTL).await;
+        let rounds = keeper.state().schedule().rounds;
+        sleep(TTL * 100).await;
+        assert_eq!(keeper.state().schedule().rounds, rounds);
+        assert!(rounds_of_cycles(&keeper, 1).await > 0);
     }
 }

@@ -48,8 +48,13 @@ pub(super) struct Schedule {
     pub(super) cleanups: Vec<Cleanup>,
     /// Claims that have been sent. Handles add to it, the task takes it.
     pub(super) claims: Vec<SentClaim>,
-    /// When the task wakes by itself; `None` for not at all. Only the task sets it.
-    pub(super) wakes_at: Option<Instant>,
+    /// When the task wakes by itself; `None` for not at all. It is never later than the first alarm. An
+    /// earlier alarm lowers it. The task sets it anew when its time has come. A removed alarm leaves it as it
+    /// is: the task wakes once in vain instead of once for each lease that comes and goes.
+    wakes_at: Option<Instant>,
+    /// How often the task has looked through the lists.
+    #[cfg(test)]
+    pub(super) rounds: usize,
     /// Nothing is in flight. Only the task sets it.
     pub(super) is_idle: bool,
     /// No handle is left. The last handle sets it.
@@ -120,14 +125,20 @@ impl KeeperState {
 }
 
 impl Schedule {
-    /// Sets a lease's alarm in place of the one that it had.
-    pub(super) fn set_alarm(&mut self, lease: &Arc<Lease>, at: Instant) {
+    /// Sets a lease's alarm in place of the one that it had. Answers whether the task would wake too late for
+    /// it, and has to be woken.
+    pub(super) fn set_alarm(&mut self, lease: &Arc<Lease>, at: Instant) -> bool {
         let alarm = (at, self.next_number);
         self.next_number += 1;
         if let Some(before) = lease.set_alarm(Some(alarm)) {
             self.alarms.remove(&before);
         }
         self.alarms.insert(alarm, Arc::clone(lease));
+        let is_first = self.wakes_at.is_none_or(|wakes_at| at < wakes_at);
+        if is_first {
+            self.wakes_at = Some(at);
+        }
+        is_first
     }
 
     /// Removes a lease's alarm. Answers false if it had none.
@@ -152,8 +163,16 @@ impl Schedule {
         leases
     }
 
-    /// The earliest alarm.
-    pub(super) fn first_alarm(&self) -> Option<Instant> {
-        self.alarms.first_key_value().map(|((at, _), _)| *at)
+    /// When the task is to wake next. Until the time that was set before has come, it stays.
+    pub(super) fn next_wake_up(&mut self, now: Instant) -> Option<Instant> {
+        if self.wakes_at.is_some_and(|wakes_at| wakes_at <= now) {
+            self.wakes_at = self.alarms.first_key_value().map(|((at, _), _)| *at);
+        }
+        self.wakes_at
+    }
+
+    /// Whether no lease has an alarm.
+    pub(super) fn is_empty(&self) -> bool {
+        self.alarms.is_empty()
     }
 }

@@ -71,8 +71,9 @@ impl Task {
         let state = &self.0;
         let mut in_flight = InFlight::default();
         loop {
-            self.take_due(&mut in_flight);
-            self.start_renewals(&mut in_flight);
+            let now = Moment::now();
+            self.take_due(&mut in_flight, now);
+            self.start_renewals(&mut in_flight, now);
             let wakes_at = {
                 let mut schedule = state.schedule();
                 for SentClaim { lease, sent, answer } in std::mem::take(&mut schedule.claims) {
@@ -85,13 +86,16 @@ impl Task {
                 }
                 if in_flight.work.is_empty() {
                     state.idle.notify_waiters();
-                    if schedule.is_closing && schedule.first_alarm().is_none() {
+                    if schedule.is_closing && schedule.is_empty() {
                         return;
                     }
                 }
                 schedule.is_idle = in_flight.work.is_empty();
-                schedule.wakes_at = schedule.first_alarm();
-                schedule.wakes_at
+                #[cfg(test)]
+                {
+                    schedule.rounds += 1;
+                }
+                schedule.next_wake_up(now.at)
             };
             tokio::select! {
                 // Whatever wakes the task, it looks through all lists, so that none can starve and a schedule
@@ -110,8 +114,7 @@ impl Task {
     }
 
     /// Queues each lease whose alarm is due for renewal, or loses it if its time is over.
-    fn take_due(&self, in_flight: &mut InFlight) {
-        let now = Moment::now();
+    fn take_due(&self, in_flight: &mut InFlight, now: Moment) {
         let mut over = Vec::new();
         let mut schedule = self.0.schedule();
         while let Some(lease) = schedule.pop_due(now.at) {
@@ -131,16 +134,16 @@ impl Task {
         }
     }
 
-    fn start_renewals(&self, in_flight: &mut InFlight) {
+    fn start_renewals(&self, in_flight: &mut InFlight, now: Moment) {
         while in_flight.renewals < RENEWALS_AT_ONCE {
             let Some(lease) = in_flight.due.pop_front() else { return };
             // A lease without an alarm was released or lost while it was queued here.
             if !lease.has_alarm() {
                 continue;
             }
-            let (sent, shared, renewed) = (Moment::now(), Arc::clone(&self.0.shared), Arc::clone(&lease));
+            let (shared, renewed) = (Arc::clone(&self.0.shared), Arc::clone(&lease));
             let answer = async move { shared.renew_once(&renewed).await };
-            in_flight.push_renewal(lease, sent, answer);
+            in_flight.push_renewal(lease, now, answer);
         }
     }
 

@@ -111,6 +111,10 @@ pub(crate) struct Grant {
     pub(crate) in_doubt: bool,
 }
 
+/// By how much of the interval chance may bring a lease's first renewal forward. A lease that is held for
+/// less than the rest of the interval is never renewed.
+const LARGEST_PART_EARLY: f64 = 0.75;
+
 impl Lease {
     /// A lease whose grant was heard of at `heard`.
     pub(crate) fn new(key: Key, options: &Options, grant: &Grant, heard: Moment) -> Self {
@@ -144,6 +148,11 @@ impl Lease {
                 alarm: None,
             }),
         }
+    }
+
+    /// When the grant was heard of.
+    pub(crate) fn granted_at(&self) -> Instant {
+        self.granted.at
     }
 
     /// What is certain to be left of the validity, or why the lease was lost. A lease that was lost once
@@ -252,11 +261,27 @@ impl Lease {
         (!rest.is_zero()).then(|| now.at + rest)
     }
 
-    /// When the keeper next has something to do for a lease that was acquired or renewed at `sent`.
+    /// When the keeper first has something to do for a lease that was acquired at `sent`.
+    ///
+    /// Chance brings the first renewal forward. So the renewals of leases that were acquired in one instant
+    /// are spread over three quarters of the interval, then and ever after.
+    pub(crate) fn first_alarm(&self, sent: Moment) -> Instant {
+        self.alarm_after(sent, 1.0 - LARGEST_PART_EARLY * fastrand::f64())
+    }
+
+    /// When the keeper next has something to do for a lease that was renewed at `sent`.
     pub(crate) fn next_alarm(&self, sent: Moment) -> Instant {
+        self.alarm_after(sent, 1.0)
+    }
+
+    /// The end of this part of the renewal interval, or the deadline.
+    fn alarm_after(&self, sent: Moment, part: f64) -> Instant {
         let state = self.state();
         let deadline = self.deadline_of(&state);
-        if self.renews_in(&state) { deadline.min(sent.at + state.lasts / RENEWALS_PER_TTL) } else { deadline }
+        if !self.renews_in(&state) {
+            return deadline;
+        }
+        deadline.min(sent.at + (state.lasts / RENEWALS_PER_TTL).mul_f64(part))
     }
 
     /// Whether the keeper is to renew the lease: always, or once.

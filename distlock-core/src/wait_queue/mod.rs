@@ -179,12 +179,14 @@ pub(crate) struct QueuePlace<'a> {
 }
 
 impl QueuePlace<'_> {
+    /// The turn, if no waiter came before.
+    pub(crate) fn try_turn(&self) -> Option<Turn<'_>> {
+        self.queue.turn.try_lock().ok()
+    }
+
     /// Waits until all waiters that came before have left the queue.
     pub(crate) async fn turn(&self) -> Turn<'_> {
-        match self.queue.turn.try_lock() {
-            Ok(turn) => turn,
-            Err(_) => self.queue.turn.lock().await,
-        }
+        self.queue.turn.lock().await
     }
 
     /// Leaves the queue. The last waiter to leave gets what a contender abandoned, and has to clean it up.

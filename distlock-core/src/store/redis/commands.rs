@@ -6,8 +6,10 @@ use std::{
 };
 
 use redis::{Cmd, RedisResult, Value, aio::ConnectionLike};
+use tokio::time::Instant;
 
 use super::{
+    contended::ContendedKeys,
     errors::{classify, is_forbidden, nonsense},
     keys::RedisKey,
     script::{First, Script},
@@ -47,7 +49,10 @@ static CONFIRM: Script = Script::new(CONFIRM_LUA, || Script::sha1(CONFIRM_LUA));
 static ACQUIRE_FENCED: Script = Script::new(ACQUIRE_FENCED_LUA, || Script::sha1(ACQUIRE_FENCED_LUA));
 static RAISE_FENCE: Script = Script::new(RAISE_FENCE_LUA, || Script::sha1(RAISE_FENCE_LUA));
 
-/// Takes the key if it is free. A key that is held costs a second round trip, which reads the holder.
+/// Takes the key if it is free.
+///
+/// A key that is held costs a second round trip, which reads the holder. For a key that is noted as contended
+/// both go in one, at the price of two more commands if the key is free.
 ///
 /// With a `fence_lifetime` it draws a fencing token, and the key's counter lasts for that long.
 pub(super) async fn acquire(
@@ -56,15 +61,31 @@ pub(super) async fn acquire(
     owner: &OwnerToken,
     ttl: Duration,
     fence_lifetime: Option<Duration>,
+    contended: &ContendedKeys,
 ) -> Result<Acquired, StoreError> {
     if let Some(lifetime) = fence_lifetime {
         return acquire_fenced(connection, key, owner, ttl, lifetime, None).await;
     }
-    if set_if_free(connection, key, owner, ttl).await? {
-        return Ok(Acquired::Granted { fence: None });
-    }
+    let found = if contended.contains(key, Instant::now) {
+        let mut all = redis::Pipeline::with_capacity(3);
+        all.add_command(set_nx(key, owner, ttl));
+        read_holder(&mut all, key).ignore_errors();
+        let (set, value, pttl): (RedisResult<Value>, RedisResult<_>, RedisResult<_>) =
+            all.query_async(connection).await.map_err(classify)?;
+        if was_set(set)? {
+            // Whatever the other two commands answer, the key is the owner's.
+            return Ok(Acquired::Granted { fence: None });
+        }
+        found(value.map_err(classify)?, pttl.map_err(classify)?)
+    } else {
+        if set_if_free(connection, key, owner, ttl).await? {
+            return Ok(Acquired::Granted { fence: None });
+        }
+        look(connection, key).await?
+    };
+    contended.note(key, Instant::now());
     let mut text = [0; 36];
-    Ok(match look(connection, key).await? {
+    Ok(match found {
         // NX refuses the owner's own token, too: the acquire was sent twice, and the first one was granted.
         Some((value, _)) if value == owner.encode(&mut text).as_bytes() => Acquired::Granted { fence: None },
         Some((_, holder)) => Acquired::Busy { remaining: holder.remaining },
@@ -80,10 +101,19 @@ pub(super) async fn set_if_free(
     owner: &OwnerToken,
     ttl: Duration,
 ) -> Result<bool, StoreError> {
+    was_set(set_nx(key, owner, ttl).query_async(connection).await)
+}
+
+fn set_nx(key: &Key, owner: &OwnerToken, ttl: Duration) -> Cmd {
     let mut text = [0; 36];
     let mut set = Cmd::with_capacity(6, 64 + key.as_str().len());
     set.arg("SET").arg(RedisKey::lock(key)).arg(owner.encode(&mut text)).arg("NX").arg("PX").arg(millis(ttl));
-    match set.query_async(connection).await.map_err(classify)? {
+    set
+}
+
+/// Whether `SET NX` has found the key free.
+fn was_set(answer: RedisResult<Value>) -> Result<bool, StoreError> {
+    match answer.map_err(classify)? {
         Value::Okay => Ok(true),
         Value::Nil => Ok(false),
         _ => Err(nonsense("SET answers OK or nil")),
@@ -186,13 +216,17 @@ pub(super) async fn release(
     }
 }
 
-/// What a store has learned about its server that decides how its releases and claims are sent.
+/// What a store has learned about its server that decides how its releases, its claims and its acquires that
+/// enqueue are sent.
 #[derive(Default)]
 pub(super) struct ReleaseForm {
     /// The server is likely to have the script. Set by the first release that works, never cleared.
     has_script: AtomicBool,
     /// The server is likely to have the script of claims. Set by the first claim that works, never cleared.
     has_claims: AtomicBool,
+    /// The server is likely to have the script of acquires that enqueue. Set by the first that works, never
+    /// cleared.
+    has_enqueue: AtomicBool,
     /// How many of the next releases name all keys, because a wait queue was met. Each release counts down.
     in_queues: AtomicU32,
     /// Releases name no key but the lock's. Set for a quorum's node, and when the server's access rules turn
@@ -257,6 +291,16 @@ impl ReleaseForm {
         if self.has_script.load(Ordering::Relaxed) { First::ByHash } else { First::ByText }
     }
 
+    /// How an acquire that enqueues is sent, so that the first one takes one round trip, too.
+    pub(super) fn first_enqueue(&self) -> First {
+        if self.has_enqueue.load(Ordering::Relaxed) { First::ByHash } else { First::ByText }
+    }
+
+    /// Called when an acquire that enqueues was answered.
+    pub(super) fn enqueue_worked(&self) {
+        set(&self.has_enqueue);
+    }
+
     /// Called when a key turns out to have a wait queue.
     pub(super) fn queue_was_met(&self) {
         self.in_queues.store(RELEASES_IN_QUEUES, Ordering::Relaxed);
@@ -284,10 +328,19 @@ pub(super) async fn look(
     key: &Key,
 ) -> Result<Option<(Vec<u8>, Holder)>, StoreError> {
     let mut both = redis::Pipeline::with_capacity(2);
+    let (value, pttl) = read_holder(&mut both, key).query_async(connection).await.map_err(classify)?;
+    Ok(found(value, pttl))
+}
+
+/// Adds the commands whose answers are judged by [`found`].
+fn read_holder<'a>(commands: &'a mut redis::Pipeline, key: &Key) -> &'a mut redis::Pipeline {
     let lock = RedisKey::lock(key);
-    both.cmd("GET").arg(lock).cmd("PTTL").arg(lock);
-    let (value, pttl): (Option<Vec<u8>>, i64) = both.query_async(connection).await.map_err(classify)?;
-    Ok(value.filter(|_| pttl != PTTL_NO_KEY).map(|value| (value, Holder::new(remaining(pttl)))))
+    commands.cmd("GET").arg(lock).cmd("PTTL").arg(lock)
+}
+
+/// The lock's value, and the holder, from the answers of GET and PTTL.
+fn found(value: Option<Vec<u8>>, pttl: i64) -> Option<(Vec<u8>, Holder)> {
+    value.filter(|_| pttl != PTTL_NO_KEY).map(|value| (value, Holder::new(remaining(pttl))))
 }
 
 /// A grant, with the fencing token that the script drew.

@@ -4,10 +4,13 @@
 //! - [`keys`] has the names of a lock's keys, [`errors`] says what a failure means, [`settings`] how a server
 //!   is used.
 //! - [`script`] sends a Lua script, [`restart`] knows when a restarted server may grant leases again.
+//! - [`contended`] remembers the keys that were found held.
 //! - [`commands`] are the commands of a lease over a connection, [`connect`] gives the connections.
 //! - [`wait`] has the wait queues.
 
 use std::{future::pending, sync::Arc, time::Duration};
+
+use tokio::time::Instant;
 
 use super::{Acquired, Enqueue, HintFuture, Holder, NextWaiter, Store, StoreFuture};
 use crate::{
@@ -19,6 +22,7 @@ use crate::{
 
 mod commands;
 mod connect;
+mod contended;
 mod errors;
 mod keys;
 mod restart;
@@ -29,6 +33,7 @@ mod wait;
 
 use commands::ReleaseForm;
 use connect::{Connector, callers_own::CallerConnection, single::PerRuntimeConnection};
+use contended::ContendedKeys;
 pub use keys::names_on_server;
 pub(crate) use settings::{Role, Settings};
 use wait::{DirectHandOver, WaitRoom};
@@ -46,6 +51,7 @@ struct Inner<C> {
     /// `None` over a connection of the caller's, which cannot be subscribed: waiters poll.
     wait_room: Option<WaitRoom>,
     release_form: Arc<ReleaseForm>,
+    contended: ContendedKeys,
     /// How long a key's fencing counter outlives the key's last grant.
     fence_lifetime: Duration,
 }
@@ -135,7 +141,8 @@ impl<C: Connector> RedisStore<C> {
         release_form: Arc<ReleaseForm>,
         fence_lifetime: Duration,
     ) -> Self {
-        Self { inner: Arc::new(Inner { connector, wait_room, release_form, fence_lifetime }) }
+        let contended = ContendedKeys::default();
+        Self { inner: Arc::new(Inner { connector, wait_room, release_form, contended, fence_lifetime }) }
     }
 
     /// Runs a command over the current runtime's connection.
@@ -190,9 +197,10 @@ impl<C: Connector> Inner<C> {
 
 impl<C: Connector> Store for RedisStore<C> {
     fn acquire(&self, key: &Key, owner: &OwnerToken, ttl: Duration, fenced: bool) -> StoreFuture<Acquired> {
-        let (key, owner, lifetime) = (key.clone(), *owner, fenced.then_some(self.inner.fence_lifetime));
+        let (inner, key, owner) = (Arc::clone(&self.inner), key.clone(), *owner);
         self.with_connection(Purpose::Grant, move |mut connection| async move {
-            commands::acquire(&mut connection, &key, &owner, ttl, lifetime).await
+            let lifetime = fenced.then_some(inner.fence_lifetime);
+            commands::acquire(&mut connection, &key, &owner, ttl, lifetime, &inner.contended).await
         })
     }
 
@@ -294,12 +302,14 @@ impl<C: Connector> Store for RedisStore<C> {
             // A free key costs what it costs on a store without wait queues. One that is left free for other
             // libraries is not to be taken.
             let may_be_left = inner.wait_room.as_ref().is_some_and(|room| room.is_foreign(&key));
-            if !enqueue.contended && !fenced && !may_be_left {
+            let contended = enqueue.contended || inner.contended.contains(&key, Instant::now);
+            if !contended && !fenced && !may_be_left {
                 let (mut connection, origin) = connector.connection().await?;
                 let granted = commands::set_if_free(&mut connection, &key, &owner, ttl).await;
                 if granted.inspect_err(|error| connector.failed(&origin, error))? {
                     return Ok(Acquired::Granted { fence: None });
                 }
+                inner.contended.note(&key, Instant::now());
             }
             // Boxed: the acquire of a free key does not carry the size of this future.
             if let Some(room) = &inner.wait_room
@@ -310,7 +320,8 @@ impl<C: Connector> Store for RedisStore<C> {
             }
             let (mut connection, origin) = connector.connection().await?;
             let lifetime = fenced.then_some(inner.fence_lifetime);
-            let answer = commands::acquire(&mut connection, &key, &owner, ttl, lifetime).await;
+            let contended = &inner.contended;
+            let answer = commands::acquire(&mut connection, &key, &owner, ttl, lifetime, contended).await;
             answer.inspect_err(|error| connector.failed(&origin, error))
         })
     }

@@ -34,8 +34,8 @@ impl Availability {
     }
 
     /// Whether a command of a wait queue is worth sending.
-    pub(super) fn is_worth_trying(&self, now: Instant) -> bool {
-        self.refusal().as_ref().is_none_or(|refusal| now >= refusal.try_again_at)
+    pub(super) fn is_worth_trying(&self, now: impl FnOnce() -> Instant) -> bool {
+        self.refusal().as_ref().is_none_or(|refusal| now() >= refusal.try_again_at)
     }
 
     /// Called when a command of a wait queue was refused. Until the pause is over, the waiters poll.
@@ -78,16 +78,16 @@ mod tests {
     fn wait_queues_are_tried_again_after_pauses_that_double_up_to_a_minute() {
         let (availability, mut now) = (Availability::default(), Instant::now());
         for pause in [5, 10, 20, 40, 60, 60].map(Duration::from_secs) {
-            assert!(availability.is_worth_trying(now));
+            assert!(availability.is_worth_trying(|| now));
             availability.refused(&StoreError::timed_out(), now);
             availability.refused(&StoreError::timed_out(), now);
             assert!(!availability.is_given());
             now += pause;
-            assert!(!availability.is_worth_trying(now.checked_sub(Duration::from_millis(1)).unwrap()));
+            assert!(!availability.is_worth_trying(|| now.checked_sub(Duration::from_millis(1)).unwrap()));
         }
         availability.worked();
-        assert!(availability.is_given() && availability.is_worth_trying(now));
+        assert!(availability.is_given() && availability.is_worth_trying(|| now));
         availability.refused(&StoreError::timed_out(), now);
-        assert!(availability.is_worth_trying(now + FIRST_PAUSE), "the pauses begin anew");
+        assert!(availability.is_worth_trying(|| now + FIRST_PAUSE), "the pauses begin anew");
     }
 }

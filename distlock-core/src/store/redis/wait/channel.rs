@@ -25,6 +25,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::join;
 use redis::{AsyncConnectionConfig, Client, PushInfo, PushKind, RedisResult, aio::MultiplexedConnection};
 use tokio::sync::OnceCell;
 use uuid::Uuid;
@@ -102,6 +103,11 @@ impl WaitChannel {
         })
     }
 
+    /// What is known of the server's scripts.
+    pub(super) fn form(&self) -> &ReleaseForm {
+        &self.form
+    }
+
     /// Called when a waiter was enqueued.
     pub(super) fn queue_was_met(&self) {
         self.form.queue_was_met();
@@ -150,17 +156,22 @@ impl WaitChannel {
         let config = self.config.clone().set_push_sender(move |push| Self::on_push(&channel, &at, &push));
         let mut commands = client.get_multiplexed_async_connection_with_config(&config).await?;
         let name: Arc<str> = keys::channel(&self.namespace, Uuid::new_v4()).into();
-        commands.subscribe(&*name).await?;
-        let mut tracks = false;
-        if track {
+        let mut tracker = commands.clone();
+        let tracking = async {
+            if !track {
+                return Ok(false);
+            }
             let mut tracking = redis::cmd("CLIENT");
-            tracking.arg("TRACKING").arg("ON").arg("NOLOOP");
-            tracks = match tracking.exec_async(&mut commands).await {
-                Err(error) if hung_up(&error) => return Err(error),
+            match tracking.arg("TRACKING").arg("ON").arg("NOLOOP").exec_async(&mut tracker).await {
+                Err(error) if hung_up(&error) => Err(error),
                 // Where client-side caching is forbidden, waiters only ask by themselves.
-                answer => answer.is_ok(),
-            };
-        }
+                answer => Ok(answer.is_ok()),
+            }
+        };
+        // Both go in one round trip.
+        let (subscribed, tracks) = join(commands.subscribe(&*name), tracking).await;
+        subscribed?;
+        let tracks = tracks?;
         Ok(WaitConnection { commands, name, latest, tracks })
     }
 

@@ -13,7 +13,7 @@ use super::{
         },
         errors::{classify, is_forbidden, nonsense},
         keys::RedisKey,
-        script::{First, Script},
+        script::Script,
     },
     channel::WaitChannel,
     offer::DirectHandOver,
@@ -58,18 +58,19 @@ pub(super) async fn acquire_or_enqueue(
     let mut connection = channel.connection().await?;
     let mut text = [0; 36];
     let text = owner.encode(&mut text);
-    let waited = micros(since.elapsed());
+    let sent = Moment::now();
+    let waited = micros(sent.at.saturating_duration_since(since));
     let lasts = channel.counter_lasts(ttl, fenced);
     let args = (text, millis(ttl), lasts, &*connection.name, waited);
     // Before the server can have anything to tell.
     channel.registry().register(key, owner);
-    let sent = Moment::now();
     let answer = ACQUIRE_OR_ENQUEUE
-        .invoke(&mut connection.commands, First::ByHash, &RedisKey::all(key), args)
+        .invoke(&mut connection.commands, channel.form().first_enqueue(), &RedisKey::all(key), args)
         .await
         .map_err(classify);
     let answer = answer.inspect_err(|error| channel.failed(&connection, error))?;
     connection.answered(sent);
+    channel.form().enqueue_worked();
     let (kind, value, ask_every): (i64, Option<i64>, Option<u64>) = answer;
     let (acquired, unknown_queue) = match (kind, value) {
         (1, fence) => {

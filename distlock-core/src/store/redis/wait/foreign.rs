@@ -34,13 +34,14 @@ struct Noted {
 
 impl ForeignKeys {
     /// Notes the server's word: how often to ask for the key, or `None` if it saw no other library lately.
-    pub(super) fn note(&self, key: &Key, ask_every: Option<Duration>, now: Instant) {
+    pub(super) fn note(&self, key: &Key, ask_every: Option<Duration>, now: impl FnOnce() -> Instant) {
         if ask_every.is_none() && !self.any.load(Ordering::Relaxed) {
             return;
         }
         let mut keys = self.keys();
         match ask_every {
             Some(ask_every) => {
+                let now = now();
                 // Only an answer for the same key replaces a note, and the key may never be asked for again.
                 keys.retain(|_, noted| now < noted.until);
                 keys.insert(key.clone(), Noted { ask_every, until: now + SEEN_FOR });
@@ -72,13 +73,13 @@ mod tests {
     fn a_key_is_foreign_until_the_server_says_otherwise_or_says_nothing_for_ten_seconds() {
         let (foreign, key) = (ForeignKeys::default(), Key::new("lock", "k").unwrap());
         let (now, every) = (Instant::now(), Some(Duration::from_millis(5)));
-        foreign.note(&key, None, now);
+        foreign.note(&key, None, || now);
         assert_eq!(foreign.ask_every(&key, || now), None);
-        foreign.note(&key, every, now);
+        foreign.note(&key, every, || now);
         assert_eq!(foreign.ask_every(&key, || now + SEEN_FOR - Duration::from_millis(1)), every);
         assert_eq!(foreign.ask_every(&key, || now + SEEN_FOR), None);
         assert_eq!(foreign.ask_every(&Key::new("lock", "other").unwrap(), || now), None);
-        foreign.note(&key, None, now);
+        foreign.note(&key, None, || now);
         assert_eq!(foreign.ask_every(&key, || now), None);
     }
 
@@ -87,7 +88,7 @@ mod tests {
         let (foreign, now) = (ForeignKeys::default(), Instant::now());
         for number in 0..100 {
             let key = Key::new("lock", &number.to_string()).unwrap();
-            foreign.note(&key, Some(Duration::ZERO), now + SEEN_FOR * number);
+            foreign.note(&key, Some(Duration::ZERO), || now + SEEN_FOR * number);
         }
         assert_eq!(foreign.keys().len(), 1);
     }

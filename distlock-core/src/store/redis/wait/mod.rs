@@ -114,14 +114,14 @@ impl WaitRoom {
         fenced: bool,
         since: Instant,
     ) -> Option<Result<Acquired, StoreError>> {
-        if !self.availability.is_worth_trying(Instant::now()) {
+        if !self.availability.is_worth_trying(Instant::now) {
             return None;
         }
         let channel = self.channel(key)?;
         match commands::acquire_or_enqueue(&channel, key, owner, ttl, fenced, since).await {
             Ok(answer) => {
                 self.availability.worked();
-                self.foreign.note(key, answer.ask_every, Instant::now());
+                self.foreign.note(key, answer.ask_every, Instant::now);
                 if answer.unknown_queue && !self.has_met_unknown_queue.swap(true, Ordering::Relaxed) {
                     tracing::warn!(
                         key = key.name(),
@@ -173,7 +173,7 @@ impl WaitRoom {
 
     /// Ends when the key has changed; see [`Store::wait_for_change`](crate::Store::wait_for_change).
     pub(super) fn key_changed(&self, key: &Key) -> HintFuture {
-        match self.channel(key).filter(|_| self.availability.is_worth_trying(Instant::now())) {
+        match self.channel(key).filter(|_| self.availability.is_worth_trying(Instant::now)) {
             Some(channel) => Box::pin(channel.key_changed(key.clone())),
             None => Box::pin(pending()),
         }
