@@ -52,7 +52,7 @@ pub(crate) fn bind_guard(name: &Ident) -> TokenStream {
 /// Whether the tokens have a lock whose guard has this name.
 pub(crate) fn has_guard(tokens: &TokenStream, name: &Ident) -> bool {
     let tokens: Vec<TokenTree> = tokens.clone().into_iter().collect();
-    let is_bound = tokens.windows(3).any(|window| match window {
+    let is_bound = (2..tokens.len()).any(|end| match &tokens[end - 2..=end] {
         [TokenTree::Ident(bound), TokenTree::Punct(_), TokenTree::Ident(lock)] => {
             lock == "__lock" && bound.unraw() == name.unraw()
         }
