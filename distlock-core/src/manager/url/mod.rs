@@ -1,4 +1,6 @@
 //! The store that a URL names.
+//!
+//! - `scheme` has the schemes, `parameters` what stands behind the `?`, and `duration` reads a duration.
 
 #[cfg(feature = "redis")]
 use std::sync::Arc;
@@ -7,119 +9,232 @@ use std::{pin::Pin, time::Duration};
 #[cfg(feature = "redis")]
 use crate::store::{
     QuorumStore, RedisStore,
-    redis::{self, Role},
+    redis::{self, Endpoint, Login, Role},
 };
 #[cfg(feature = "redis")]
 use futures_util::future::join_all;
 #[cfg(feature = "redis")]
 use tokio::time::timeout;
 
+use super::overrides::Overrides;
+#[cfg(feature = "tls")]
+use crate::store::redis::Tls;
 use crate::{
     error::LockError,
     store::{MemoryStore, Store},
 };
 
+mod duration;
+mod parameters;
+mod scheme;
+
+use parameters::Parameters;
+pub(super) use scheme::KNOWN;
+use scheme::{Kind, Scheme};
+
 /// Asks a server whether it answers, and whether it is set up as it must be.
 pub(super) type Probe = Pin<Box<dyn Future<Output = Result<(), LockError>> + Send>>;
 
-/// The URLs that are known, for messages.
-pub(super) const KNOWN: &str =
-    "`redis://host[:port][/db]`, `rediss://host[:port][/db]`, `redlock://host[:port],..[/db]` or `memory://`";
+/// A store, and how to ask it whether it answers.
+pub(super) type Opened = (Box<dyn Store>, Option<Probe>);
 
-/// What a URL does not say.
-#[derive(Clone, Copy)]
+/// How a store's servers are reached and used, from the builder and from the URL.
+#[derive(Clone)]
 #[cfg_attr(not(feature = "redis"), expect(dead_code, reason = "memory has no server"))]
 pub(super) struct Settings {
     pub(super) response_timeout: Duration,
     pub(super) connect_timeout: Duration,
     pub(super) fence_lifetime: Duration,
     pub(super) restart_delay: Duration,
+    #[cfg(feature = "tls")]
+    pub(super) tls: Option<Tls>,
 }
 
 #[cfg(feature = "redis")]
 impl Settings {
     /// The settings of a server in this role.
-    fn of(self, role: Role) -> redis::Settings {
-        let Self { response_timeout, connect_timeout, fence_lifetime, .. } = self;
+    fn of(&self, role: Role) -> redis::Settings {
+        let Self { response_timeout, connect_timeout, fence_lifetime, .. } = *self;
         redis::Settings { response_timeout, connect_timeout, fence_lifetime, role }
     }
 }
 
-/// Whether a URL names a quorum.
-pub(super) fn names_quorum(url: &str) -> bool {
-    url.starts_with("redlock")
+/// A URL whose parts are known.
+///
+/// Messages name the URL's scheme only, and parameters whose name is known: the rest may hold a password.
+pub(super) struct StoreUrl {
+    scheme: Scheme,
+    /// What stands between `://` and `?`.
+    place: String,
+    parameters: Parameters,
 }
 
-/// The store that a URL names, and how to ask it whether it answers.
-///
-/// Messages name the URL's scheme only: the rest may hold a password.
-pub(super) fn store_of(url: &str, settings: Settings) -> Result<(Box<dyn Store>, Option<Probe>), LockError> {
-    let Some((scheme, rest)) = url.split_once("://") else {
-        return Err(config(format!("the URL has no scheme; write {KNOWN}")));
-    };
-    match scheme {
-        "memory" if rest.is_empty() => Ok((Box::new(MemoryStore::new()), None)),
-        "memory" => Err(config(
-            "`memory://` takes nothing after it: each manager made from it has a store of its own".to_owned(),
-        )),
-        "rediss" if !cfg!(feature = "tls") => Err(config(
-            "`rediss://` needs the feature `tls`: distlock = { version = \"..\", features = [\"tls\"] }"
-                .to_owned(),
-        )),
-        #[cfg(feature = "redis")]
-        "redis" | "rediss" => {
-            let store = Arc::new(RedisStore::with_settings(url, settings.of(Role::Single))?);
-            let probed = Arc::clone(&store);
-            let ping = async move { probed.ping().await.map_err(|error| error.for_key("")) };
-            Ok((Box::new(store), Some(Box::pin(ping))))
+impl StoreUrl {
+    /// # Errors
+    /// [`LockError::Config`] for a scheme or a parameter that is not known, and for a character that ends a
+    /// password.
+    pub(super) fn parse(url: &str) -> Result<Self, LockError> {
+        let (scheme, rest) = Scheme::of(url).map_err(config)?;
+        if let Some((_, fragment)) = rest.split_once('#') {
+            return Err(config(if fragment == "insecure" {
+                "`#insecure` in the URL would accept the certificate of every server; give the server's CA by \
+                 `.tls(..)`"
+                    .to_owned()
+            } else {
+                "the URL has a `#`, which ends it; write it as `%23` in a password or a parameter".to_owned()
+            }));
         }
-        #[cfg(feature = "redis")]
-        "redlock" => {
-            let nodes = quorum_nodes(rest, settings)?;
-            let named =
-                nodes.iter().map(|node| (node.address(), Box::new(Arc::clone(node)) as Box<dyn Store>));
-            let store = Arc::new(QuorumStore::new(named)?);
-            let probed = Arc::clone(&store);
-            let ping = async move {
-                probed.ping().await.map_err(|error| error.for_key(""))?;
-                check_that_servers_differ(&nodes).await
-            };
-            Ok((Box::new(store), Some(Box::pin(ping))))
+        let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
+        if scheme.has_host() {
+            let host_ends = rest.find(['/', '?']).unwrap_or(rest.len());
+            if rest[host_ends..].contains('@') {
+                return Err(config(
+                    "the URL has an `@` behind a `/` or a `?`; in a password write `/` as `%2F` and `?` as \
+                     `%3F`, and in a parameter write `@` as `%40`"
+                        .to_owned(),
+                ));
+            }
         }
-        #[cfg(not(feature = "redis"))]
-        "redis" | "rediss" | "redlock" => {
-            let _ = settings;
-            Err(config(format!(
-                "`{scheme}://` needs the feature `redis`, which is on unless default features are off"
-            )))
+        let parameters = Parameters::parse(query, scheme).map_err(config)?;
+        Ok(Self { scheme, place: place.to_owned(), parameters })
+    }
+
+    /// The settings in the URL's parameters.
+    pub(super) fn overrides(&self) -> &Overrides {
+        &self.parameters.overrides
+    }
+
+    /// Whether the URL names a quorum.
+    pub(super) fn names_quorum(&self) -> bool {
+        self.scheme.is_quorum()
+    }
+
+    /// Makes the store. It connects when it is first used.
+    pub(super) fn open(self, settings: &Settings) -> Result<Opened, LockError> {
+        let Self { scheme, place, parameters } = &self;
+        #[cfg(feature = "tls")]
+        if settings.tls.is_some() && !scheme.has_tls {
+            return Err(config(format!(
+                "`.tls(..)` was called, and `{}://` connects without TLS; write `rediss://` or `redlocks://`",
+                scheme.name
+            )));
         }
-        _ if scheme.chars().all(|char| char.is_ascii_alphanumeric() || "+-.".contains(char)) => {
-            Err(config(format!("the URL's scheme `{scheme}` is not known; write {KNOWN}")))
+        match scheme.kind {
+            Kind::Memory if place.is_empty() => Ok((Box::new(MemoryStore::new()), None)),
+            Kind::Memory => Err(config(
+                "`memory://` takes nothing but parameters after it: each manager made from it has a store of its own"
+                    .to_owned(),
+            )),
+            #[cfg(feature = "redis")]
+            Kind::Server => single(endpoint(*scheme, place, parameters, settings)?, settings),
+            #[cfg(feature = "redis")]
+            Kind::Socket if place.len() > 1 && place.starts_with('/') => {
+                single(endpoint(*scheme, place, parameters, settings)?, settings)
+            }
+            #[cfg(feature = "redis")]
+            Kind::Socket => Err(config(format!(
+                "`{}://` takes the absolute path of a socket; write `unix:///run/redis/redis.sock`",
+                scheme.name
+            ))),
+            #[cfg(feature = "redis")]
+            Kind::Quorum => quorum(*scheme, place, parameters, settings),
+            #[cfg(not(feature = "redis"))]
+            _ => {
+                let _ = (settings, parameters);
+                Err(config(format!(
+                    "`{}://` needs the feature `redis`, which is on unless default features are off",
+                    scheme.name
+                )))
+            }
         }
-        // A password may stand in front of a second `://`.
-        _ => Err(config(format!("the URL does not begin with a scheme; write {KNOWN}"))),
     }
 }
 
-/// The nodes of a quorum in `[user:password@]host[:port],..[/db]`. Credentials and database are those of all
-/// nodes.
+/// One server.
 #[cfg(feature = "redis")]
-fn quorum_nodes(rest: &str, settings: Settings) -> Result<Vec<Arc<RedisStore>>, LockError> {
-    let Settings { restart_delay, .. } = settings;
-    let (credentials, hosts) = rest.rsplit_once('@').unwrap_or(("", rest));
+fn single(endpoint: Endpoint, settings: &Settings) -> Result<Opened, LockError> {
+    let store = Arc::new(RedisStore::at(endpoint, settings.of(Role::Single))?);
+    let probed = Arc::clone(&store);
+    let ping = async move { probed.ping().await.map_err(|error| error.for_key("")) };
+    Ok((Box::new(store), Some(Box::pin(ping))))
+}
+
+/// The server of a client that the caller made.
+#[cfg(feature = "redis")]
+pub(super) fn of_client(client: ::redis::Client, settings: &Settings) -> Result<Opened, LockError> {
+    single(Endpoint::of(client), settings)
+}
+
+/// The store over a connection that the caller made.
+#[cfg(feature = "redis")]
+pub(super) fn of_connection<C>(connection: C, settings: &Settings) -> Opened
+where
+    C: ::redis::aio::ConnectionLike + Clone + Send + Sync + 'static,
+{
+    let store = Arc::new(RedisStore::from_connection(connection, settings.fence_lifetime));
+    let probed = Arc::clone(&store);
+    let ping = async move { probed.ping().await.map_err(|error| error.for_key("")) };
+    (Box::new(store), Some(Box::pin(ping)))
+}
+
+/// A quorum of the servers in `[user:password@]host[:port],..[/db]`. Credentials and database are those of
+/// all servers.
+#[cfg(feature = "redis")]
+fn quorum(
+    scheme: Scheme,
+    place: &str,
+    parameters: &Parameters,
+    settings: &Settings,
+) -> Result<Opened, LockError> {
+    let role = Role::QuorumNode { restart_delay: settings.restart_delay };
+    let (credentials, hosts) = place.rsplit_once('@').unwrap_or(("", place));
+    if credentials.contains('@') {
+        return Err(config(
+            "the URL of a quorum has two `@`; write the credentials of all nodes once, before the first host, and an \
+             `@` in a password as `%40`"
+                .to_owned(),
+        ));
+    }
     let at = if credentials.is_empty() { "" } else { "@" };
     let (hosts, database) = hosts.split_once('/').unwrap_or((hosts, ""));
     let mut nodes: Vec<Arc<RedisStore>> = Vec::new();
     for host in hosts.split(',') {
-        let url = format!("redis://{credentials}{at}{host}/{database}");
-        let node = RedisStore::with_settings(&url, settings.of(Role::QuorumNode { restart_delay }))?;
+        let place = format!("{credentials}{at}{host}/{database}");
+        let node = RedisStore::at(endpoint(scheme, &place, parameters, settings)?, settings.of(role))?;
         let name = node.address();
         if nodes.iter().any(|other| other.address() == name) {
             return Err(config(format!("the node `{name}` is named twice: it would count as two")));
         }
         nodes.push(Arc::new(node));
     }
-    Ok(nodes)
+    let named = nodes.iter().map(|node| (node.address(), Box::new(Arc::clone(node)) as Box<dyn Store>));
+    let store = Arc::new(QuorumStore::new(named)?);
+    let probed = Arc::clone(&store);
+    let ping = async move {
+        probed.ping().await.map_err(|error| error.for_key(""))?;
+        check_that_servers_differ(&nodes).await
+    };
+    Ok((Box::new(store), Some(Box::pin(ping))))
+}
+
+/// How a server is reached that stands in `[user:password@]host[:port][/db]` or has this socket.
+#[cfg(feature = "redis")]
+fn endpoint(
+    scheme: Scheme,
+    place: &str,
+    parameters: &Parameters,
+    settings: &Settings,
+) -> Result<Endpoint, LockError> {
+    let url = format!("{}://{place}", scheme.of_one_server());
+    let Parameters { db, user, pass, protocol, .. } = parameters;
+    let login = Login { db: *db, user: user.as_deref(), pass: pass.as_deref(), protocol: *protocol };
+    let endpoint = Endpoint::from_url(&url, &login)?;
+    #[cfg(feature = "tls")]
+    if let Some(tls) = &settings.tls {
+        return endpoint.with_tls(tls);
+    }
+    let _ = settings;
+    Ok(endpoint)
 }
 
 /// Fails if two nodes are one server under two names, which would count as two. A server that does not say

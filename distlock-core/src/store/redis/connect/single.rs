@@ -17,6 +17,7 @@ use super::{
         restart::LastStart,
     },
     Connector,
+    endpoint::Endpoint,
     once::made,
     without_introduction,
 };
@@ -29,6 +30,8 @@ use crate::{error::StoreError, runtime::PerRuntime};
 /// of the others.
 pub struct PerRuntimeConnection {
     client: Client,
+    /// Host and port, or the path of the socket, for messages: without user name and password.
+    address: String,
     config: AsyncConnectionConfig,
     /// The longest that making a connection may take.
     patience: Duration,
@@ -51,13 +54,13 @@ pub struct Connection {
 
 impl PerRuntimeConnection {
     pub(in super::super) fn new(
-        client: Client,
+        Endpoint { client, address, .. }: Endpoint,
         config: AsyncConnectionConfig,
         patience: Duration,
         restart_delay: Duration,
     ) -> Self {
         let (connections, last_start, is_silent) = Default::default();
-        Self { client, config, patience, connections, restart_delay, last_start, is_silent }
+        Self { client, address, config, patience, connections, restart_delay, last_start, is_silent }
     }
 
     async fn establish(&self) -> Result<Connection, StoreError> {
@@ -85,9 +88,8 @@ impl PerRuntimeConnection {
         Ok(connection)
     }
 
-    /// Host and port, for messages: without user name and password.
     pub(in super::super) fn address(&self) -> String {
-        self.client.get_connection_info().addr().to_string()
+        self.address.clone()
     }
 }
 
