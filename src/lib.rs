@@ -104,7 +104,7 @@
 //!
 //! # Features
 //! - `redis` (default): the store on Redis and Valkey.
-//! - `tls`: `rediss://`, `valkeys://` and `redlocks://` URLs, and `Tls` for certificates of your own, by rustls.
+//! - `tls`: `rediss://`, `valkeys://` and `redlocks://` URLs, and `Tls` for certificates of your own.
 //! - `axum`, `actix-web`: [`LockError`] is a response of the framework, as [`Problem`] describes.
 //! - `tonic`: `tonic::Status` is made from a [`LockError`].
 //! - `tower`: `LockLayer` locks the requests of a service, for axum and tonic.

@@ -1,5 +1,5 @@
-//! Every way to reach a server leads to the same locks: TLS with certificates of the user's own, Unix sockets,
-//! and clients and connections that the user made.
+//! Every way to reach a server leads to the same locks: TLS with certificates of the user's own, Unix
+//! sockets, and clients and connections that the user made.
 
 use std::{
     process::id,

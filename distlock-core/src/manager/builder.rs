@@ -336,7 +336,7 @@ impl LockManagerBuilder {
         let (in_url, is_quorum, open): (_, _, Opener) = match self.choice {
             Some(StoreChoice::Url(url)) => {
                 let url = StoreUrl::parse(&url)?;
-                (url.overrides().clone(), url.names_quorum(), Box::new(|settings| url.open(settings)))
+                (url.overrides().clone(), url.names_quorum(), Box::new(|settings| url.make_store(settings)))
             }
             #[cfg(feature = "tls")]
             Some(StoreChoice::Opener(_)) if self.tls.is_some() => {

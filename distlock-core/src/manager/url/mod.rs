@@ -110,7 +110,7 @@ impl StoreUrl {
     }
 
     /// Makes the store. It connects when it is first used.
-    pub(super) fn open(self, settings: &Settings) -> Result<Opened, LockError> {
+    pub(super) fn make_store(self, settings: &Settings) -> Result<Opened, LockError> {
         let Self { scheme, place, parameters } = &self;
         #[cfg(feature = "tls")]
         if settings.tls.is_some() && !scheme.has_tls {

@@ -80,7 +80,7 @@ impl RedisStore {
     pub(crate) fn at(endpoint: Endpoint, settings: Settings) -> Result<Self, LockError> {
         settings.check().map_err(config)?;
         #[cfg(feature = "tls")]
-        connect::single::ensure_crypto_provider();
+        tls::ensure_crypto_provider();
         let (restart_delay, release_form) = match settings.role {
             Role::Single => (Duration::ZERO, ReleaseForm::default()),
             Role::QuorumNode { restart_delay } => (restart_delay, ReleaseForm::lock_only()),

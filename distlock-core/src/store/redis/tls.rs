@@ -8,7 +8,6 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
 };
 
-use super::connect::single::ensure_crypto_provider;
 use crate::error::LockError;
 
 /// Certificates for TLS that the platform does not have: an authority of your own, and what the server asks
@@ -123,6 +122,15 @@ fn certificates(pem: &[u8], what: &str) -> Result<Vec<CertificateDer<'static>>, 
     found.ok().filter(|found| !found.is_empty()).ok_or_else(|| {
         format!("the {what} of `.tls(..)` is not PEM; give the text that begins with `-----BEGIN CERTIFICATE-----`")
     })
+}
+
+/// Gives rustls its cryptography (ring) unless the program has chosen one. Without any, rustls panics at the
+/// first `rediss://` connection.
+pub(super) fn ensure_crypto_provider() {
+    if rustls::crypto::CryptoProvider::get_default().is_none() {
+        // Another thread's choice in between is as good.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+    }
 }
 
 impl fmt::Debug for Tls {

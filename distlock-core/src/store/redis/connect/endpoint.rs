@@ -43,7 +43,7 @@ impl Endpoint {
     /// [`LockError::Config`] for a URL that is not understood, and for what both the URL and the login say.
     pub(crate) fn from_url(url: &str, login: &Login<'_>) -> Result<Self, LockError> {
         #[cfg(feature = "tls")]
-        super::single::ensure_crypto_provider();
+        super::super::tls::ensure_crypto_provider();
         let info = login.added_to(url.into_connection_info().map_err(|error| bad_url(&error))?)?;
         Ok(Self::of(Client::open(info).map_err(|error| bad_url(&error))?))
     }

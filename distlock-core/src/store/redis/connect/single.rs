@@ -121,13 +121,3 @@ impl Connector for PerRuntimeConnection {
         }
     }
 }
-
-/// Gives rustls its cryptography (ring) unless the program has chosen one. Without any, rustls panics at the
-/// first `rediss://` connection.
-#[cfg(feature = "tls")]
-pub(in super::super) fn ensure_crypto_provider() {
-    if rustls::crypto::CryptoProvider::get_default().is_none() {
-        // Another thread's choice in between is as good.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-    }
-}

@@ -124,8 +124,8 @@ impl WaitChannel {
 
     /// The connection, which goes on being made if the caller stops waiting for it.
     ///
-    /// A waiter of a quorum asks again every few milliseconds until it is told of changes, and each time drops
-    /// what it waited for. A connection that takes longer would never be made.
+    /// A waiter of a quorum asks again every few milliseconds until it is told of changes, and each time it
+    /// drops this future. Otherwise, a connection that takes longer would never be made.
     async fn connection_in_background(self: &Arc<Self>) -> Option<WaitConnection> {
         if let Some(connection) = self.connection_if_made() {
             return Some(connection);
