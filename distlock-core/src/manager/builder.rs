@@ -4,10 +4,12 @@ use std::{fmt, time::Duration};
 
 use tokio::runtime::Handle;
 
+#[cfg(feature = "redis")]
+use super::url::{of_client, of_connection};
 use super::{
     handle::LockManager,
     overrides::Overrides,
-    url::{self, KNOWN, Opened, Probe, Settings, StoreUrl, config},
+    url::{KNOWN, Opened, Probe, Settings, StoreUrl, config},
 };
 use crate::{
     error::LockError,
@@ -211,7 +213,7 @@ impl LockManagerBuilder {
     /// among them those for waiting, with the timeouts of this builder.
     #[cfg(feature = "redis")]
     pub fn client(mut self, client: redis::Client) -> Self {
-        self.choice = Some(StoreChoice::Opener(Box::new(move |settings| url::of_client(client, settings))));
+        self.choice = Some(StoreChoice::Opener(Box::new(move |settings| of_client(client, settings))));
         self
     }
 
@@ -227,7 +229,7 @@ impl LockManagerBuilder {
     where
         C: redis::aio::ConnectionLike + Clone + Send + Sync + 'static,
     {
-        let open = move |settings: &Settings| Ok(url::of_connection(connection, settings));
+        let open = move |settings: &Settings| Ok(of_connection(connection, settings));
         self.choice = Some(StoreChoice::Opener(Box::new(open)));
         self
     }

@@ -145,13 +145,11 @@ fn unknown(written: &str, may_show_name: bool) -> String {
     let is_plain = |char: char| char.is_ascii_alphanumeric() || "_-".contains(char);
     let is_short = written.len() <= 32 && written.chars().all(is_plain);
     let shown = if may_show_name && is_short { format!(" `{written}`") } else { String::new() };
-    match meant(written).filter(|_| !shown.is_empty()) {
-        Some(name) => format!("the URL's parameter{shown} is not known; did you mean `{name}`?"),
-        None => {
-            let names: Vec<_> = ALL.iter().map(|(name, _)| format!("`{name}`")).collect();
-            format!("the URL's parameter{shown} is not known; the known ones are {}", names.join(", "))
-        }
+    if let Some(name) = meant(written).filter(|_| !shown.is_empty()) {
+        return format!("the URL's parameter{shown} is not known; did you mean `{name}`?");
     }
+    let names: Vec<_> = ALL.iter().map(|(name, _)| format!("`{name}`")).collect();
+    format!("the URL's parameter{shown} is not known; the known ones are {}", names.join(", "))
 }
 
 /// The parameter that was probably meant.

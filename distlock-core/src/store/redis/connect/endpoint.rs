@@ -2,7 +2,7 @@
 
 use redis::{AsyncConnectionConfig, Client, ConnectionInfo, IntoConnectionInfo, ProtocolVersion};
 
-use super::super::settings::Settings;
+use super::{super::settings::Settings, lookup::OfHost};
 use crate::error::LockError;
 
 /// How a server is reached.
@@ -11,7 +11,6 @@ pub(crate) struct Endpoint {
     /// Host and port, or the path of the socket, for messages: without user name and password.
     pub(in super::super) address: String,
     /// The host to connect to, if the client names the one in the server's certificate. Set by `with_tls`.
-    #[cfg(feature = "tls")]
     host: Option<String>,
 }
 
@@ -29,12 +28,7 @@ pub(crate) struct Login<'a> {
 impl Endpoint {
     /// The server of a client that the caller made.
     pub(crate) fn of(client: Client) -> Self {
-        Self {
-            address: client.get_connection_info().addr().to_string(),
-            client,
-            #[cfg(feature = "tls")]
-            host: None,
-        }
+        Self { address: client.get_connection_info().addr().to_string(), client, host: None }
     }
 
     /// The server at one of redis-rs's URLs.
@@ -72,11 +66,10 @@ impl Endpoint {
     /// The settings of a connection to the server.
     pub(in super::super) fn connection(&self, settings: &Settings) -> AsyncConnectionConfig {
         let connection = settings.connection();
-        #[cfg(feature = "tls")]
-        if let Some(host) = &self.host {
-            return connection.set_dns_resolver(super::lookup::OfHost(host.clone()));
+        match &self.host {
+            Some(host) => connection.set_dns_resolver(OfHost(host.clone())),
+            None => connection,
         }
-        connection
     }
 }
 

@@ -11,7 +11,6 @@ use crate::error::StoreError;
 
 pub(super) mod callers_own;
 pub(super) mod endpoint;
-#[cfg(feature = "tls")]
 mod lookup;
 pub(super) mod once;
 pub(super) mod single;
