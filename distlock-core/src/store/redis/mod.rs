@@ -67,6 +67,9 @@ impl RedisStore {
     /// The store at one of redis-rs's URLs, such as `redis://`, `rediss://` or `unix://`, with the default
     /// timeouts. The first use connects.
     ///
+    /// redis-rs ignores parameters that it does not know, among them the settings that
+    /// [`LockManager::connect`](crate::LockManager::connect) takes.
+    ///
     /// # Errors
     /// [`LockError::Config`] for a URL that is not understood.
     pub fn open(url: &str) -> Result<Self, LockError> {
