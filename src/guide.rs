@@ -51,7 +51,11 @@ page!(
     testing,
     "../docs/testing.md"
 );
-page!(operations, "../docs/operations.md");
+page!(
+    #[cfg(any(not(doctest), feature = "tls"))]
+    operations,
+    "../docs/operations.md"
+);
 page!(troubleshooting, "../docs/troubleshooting.md");
 page!(fencing, "../docs/fencing.md");
 

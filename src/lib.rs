@@ -104,7 +104,7 @@
 //!
 //! # Features
 //! - `redis` (default): the store on Redis and Valkey.
-//! - `tls`: `rediss://` URLs, by rustls.
+//! - `tls`: `rediss://`, `valkeys://` and `redlocks://` URLs, and `Tls` for certificates of your own.
 //! - `axum`, `actix-web`: [`LockError`] is a response of the framework, as [`Problem`] describes.
 //! - `tonic`: `tonic::Status` is made from a [`LockError`].
 //! - `tower`: `LockLayer` locks the requests of a service, for axum and tonic.
@@ -149,6 +149,8 @@ pub use distlock_core::LockLayer;
 pub use distlock_core::LockService;
 #[cfg(feature = "redis")]
 pub use distlock_core::RedisStore;
+#[cfg(feature = "tls")]
+pub use distlock_core::Tls;
 /// Sets the manager of a whole program, at its start:
 ///
 /// ```

@@ -82,6 +82,8 @@ pub use options::{OnLost, Release};
 pub use request::LockRequest;
 #[cfg(feature = "redis")]
 pub use store::RedisStore;
+#[cfg(feature = "tls")]
+pub use store::Tls;
 pub use store::{
     Acquired, Enqueue, HandOver, Hint, HintFuture, Holder, MemoryStore, NextWaiter, QuorumStore, Store,
     StoreFuture,

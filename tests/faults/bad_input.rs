@@ -55,7 +55,7 @@ async fn durations_outside_their_ranges_are_refused() {
 #[test]
 fn an_unknown_url_is_refused_with_the_known_schemes() {
     for url in
-        ["", "redis", "127.0.0.1:6379", "http://localhost", "redis+unix:///tmp/x", "rediss+x://h", "memory"]
+        ["", "redis", "127.0.0.1:6379", "http://localhost", "tcp+unix:///tmp/x", "rediss+x://h", "memory"]
     {
         let error = LockManager::builder().url(url).build().unwrap_err();
         assert!(matches!(error, LockError::Config { .. }), "{url}: {error}");

@@ -4,9 +4,12 @@ use std::{fmt, time::Duration};
 
 use tokio::runtime::Handle;
 
+#[cfg(feature = "redis")]
+use super::url::{of_client, of_connection};
 use super::{
     handle::LockManager,
-    url::{KNOWN, Probe, Settings, config, names_quorum, store_of},
+    overrides::Overrides,
+    url::{KNOWN, Opened, Probe, Settings, StoreUrl, config},
 };
 use crate::{
     error::LockError,
@@ -22,16 +25,27 @@ impl LockManager {
     /// Connects to the store that a URL names, and asks it once whether it answers:
     ///
     /// * `redis://[user:password@]host[:port][/db]`: one Redis server; the port is 6379 unless given.
-    /// * `rediss://..`: the same over TLS, with the feature `tls`.
     /// * `redlock://[user:password@]host[:port],host[:port],..[/db]`: a quorum of independent servers, best
     ///   three or five; see [`QuorumStore`]. A server that was started less than 60 s ago does not grant yet,
     ///   and no ttl is longer than that: see [`restart_delay`](LockManagerBuilder::restart_delay).
+    /// * `unix:///path` or `redis+unix:///path`: one server at a Unix socket.
     /// * `memory://`: this process's memory, which excludes no other process.
     ///
-    /// For settings, or for a server that need not be up yet, use [`builder`](Self::builder).
+    /// `valkey://` is another name for `redis://`. With the feature `tls`, `rediss://`, `valkeys://` and
+    /// `redlocks://` do the same over TLS.
+    ///
+    /// Settings of the [builder](LockManagerBuilder) may follow as parameters:
+    /// `redis://host/?namespace=shop&ttl=10s&response_timeout=500ms`. They are `namespace`, `ttl`,
+    /// `response_timeout`, and with servers `connect_timeout`, `fence_lifetime` and, on a quorum,
+    /// `restart_delay`. A duration is written as in the attribute: `30` for seconds, `500ms`, `1m30s`. Beside
+    /// them, `db`, `user` and `pass` say what could stand before the `?`, and `protocol` is `resp2` or
+    /// `resp3`; connections for waiting always ask for RESP3. A parameter that is not known is refused. In a
+    /// user name, a password or a value, a character with a meaning of its own in URLs is percent-encoded.
+    ///
+    /// For what a URL cannot say, or for a server that need not be up yet, use [`builder`](Self::builder).
     ///
     /// # Errors
-    /// - [`LockError::Config`] for a URL that is not understood.
+    /// - [`LockError::Config`] for a URL that is not understood. It never shows a password.
     /// - [`LockError::Store`] if the server does not answer within a second for the connection and a second
     ///   for the answer.
     ///
@@ -55,12 +69,9 @@ impl LockManager {
     pub fn builder() -> LockManagerBuilder {
         LockManagerBuilder {
             choice: None,
-            namespace: DEFAULT_NAMESPACE.to_owned(),
-            ttl: DEFAULT_TTL,
-            response_timeout: DEFAULT_RESPONSE_TIMEOUT,
-            connect_timeout: DEFAULT_CONNECT_TIMEOUT,
-            fence_lifetime: DEFAULT_FENCE_LIFETIME,
-            restart_delay: DEFAULT_RESTART_DELAY,
+            overrides: Overrides::default(),
+            #[cfg(feature = "tls")]
+            tls: None,
             runtime: None,
         }
     }
@@ -114,17 +125,17 @@ impl LockManager {
         Ok(Self::with_defaults(Box::new(store)))
     }
 
-    /// A manager over a connection of your own.
-    ///
-    /// Its timeouts and its reconnecting are yours, and so is keeping the runtime that drives it alive.
-    /// Prefer a `redis::aio::ConnectionManager` (feature `connection-manager` of redis-rs): a bare
-    /// multiplexed connection does not come back after a break.
+    /// A manager over a connection of your own, with the default settings: see
+    /// [`connection`](LockManagerBuilder::connection), which also takes settings.
     #[cfg(feature = "redis")]
     pub fn from_connection<C>(connection: C) -> Self
     where
         C: redis::aio::ConnectionLike + Clone + Send + Sync + 'static,
     {
-        Self::with_defaults(Box::new(crate::store::RedisStore::from_connection(connection)))
+        Self::with_defaults(Box::new(crate::store::RedisStore::from_connection(
+            connection,
+            DEFAULT_FENCE_LIFETIME,
+        )))
     }
 
     pub(crate) fn with_defaults(store: Box<dyn Store>) -> Self {
@@ -133,6 +144,9 @@ impl LockManager {
 }
 
 /// Sets a [`LockManager`] up: a URL or a store, and what differs from the defaults.
+///
+/// A setting may stand in the URL or here. If both say something else, the manager is not made, so that
+/// neither is ignored.
 ///
 /// # Examples
 /// ```
@@ -150,22 +164,23 @@ impl LockManager {
 #[must_use = "a builder makes a manager by `build` or `connect`"]
 pub struct LockManagerBuilder {
     choice: Option<StoreChoice>,
-    namespace: String,
-    ttl: Duration,
-    response_timeout: Duration,
-    connect_timeout: Duration,
-    fence_lifetime: Duration,
-    restart_delay: Duration,
+    overrides: Overrides,
+    #[cfg(feature = "tls")]
+    tls: Option<crate::store::Tls>,
     runtime: Option<Handle>,
 }
 
+/// Opens a store when all settings are known.
+type Opener = Box<dyn FnOnce(&Settings) -> Result<Opened, LockError> + Send + Sync>;
+
 enum StoreChoice {
     Url(String),
-    Store(Box<dyn Store>),
+    Opener(Opener),
 }
 
 impl LockManagerBuilder {
-    /// Sets where the leases live, by one of the URLs that [`LockManager::connect`] lists.
+    /// Sets where the leases live, by one of the URLs that [`LockManager::connect`] lists, with
+    /// its parameters.
     pub fn url(mut self, url: impl Into<String>) -> Self {
         self.choice = Some(StoreChoice::Url(url.into()));
         self
@@ -190,7 +205,40 @@ impl LockManagerBuilder {
     /// # runtime.block_on(example()).unwrap();
     /// ```
     pub fn store(mut self, store: impl Store) -> Self {
-        self.choice = Some(StoreChoice::Store(Box::new(store)));
+        self.choice = Some(StoreChoice::Opener(Box::new(move |_| Ok((Box::new(store), None)))));
+        self
+    }
+
+    /// Sets where the leases live, by a client of redis-rs 1. The manager makes connections of its own by it,
+    /// among them those for waiting, with the timeouts of this builder.
+    #[cfg(feature = "redis")]
+    pub fn client(mut self, client: redis::Client) -> Self {
+        self.choice = Some(StoreChoice::Opener(Box::new(move |settings| of_client(client, settings))));
+        self
+    }
+
+    /// Sets where the leases live, by a connection of redis-rs 1: a `ConnectionManager`, a
+    /// `MultiplexedConnection` or a `ClusterConnection`.
+    ///
+    /// Its timeouts and its reconnecting are yours, and so is keeping the runtime that drives it alive.
+    /// Prefer a `redis::aio::ConnectionManager` (feature `connection-manager` of redis-rs): a bare
+    /// multiplexed connection does not come back after a break. The connection cannot be subscribed, so
+    /// waiters poll. A [`client`](Self::client) has none of these limits.
+    #[cfg(feature = "redis")]
+    pub fn connection<C>(mut self, connection: C) -> Self
+    where
+        C: redis::aio::ConnectionLike + Clone + Send + Sync + 'static,
+    {
+        let open = move |settings: &Settings| Ok(of_connection(connection, settings));
+        self.choice = Some(StoreChoice::Opener(Box::new(open)));
+        self
+    }
+
+    /// Sets certificates of your own for a URL with TLS: `rediss://`, `valkeys://` or `redlocks://`. A
+    /// [`client`](Self::client) brings its own.
+    #[cfg(feature = "tls")]
+    pub fn tls(mut self, tls: crate::store::Tls) -> Self {
+        self.tls = Some(tls);
         self
     }
 
@@ -198,38 +246,40 @@ impl LockManagerBuilder {
     /// `lock:order:42`. An empty namespace leaves keys as they are. Braces in
     /// it must be balanced and not empty: they are a Redis Cluster hash tag.
     pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
-        self.namespace = namespace.into();
+        self.overrides.namespace = Some(namespace.into());
         self
     }
 
     /// Sets how long a lease lasts without renewal if a request does not say: 10 ms to 366 days. The default
     /// is 30 s.
     pub fn ttl(mut self, ttl: Duration) -> Self {
-        self.ttl = ttl;
+        self.overrides.ttl = Some(ttl);
         self
     }
 
-    /// Sets how long to wait at most for the server's answer, above zero. The default is 1 s. For URLs; a
+    /// Sets how long to wait at most for the server's answer, above zero. The default is 1 s. For URLs and
+    /// clients; a
     /// [`shutdown`](LockManager::shutdown) waits for as long for other runtimes, whatever the store.
     pub fn response_timeout(mut self, timeout: Duration) -> Self {
-        self.response_timeout = timeout;
+        self.overrides.response_timeout = Some(timeout);
         self
     }
 
-    /// Sets how long making a connection may take at most, above zero. The default is 1 s. For URLs.
+    /// Sets how long making a connection may take at most, above zero. The default is 1 s. For URLs and
+    /// clients.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
-        self.connect_timeout = timeout;
+        self.overrides.connect_timeout = Some(timeout);
         self
     }
 
     /// Sets how long a Redis server keeps a key's fencing counter after the key's last grant: 1 to 366 days.
-    /// The default is 2 days. For URLs.
+    /// The default is 2 days. For Redis.
     ///
     /// Once the counter is gone, the server's clock keeps tokens rising. So the lifetime is the time for
     /// which tokens rise even if that clock is stepped back. A counter takes about 150 bytes of the server's
     /// memory. All managers of the same locks should set the same.
     pub fn fence_lifetime(mut self, lifetime: Duration) -> Self {
-        self.fence_lifetime = lifetime;
+        self.overrides.fence_lifetime = Some(lifetime);
         self
     }
 
@@ -245,7 +295,7 @@ impl LockManagerBuilder {
     /// stepped forward afterwards passes for one that has been up for long, unless the manager knew it before
     /// the restart.
     pub fn restart_delay(mut self, delay: Duration) -> Self {
-        self.restart_delay = delay;
+        self.overrides.restart_delay = Some(delay);
         self
     }
 
@@ -285,30 +335,40 @@ impl LockManagerBuilder {
     }
 
     fn assemble(self) -> Result<(LockManager, Option<Probe>), LockError> {
-        check_ttl(self.ttl).map_err(|reason| config(format!("ttl {:?}: {reason}", self.ttl)))?;
-        check_fence_lifetime(self.fence_lifetime).map_err(config)?;
-        Key::check_namespace(&self.namespace).map_err(config)?;
-        let settings = Settings {
-            response_timeout: self.response_timeout,
-            connect_timeout: self.connect_timeout,
-            fence_lifetime: self.fence_lifetime,
-            restart_delay: self.restart_delay,
-        };
-        let is_quorum = matches!(&self.choice, Some(StoreChoice::Url(url)) if names_quorum(url));
-        let restart_delay = Some(self.restart_delay).filter(|delay| is_quorum && !delay.is_zero());
-        check_restart_delay(self.ttl, restart_delay)
-            .map_err(|reason| config(format!("ttl {:?}: {reason}", self.ttl)))?;
-        let (store, probe) = match self.choice {
-            Some(StoreChoice::Store(store)) => (store, None),
-            Some(StoreChoice::Url(url)) => store_of(&url, settings)?,
+        let (in_url, is_quorum, open): (_, _, Opener) = match self.choice {
+            Some(StoreChoice::Url(url)) => {
+                let url = StoreUrl::parse(&url)?;
+                (url.overrides().clone(), url.names_quorum(), Box::new(|settings| url.make_store(settings)))
+            }
+            #[cfg(feature = "tls")]
+            Some(StoreChoice::Opener(_)) if self.tls.is_some() => {
+                return Err(config("`.tls(..)` is for a URL with TLS, such as `rediss://host`".to_owned()));
+            }
+            Some(StoreChoice::Opener(open)) => (Overrides::default(), false, open),
             None => {
                 let reason = format!("no store was named; call `.url(..)` with {KNOWN}, or `.store(..)`");
                 return Err(config(reason));
             }
         };
-        let timeout = self.response_timeout;
-        let manager =
-            LockManager::over(store, self.namespace, self.ttl, timeout, restart_delay, self.runtime);
+        let chosen = self.overrides.merged_with(in_url).map_err(config)?;
+        let ttl = chosen.ttl.unwrap_or(DEFAULT_TTL);
+        check_ttl(ttl).map_err(|reason| config(format!("ttl {ttl:?}: {reason}")))?;
+        let settings = Settings {
+            response_timeout: chosen.response_timeout.unwrap_or(DEFAULT_RESPONSE_TIMEOUT),
+            connect_timeout: chosen.connect_timeout.unwrap_or(DEFAULT_CONNECT_TIMEOUT),
+            fence_lifetime: chosen.fence_lifetime.unwrap_or(DEFAULT_FENCE_LIFETIME),
+            restart_delay: chosen.restart_delay.unwrap_or(DEFAULT_RESTART_DELAY),
+            #[cfg(feature = "tls")]
+            tls: self.tls,
+        };
+        check_fence_lifetime(settings.fence_lifetime).map_err(config)?;
+        let namespace = chosen.namespace.unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned());
+        Key::check_namespace(&namespace).map_err(config)?;
+        let restart_delay = Some(settings.restart_delay).filter(|delay| is_quorum && !delay.is_zero());
+        check_restart_delay(ttl, restart_delay).map_err(|reason| config(format!("ttl {ttl:?}: {reason}")))?;
+        let (store, probe) = open(&settings)?;
+        let timeout = settings.response_timeout;
+        let manager = LockManager::over(store, namespace, ttl, timeout, restart_delay, self.runtime);
         Ok((manager, probe))
     }
 }
@@ -316,13 +376,6 @@ impl LockManagerBuilder {
 impl fmt::Debug for LockManagerBuilder {
     /// Leaves out the URL, which may hold a password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LockManagerBuilder")
-            .field("namespace", &self.namespace)
-            .field("ttl", &self.ttl)
-            .field("response_timeout", &self.response_timeout)
-            .field("connect_timeout", &self.connect_timeout)
-            .field("fence_lifetime", &self.fence_lifetime)
-            .field("restart_delay", &self.restart_delay)
-            .finish_non_exhaustive()
+        f.debug_struct("LockManagerBuilder").field("overrides", &self.overrides).finish_non_exhaustive()
     }
 }

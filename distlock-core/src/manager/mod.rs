@@ -1,6 +1,7 @@
 //! The manager: how one is set up, and what it offers.
 //!
 //! - `handle` is [`LockManager`], which every lock of a program goes through.
+//! - `overrides` are the settings of a builder or a URL that differ from the defaults.
 //! - `url` finds the store that a URL names.
 //! - `builder` makes a manager: the constructors, and the builder behind them.
 //! - `default` is the manager of calls that name none.
@@ -10,6 +11,7 @@ mod builder;
 mod default;
 mod handle;
 mod named;
+mod overrides;
 mod url;
 
 pub use builder::LockManagerBuilder;

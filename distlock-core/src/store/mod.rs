@@ -20,3 +20,5 @@ pub use memory::MemoryStore;
 pub use quorum::QuorumStore;
 #[cfg(feature = "redis")]
 pub use redis::RedisStore;
+#[cfg(feature = "tls")]
+pub use redis::Tls;

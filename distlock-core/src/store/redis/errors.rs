@@ -50,10 +50,33 @@ fn from_io(error: RedisError) -> StoreError {
         (StoreErrorKind::Unreachable, "the server refuses connections".to_owned())
     } else if is_lookup(&error) {
         (StoreErrorKind::Unreachable, format!("the server's address cannot be found: {error}"))
+    } else if let Some(detail) = of_tls(&error.to_string()) {
+        (StoreErrorKind::Refused, detail)
     } else {
         (StoreErrorKind::Disconnected, format!("the connection broke: {error}"))
     };
     StoreError::new(kind, detail).with_source(error)
+}
+
+/// Says what a failure of TLS means that waiting does not mend. rustls tells it by its text alone.
+fn of_tls(error: &str) -> Option<String> {
+    if error.contains("invalid peer certificate") {
+        Some(format!(
+            "the server's certificate is not accepted ({error}); give the authority that signed it by \
+             `Tls::ca(..)`, and a name that it has by `server_name(..)`"
+        ))
+    } else if error.contains("received fatal alert")
+        && ["ertificate", "UnknownCA"].iter().any(|alert| error.contains(alert))
+    {
+        Some(format!(
+            "the server does not accept this client's certificate, or asks for one ({error}); give one by \
+             `Tls::client_certificate(..)`"
+        ))
+    } else if error.contains("received corrupt message") {
+        Some(format!("the server answers without TLS ({error}); name its TLS port, or write `redis://`"))
+    } else {
+        None
+    }
 }
 
 /// Whether name resolution failed, which has no error kind of its own in std.

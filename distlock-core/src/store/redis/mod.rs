@@ -3,6 +3,7 @@
 //! From the bottom up:
 //! - [`keys`] has the names of a lock's keys, [`errors`] says what a failure means, [`settings`] how a server
 //!   is used.
+//! - `tls` has certificates of the user's own.
 //! - [`script`] sends a Lua script, [`restart`] knows when a restarted server may grant leases again.
 //! - [`contended`] remembers the keys that were found held.
 //! - [`commands`] are the commands of a lease over a connection, [`connect`] gives the connections.
@@ -16,7 +17,6 @@ use super::{Acquired, Enqueue, HintFuture, Holder, NextWaiter, Store, StoreFutur
 use crate::{
     error::{LockError, StoreError, StoreErrorKind},
     key::Key,
-    limits::DEFAULT_FENCE_LIFETIME,
     token::{FencingToken, OwnerToken},
 };
 
@@ -29,13 +29,18 @@ mod restart;
 mod script;
 mod settings;
 mod take_again;
+#[cfg(feature = "tls")]
+mod tls;
 mod wait;
 
 use commands::ReleaseForm;
-use connect::{Connector, callers_own::CallerConnection, single::PerRuntimeConnection};
+pub(crate) use connect::endpoint::{Endpoint, Login};
+use connect::{Connector, callers_own::CallerConnection, endpoint::bad_url, single::PerRuntimeConnection};
 use contended::ContendedKeys;
 pub use keys::names_on_server;
 pub(crate) use settings::{Role, Settings};
+#[cfg(feature = "tls")]
+pub use tls::Tls;
 use wait::{DirectHandOver, WaitRoom};
 
 /// Keeps leases on one Redis or Valkey server, over one connection per tokio runtime that uses it.
@@ -65,40 +70,36 @@ enum Purpose {
 }
 
 impl RedisStore {
-    /// The store at a `redis://` or `rediss://` URL, with the default timeouts. The first use connects.
+    /// The store at one of redis-rs's URLs, such as `redis://`, `rediss://` or `unix://`, with the default
+    /// timeouts. The first use connects.
+    ///
+    /// redis-rs ignores parameters that it does not know, among them the settings that
+    /// [`LockManager::connect`](crate::LockManager::connect) takes.
     ///
     /// # Errors
     /// [`LockError::Config`] for a URL that is not understood.
     pub fn open(url: &str) -> Result<Self, LockError> {
-        Self::with_settings(url, Settings::default())
+        Self::at(Endpoint::from_url(url, &Login::default())?, Settings::default())
     }
 
-    /// The store at a `redis://` or `rediss://` URL, with these settings. The first use connects.
+    /// The store at a server, with these settings. The first use connects.
     ///
     /// # Errors
-    /// [`LockError::Config`] for a URL that is not understood, and for a timeout of zero.
-    pub(crate) fn with_settings(url: &str, settings: Settings) -> Result<Self, LockError> {
+    /// [`LockError::Config`] for a timeout of zero.
+    pub(crate) fn at(endpoint: Endpoint, settings: Settings) -> Result<Self, LockError> {
         settings.check().map_err(config)?;
         #[cfg(feature = "tls")]
-        connect::single::ensure_crypto_provider();
-        // The message repeats nothing of the URL, which may hold a password.
-        let bad_url = |error: redis::RedisError| {
-            let what = error.category();
-            config(format!(
-                "the Redis URL is not valid ({what}); write redis://[user:password@]host[:port][/db]"
-            ))
-        };
-        let client = redis::Client::open(url).map_err(bad_url)?;
+        tls::ensure_crypto_provider();
         let (restart_delay, release_form) = match settings.role {
             Role::Single => (Duration::ZERO, ReleaseForm::default()),
             Role::QuorumNode { restart_delay } => (restart_delay, ReleaseForm::lock_only()),
         };
-        let (connection, patience) = (settings.connection(), settings.connect_timeout);
+        let (connection, patience) = (endpoint.connection(&settings), settings.connect_timeout);
         let release_form = Arc::new(release_form);
         let (form, lifetime) = (Arc::clone(&release_form), settings.fence_lifetime);
-        let wait_room =
-            WaitRoom::new(&client, connection.clone(), patience, lifetime, form).map_err(bad_url)?;
-        let connector = PerRuntimeConnection::new(client, connection, patience, restart_delay);
+        let wait_room = WaitRoom::new(&endpoint.client, connection.clone(), patience, lifetime, form)
+            .map_err(|error| bad_url(&error))?;
+        let connector = PerRuntimeConnection::new(endpoint, connection, patience, restart_delay);
         Ok(Self::assemble(connector, Some(wait_room), release_form, lifetime))
     }
 
@@ -126,11 +127,17 @@ impl RedisStore {
 
 impl<C> RedisStore<CallerConnection<C>>
 where
-    CallerConnection<C>: Connector,
+    CallerConnection<C>: Connector<Origin = ()>,
 {
     /// The store over a connection that the caller made.
-    pub(crate) fn from_connection(connection: C) -> Self {
-        Self::assemble(CallerConnection(connection), None, Arc::default(), DEFAULT_FENCE_LIFETIME)
+    pub(crate) fn from_connection(connection: C, fence_lifetime: Duration) -> Self {
+        Self::assemble(CallerConnection(connection), None, Arc::default(), fence_lifetime)
+    }
+
+    /// Asks whether the server answers.
+    pub(crate) async fn ping(&self) -> Result<(), StoreError> {
+        let (mut connection, ()) = self.inner.connector.connection().await?;
+        redis::cmd("PING").query_async::<()>(&mut connection).await.map_err(errors::classify)
     }
 }
 

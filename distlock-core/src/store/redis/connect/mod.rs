@@ -10,6 +10,8 @@ use redis::{Client, RedisResult, aio::ConnectionLike};
 use crate::error::StoreError;
 
 pub(super) mod callers_own;
+pub(super) mod endpoint;
+mod lookup;
 pub(super) mod once;
 pub(super) mod single;
 

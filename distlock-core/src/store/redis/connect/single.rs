@@ -17,6 +17,7 @@ use super::{
         restart::LastStart,
     },
     Connector,
+    endpoint::Endpoint,
     once::made,
     without_introduction,
 };
@@ -29,6 +30,8 @@ use crate::{error::StoreError, runtime::PerRuntime};
 /// of the others.
 pub struct PerRuntimeConnection {
     client: Client,
+    /// Host and port, or the path of the socket, for messages: without user name and password.
+    address: String,
     config: AsyncConnectionConfig,
     /// The longest that making a connection may take.
     patience: Duration,
@@ -51,13 +54,13 @@ pub struct Connection {
 
 impl PerRuntimeConnection {
     pub(in super::super) fn new(
-        client: Client,
+        Endpoint { client, address, .. }: Endpoint,
         config: AsyncConnectionConfig,
         patience: Duration,
         restart_delay: Duration,
     ) -> Self {
         let (connections, last_start, is_silent) = Default::default();
-        Self { client, config, patience, connections, restart_delay, last_start, is_silent }
+        Self { client, address, config, patience, connections, restart_delay, last_start, is_silent }
     }
 
     async fn establish(&self) -> Result<Connection, StoreError> {
@@ -85,9 +88,8 @@ impl PerRuntimeConnection {
         Ok(connection)
     }
 
-    /// Host and port, for messages: without user name and password.
     pub(in super::super) fn address(&self) -> String {
-        self.client.get_connection_info().addr().to_string()
+        self.address.clone()
     }
 }
 
@@ -117,15 +119,5 @@ impl Connector for PerRuntimeConnection {
         if breaks_connection(error) {
             self.connections.replace_if(|cell| Arc::ptr_eq(cell, origin), Arc::default);
         }
-    }
-}
-
-/// Gives rustls its cryptography (ring) unless the program has chosen one. Without any, rustls panics at the
-/// first `rediss://` connection.
-#[cfg(feature = "tls")]
-pub(in super::super) fn ensure_crypto_provider() {
-    if rustls::crypto::CryptoProvider::get_default().is_none() {
-        // Another thread's choice in between is as good.
-        let _ = rustls::crypto::ring::default_provider().install_default();
     }
 }

@@ -128,6 +128,18 @@ impl WaitChannel {
         made(&cell, self.patience, || self.establish()).await
     }
 
+    /// The connection, which goes on being made if the caller stops waiting for it.
+    ///
+    /// A waiter of a quorum asks again every few milliseconds until it is told of changes, and each time it
+    /// drops this future. Otherwise, a connection that takes longer would never be made.
+    async fn connection_in_background(self: &Arc<Self>) -> Option<WaitConnection> {
+        if let Some(connection) = self.connection_if_made() {
+            return Some(connection);
+        }
+        let channel = Arc::clone(self);
+        tokio::spawn(async move { channel.connection().await }).await.ok()?.ok()
+    }
+
     /// The connection, if there is one.
     pub(super) fn connection_if_made(&self) -> Option<WaitConnection> {
         self.cell().get().cloned()
@@ -239,7 +251,7 @@ impl WaitChannel {
     /// The server's client-side caching tells of it, also of a lease that lapsed and of holders that other
     /// programs set. Nothing is left on the server.
     pub(super) async fn key_changed(self: Arc<Self>, key: Key) -> Hint {
-        let Ok(mut connection) = self.connection().await else { return pending().await };
+        let Some(mut connection) = self.connection_in_background().await else { return pending().await };
         let changes = self.registry.tracked().subscribe(&key);
         let mut exists = redis::cmd("EXISTS");
         match exists.arg(RedisKey::lock(&key)).query_async(&mut connection.commands).await {

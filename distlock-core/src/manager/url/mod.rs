@@ -1,0 +1,261 @@
+//! The store that a URL names.
+//!
+//! - `scheme` has the schemes, `parameters` what stands behind the `?`, and `duration` reads a duration.
+
+#[cfg(feature = "redis")]
+use std::sync::Arc;
+use std::{pin::Pin, time::Duration};
+
+#[cfg(feature = "redis")]
+use crate::store::{
+    QuorumStore, RedisStore,
+    redis::{self, Endpoint, Login, Role},
+};
+#[cfg(feature = "redis")]
+use futures_util::future::join_all;
+#[cfg(feature = "redis")]
+use tokio::time::timeout;
+
+use super::overrides::Overrides;
+#[cfg(feature = "tls")]
+use crate::store::redis::Tls;
+use crate::{
+    error::LockError,
+    store::{MemoryStore, Store},
+};
+
+mod duration;
+mod parameters;
+mod scheme;
+
+use parameters::Parameters;
+pub(super) use scheme::KNOWN;
+use scheme::{Kind, Scheme};
+
+/// Asks a server whether it answers, and whether it is set up as it must be.
+pub(super) type Probe = Pin<Box<dyn Future<Output = Result<(), LockError>> + Send>>;
+
+/// A store, and how to ask it whether it answers.
+pub(super) type Opened = (Box<dyn Store>, Option<Probe>);
+
+/// How a store's servers are reached and used, from the builder and from the URL.
+#[derive(Clone)]
+#[cfg_attr(not(feature = "redis"), expect(dead_code, reason = "memory has no server"))]
+pub(super) struct Settings {
+    pub(super) response_timeout: Duration,
+    pub(super) connect_timeout: Duration,
+    pub(super) fence_lifetime: Duration,
+    pub(super) restart_delay: Duration,
+    #[cfg(feature = "tls")]
+    pub(super) tls: Option<Tls>,
+}
+
+#[cfg(feature = "redis")]
+impl Settings {
+    /// The settings of a server in this role.
+    fn of(&self, role: Role) -> redis::Settings {
+        let Self { response_timeout, connect_timeout, fence_lifetime, .. } = *self;
+        redis::Settings { response_timeout, connect_timeout, fence_lifetime, role }
+    }
+}
+
+/// A URL whose parts are known.
+///
+/// Messages name the URL's scheme only, and parameters whose name is known: the rest may hold a password.
+pub(super) struct StoreUrl {
+    scheme: Scheme,
+    /// What stands between `://` and `?`.
+    place: String,
+    parameters: Parameters,
+}
+
+impl StoreUrl {
+    /// # Errors
+    /// [`LockError::Config`] for a scheme or a parameter that is not known, and for a character that ends a
+    /// password.
+    pub(super) fn parse(url: &str) -> Result<Self, LockError> {
+        let (scheme, rest) = Scheme::of(url).map_err(config)?;
+        if let Some((_, fragment)) = rest.split_once('#') {
+            return Err(config(if fragment == "insecure" {
+                "`#insecure` in the URL would accept the certificate of every server; give the server's CA by \
+                 `.tls(..)`"
+                    .to_owned()
+            } else {
+                "the URL has a `#`, which ends it; write it as `%23` in a password or a parameter".to_owned()
+            }));
+        }
+        let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
+        if scheme.has_host() {
+            let host_ends = rest.find(['/', '?']).unwrap_or(rest.len());
+            if rest[host_ends..].contains('@') {
+                return Err(config(
+                    "the URL has an `@` behind a `/` or a `?`; in a password write `/` as `%2F` and `?` as \
+                     `%3F`, and in a parameter write `@` as `%40`"
+                        .to_owned(),
+                ));
+            }
+        }
+        let parameters = Parameters::parse(query, scheme).map_err(config)?;
+        Ok(Self { scheme, place: place.to_owned(), parameters })
+    }
+
+    /// The settings in the URL's parameters.
+    pub(super) fn overrides(&self) -> &Overrides {
+        &self.parameters.overrides
+    }
+
+    /// Whether the URL names a quorum.
+    pub(super) fn names_quorum(&self) -> bool {
+        self.scheme.is_quorum()
+    }
+
+    /// Makes the store. It connects when it is first used.
+    pub(super) fn make_store(self, settings: &Settings) -> Result<Opened, LockError> {
+        let Self { scheme, place, parameters } = &self;
+        #[cfg(feature = "tls")]
+        if settings.tls.is_some() && !scheme.has_tls {
+            return Err(config(format!(
+                "`.tls(..)` was called, and `{}://` connects without TLS; write `rediss://` or `redlocks://`",
+                scheme.name
+            )));
+        }
+        match scheme.kind {
+            Kind::Memory if place.is_empty() => Ok((Box::new(MemoryStore::new()), None)),
+            Kind::Memory => Err(config(
+                "`memory://` takes nothing but parameters after it: each manager made from it has a store of its own"
+                    .to_owned(),
+            )),
+            #[cfg(feature = "redis")]
+            Kind::Server => single(endpoint(*scheme, place, parameters, settings)?, settings),
+            #[cfg(feature = "redis")]
+            Kind::Socket if place.len() > 1 && place.starts_with('/') => {
+                single(endpoint(*scheme, place, parameters, settings)?, settings)
+            }
+            #[cfg(feature = "redis")]
+            Kind::Socket => Err(config(format!(
+                "`{}://` takes the absolute path of a socket; write `unix:///run/redis/redis.sock`",
+                scheme.name
+            ))),
+            #[cfg(feature = "redis")]
+            Kind::Quorum => quorum(*scheme, place, parameters, settings),
+            #[cfg(not(feature = "redis"))]
+            _ => {
+                let _ = (settings, parameters);
+                Err(config(format!(
+                    "`{}://` needs the feature `redis`, which is on unless default features are off",
+                    scheme.name
+                )))
+            }
+        }
+    }
+}
+
+/// One server.
+#[cfg(feature = "redis")]
+fn single(endpoint: Endpoint, settings: &Settings) -> Result<Opened, LockError> {
+    let store = Arc::new(RedisStore::at(endpoint, settings.of(Role::Single))?);
+    let probed = Arc::clone(&store);
+    let ping = async move { probed.ping().await.map_err(|error| error.for_key("")) };
+    Ok((Box::new(store), Some(Box::pin(ping))))
+}
+
+/// The server of a client that the caller made.
+#[cfg(feature = "redis")]
+pub(super) fn of_client(client: ::redis::Client, settings: &Settings) -> Result<Opened, LockError> {
+    single(Endpoint::of(client), settings)
+}
+
+/// The store over a connection that the caller made.
+#[cfg(feature = "redis")]
+pub(super) fn of_connection<C>(connection: C, settings: &Settings) -> Opened
+where
+    C: ::redis::aio::ConnectionLike + Clone + Send + Sync + 'static,
+{
+    let store = Arc::new(RedisStore::from_connection(connection, settings.fence_lifetime));
+    let probed = Arc::clone(&store);
+    let ping = async move { probed.ping().await.map_err(|error| error.for_key("")) };
+    (Box::new(store), Some(Box::pin(ping)))
+}
+
+/// A quorum of the servers in `[user:password@]host[:port],..[/db]`. Credentials and database are those of
+/// all servers.
+#[cfg(feature = "redis")]
+fn quorum(
+    scheme: Scheme,
+    place: &str,
+    parameters: &Parameters,
+    settings: &Settings,
+) -> Result<Opened, LockError> {
+    let role = Role::QuorumNode { restart_delay: settings.restart_delay };
+    let (credentials, hosts) = place.rsplit_once('@').unwrap_or(("", place));
+    if credentials.contains('@') {
+        return Err(config(
+            "the URL of a quorum has two `@`; write the credentials of all nodes once, before the first host, and an \
+             `@` in a password as `%40`"
+                .to_owned(),
+        ));
+    }
+    let at = if credentials.is_empty() { "" } else { "@" };
+    let (hosts, database) = hosts.split_once('/').unwrap_or((hosts, ""));
+    let mut nodes: Vec<Arc<RedisStore>> = Vec::new();
+    for host in hosts.split(',') {
+        let place = format!("{credentials}{at}{host}/{database}");
+        let node = RedisStore::at(endpoint(scheme, &place, parameters, settings)?, settings.of(role))?;
+        let name = node.address();
+        if nodes.iter().any(|other| other.address() == name) {
+            return Err(config(format!("the node `{name}` is named twice: it would count as two")));
+        }
+        nodes.push(Arc::new(node));
+    }
+    let named = nodes.iter().map(|node| (node.address(), Box::new(Arc::clone(node)) as Box<dyn Store>));
+    let store = Arc::new(QuorumStore::new(named)?);
+    let probed = Arc::clone(&store);
+    let ping = async move {
+        probed.ping().await.map_err(|error| error.for_key(""))?;
+        check_that_servers_differ(&nodes).await
+    };
+    Ok((Box::new(store), Some(Box::pin(ping))))
+}
+
+/// How a server is reached that stands in `[user:password@]host[:port][/db]` or has this socket.
+#[cfg(feature = "redis")]
+fn endpoint(
+    scheme: Scheme,
+    place: &str,
+    parameters: &Parameters,
+    settings: &Settings,
+) -> Result<Endpoint, LockError> {
+    let url = format!("{}://{place}", scheme.of_one_server());
+    let Parameters { db, user, pass, protocol, .. } = parameters;
+    let login = Login { db: *db, user: user.as_deref(), pass: pass.as_deref(), protocol: *protocol };
+    let endpoint = Endpoint::from_url(&url, &login)?;
+    #[cfg(feature = "tls")]
+    if let Some(tls) = &settings.tls {
+        return endpoint.with_tls(tls);
+    }
+    let _ = settings;
+    Ok(endpoint)
+}
+
+/// Fails if two nodes are one server under two names, which would count as two. A server that does not say
+/// who it is, or not soon, is not checked.
+#[cfg(feature = "redis")]
+async fn check_that_servers_differ(nodes: &[Arc<RedisStore>]) -> Result<(), LockError> {
+    const PATIENCE: Duration = Duration::from_millis(500);
+    let run_ids = nodes.iter().map(|node| async { timeout(PATIENCE, node.run_id()).await.ok().flatten() });
+    let run_ids = join_all(run_ids).await;
+    for (at, run_id) in run_ids.iter().enumerate().filter(|(_, run_id)| run_id.is_some()) {
+        if let Some(twin) = run_ids[..at].iter().position(|other| other == run_id) {
+            let (one, other) = (nodes[twin].address(), nodes[at].address());
+            return Err(config(format!(
+                "the nodes `{one}` and `{other}` are one server under two names: it would count as two"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// An error in the set-up, which came before any key.
+pub(super) fn config(reason: String) -> LockError {
+    LockError::Config { key: String::new(), reason }
+}
