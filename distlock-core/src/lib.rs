@@ -83,7 +83,8 @@ pub use request::LockRequest;
 #[cfg(feature = "redis")]
 pub use store::RedisStore;
 pub use store::{
-    Acquired, Enqueue, HandOver, Hint, HintFuture, Holder, MemoryStore, NextWaiter, QuorumStore, Store,
+    Acquired, Check, CheckState, CheckSubject, ClockDifference, Diagnosis, DiagnosisFuture, Enqueue,
+    HandOver, Hint, HintFuture, Holder, MemoryStore, NextWaiter, QuorumStore, ServerDiagnosis, Store,
     StoreFuture,
 };
 pub use token::{FencingToken, OwnerToken};

@@ -19,7 +19,7 @@ use crate::{
 };
 
 impl LockManager {
-    /// Connects to the store that a URL names, and asks it once whether it answers:
+    /// Connects to the store that a URL names, and asks it once whether it answers and can keep locks:
     ///
     /// * `redis://[user:password@]host[:port][/db]`: one Redis server; the port is 6379 unless given.
     /// * `rediss://..`: the same over TLS, with the feature `tls`.
@@ -31,9 +31,10 @@ impl LockManager {
     /// For settings, or for a server that need not be up yet, use [`builder`](Self::builder).
     ///
     /// # Errors
-    /// - [`LockError::Config`] for a URL that is not understood.
-    /// - [`LockError::Store`] if the server does not answer within a second for the connection and a second
-    ///   for the answer.
+    /// - [`LockError::Config`] for a URL that is not understood, and for a server that is not fit for locks:
+    ///   a node of a cluster, a Sentinel, a replica, a version before Redis 6.2 or Valkey 7.2, or one that
+    ///   forbids a command without which a lock could not be given back.
+    /// - [`LockError::Store`] if the server does not answer within a second.
     ///
     /// # Cancel safety
     /// Nothing is left behind.
@@ -259,7 +260,8 @@ impl LockManagerBuilder {
         self
     }
 
-    /// Makes the manager without asking the server, which need not be up: the first lock connects.
+    /// Makes the manager without asking the server, which need not be up: the first lock connects, and is
+    /// refused by [`LockError::Config`] if the server is not fit for locks.
     ///
     /// # Errors
     /// [`LockError::Config`] for a missing or unknown URL, for a namespace with unbalanced or empty braces,
@@ -268,11 +270,13 @@ impl LockManagerBuilder {
         Ok(self.assemble()?.0)
     }
 
-    /// Makes the manager and asks the server once whether it answers.
+    /// Makes the manager and asks the server once whether it answers and can keep locks. What weakens a
+    /// promise is logged as a warning; [`diagnose`](LockManager::diagnose) tells more.
     ///
     /// # Errors
     /// As [`build`](Self::build), [`LockError::Store`] if the server does not answer, and
-    /// [`LockError::Config`] if two nodes of a quorum are one server under two names.
+    /// [`LockError::Config`] if a server is not fit for locks, or if two nodes of a quorum are one server
+    /// under two names.
     ///
     /// # Cancel safety
     /// Nothing is left behind.
@@ -300,7 +304,7 @@ impl LockManagerBuilder {
             .map_err(|reason| config(format!("ttl {:?}: {reason}", self.ttl)))?;
         let (store, probe) = match self.choice {
             Some(StoreChoice::Store(store)) => (store, None),
-            Some(StoreChoice::Url(url)) => store_of(&url, settings)?,
+            Some(StoreChoice::Url(url)) => store_of(&url, &self.namespace, settings)?,
             None => {
                 let reason = format!("no store was named; call `.url(..)` with {KNOWN}, or `.store(..)`");
                 return Err(config(reason));

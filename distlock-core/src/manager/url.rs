@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::{pin::Pin, time::Duration};
 
 #[cfg(feature = "redis")]
+use crate::error::StoreErrorKind;
+#[cfg(feature = "redis")]
 use crate::store::{
     QuorumStore, RedisStore,
     redis::{self, Role},
@@ -53,7 +55,11 @@ pub(super) fn names_quorum(url: &str) -> bool {
 /// The store that a URL names, and how to ask it whether it answers.
 ///
 /// Messages name the URL's scheme only: the rest may hold a password.
-pub(super) fn store_of(url: &str, settings: Settings) -> Result<(Box<dyn Store>, Option<Probe>), LockError> {
+pub(super) fn store_of(
+    url: &str,
+    namespace: &str,
+    settings: Settings,
+) -> Result<(Box<dyn Store>, Option<Probe>), LockError> {
     let Some((scheme, rest)) = url.split_once("://") else {
         return Err(config(format!("the URL has no scheme; write {KNOWN}")));
     };
@@ -68,27 +74,30 @@ pub(super) fn store_of(url: &str, settings: Settings) -> Result<(Box<dyn Store>,
         )),
         #[cfg(feature = "redis")]
         "redis" | "rediss" => {
-            let store = Arc::new(RedisStore::with_settings(url, settings.of(Role::Single))?);
+            let store = Arc::new(RedisStore::with_settings(url, Some(namespace), settings.of(Role::Single))?);
             let probed = Arc::clone(&store);
-            let ping = async move { probed.ping().await.map_err(|error| error.for_key("")) };
-            Ok((Box::new(store), Some(Box::pin(ping))))
+            let probe = async move { probed.probe().await.map_err(|error| error.for_key("")) };
+            Ok((Box::new(store), Some(Box::pin(probe))))
         }
         #[cfg(feature = "redis")]
         "redlock" => {
-            let nodes = quorum_nodes(rest, settings)?;
-            let named =
-                nodes.iter().map(|node| (node.address(), Box::new(Arc::clone(node)) as Box<dyn Store>));
+            let nodes = quorum_nodes(rest, namespace, settings)?;
+            let named = nodes
+                .iter()
+                .map(|node| (node.address().to_owned(), Box::new(Arc::clone(node)) as Box<dyn Store>));
             let store = Arc::new(QuorumStore::new(named)?);
             let probed = Arc::clone(&store);
             let ping = async move {
-                probed.ping().await.map_err(|error| error.for_key(""))?;
+                let answer = probed.ping().await;
+                check_that_nodes_are_fit(&nodes).await?;
+                answer.map_err(|error| error.for_key(""))?;
                 check_that_servers_differ(&nodes).await
             };
             Ok((Box::new(store), Some(Box::pin(ping))))
         }
         #[cfg(not(feature = "redis"))]
         "redis" | "rediss" | "redlock" => {
-            let _ = settings;
+            let _ = (settings, namespace);
             Err(config(format!(
                 "`{scheme}://` needs the feature `redis`, which is on unless default features are off"
             )))
@@ -104,7 +113,7 @@ pub(super) fn store_of(url: &str, settings: Settings) -> Result<(Box<dyn Store>,
 /// The nodes of a quorum in `[user:password@]host[:port],..[/db]`. Credentials and database are those of all
 /// nodes.
 #[cfg(feature = "redis")]
-fn quorum_nodes(rest: &str, settings: Settings) -> Result<Vec<Arc<RedisStore>>, LockError> {
+fn quorum_nodes(rest: &str, namespace: &str, settings: Settings) -> Result<Vec<Arc<RedisStore>>, LockError> {
     let Settings { restart_delay, .. } = settings;
     let (credentials, hosts) = rest.rsplit_once('@').unwrap_or(("", rest));
     let at = if credentials.is_empty() { "" } else { "@" };
@@ -112,7 +121,11 @@ fn quorum_nodes(rest: &str, settings: Settings) -> Result<Vec<Arc<RedisStore>>, 
     let mut nodes: Vec<Arc<RedisStore>> = Vec::new();
     for host in hosts.split(',') {
         let url = format!("redis://{credentials}{at}{host}/{database}");
-        let node = RedisStore::with_settings(&url, settings.of(Role::QuorumNode { restart_delay }))?;
+        let node = RedisStore::with_settings(
+            &url,
+            Some(namespace),
+            settings.of(Role::QuorumNode { restart_delay }),
+        )?;
         let name = node.address();
         if nodes.iter().any(|other| other.address() == name) {
             return Err(config(format!("the node `{name}` is named twice: it would count as two")));
@@ -122,11 +135,26 @@ fn quorum_nodes(rest: &str, settings: Settings) -> Result<Vec<Arc<RedisStore>>, 
     Ok(nodes)
 }
 
+/// Fails if a node is not fit for locks. One that does not say so soon is not waited for.
+#[cfg(feature = "redis")]
+async fn check_that_nodes_are_fit(nodes: &[Arc<RedisStore>]) -> Result<(), LockError> {
+    let probes = nodes.iter().map(|node| async { timeout(PATIENCE, node.probe()).await });
+    for error in join_all(probes).await.into_iter().filter_map(|probe| probe.ok()?.err()) {
+        if error.kind() == StoreErrorKind::Unfit {
+            return Err(error.for_key(""));
+        }
+    }
+    Ok(())
+}
+
+/// How long the nodes of a quorum have to answer questions that may stay open.
+#[cfg(feature = "redis")]
+const PATIENCE: Duration = Duration::from_millis(500);
+
 /// Fails if two nodes are one server under two names, which would count as two. A server that does not say
 /// who it is, or not soon, is not checked.
 #[cfg(feature = "redis")]
 async fn check_that_servers_differ(nodes: &[Arc<RedisStore>]) -> Result<(), LockError> {
-    const PATIENCE: Duration = Duration::from_millis(500);
     let run_ids = nodes.iter().map(|node| async { timeout(PATIENCE, node.run_id()).await.ok().flatten() });
     let run_ids = join_all(run_ids).await;
     for (at, run_id) in run_ids.iter().enumerate().filter(|(_, run_id)| run_id.is_some()) {

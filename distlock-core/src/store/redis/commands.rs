@@ -5,10 +5,10 @@ use std::{
     time::Duration,
 };
 
-use redis::{Cmd, RedisResult, Value, aio::ConnectionLike};
+use redis::{Cmd, RedisError, RedisResult, Value, aio::ConnectionLike};
 
 use super::{
-    errors::{classify, is_forbidden, nonsense},
+    errors::{classify, is_refused, name_denied, nonsense},
     keys::RedisKey,
     script::{First, Script},
 };
@@ -30,7 +30,7 @@ const RELEASE_LUA: &str = concat!(
     include_str!("lua/release_queued.lua"),
     include_str!("lua/not_the_owners.lua")
 );
-const RELEASE_LOCK_LUA: &str =
+pub(super) const RELEASE_LOCK_LUA: &str =
     concat!(include_str!("lua/release_lock.lua"), include_str!("lua/not_the_owners.lua"));
 const ACQUIRE_FENCED_LUA: &str =
     concat!(include_str!("lua/draw.lua"), include_str!("lua/acquire_fenced.lua"));
@@ -83,7 +83,7 @@ pub(super) async fn set_if_free(
     let mut text = [0; 36];
     let mut set = Cmd::with_capacity(6, 64 + key.as_str().len());
     set.arg("SET").arg(RedisKey::lock(key)).arg(owner.encode(&mut text)).arg("NX").arg("PX").arg(millis(ttl));
-    match set.query_async(connection).await.map_err(classify)? {
+    match set.query_async(connection).await.map_err(|error| classify_for(key, error))? {
         Value::Okay => Ok(true),
         Value::Nil => Ok(false),
         _ => Err(nonsense("SET answers OK or nil")),
@@ -174,7 +174,7 @@ pub(super) async fn release(
                 form.queue_was_met();
                 NamedKeys::All
             }
-            Err(error) if named != NamedKeys::Lock && is_forbidden(&error) => NamedKeys::Lock,
+            Err(error) if named != NamedKeys::Lock && is_refused(&error) => NamedKeys::Lock,
             answer => {
                 let released = owned(answer);
                 if released.is_ok() {
@@ -195,9 +195,11 @@ pub(super) struct ReleaseForm {
     has_claims: AtomicBool,
     /// How many of the next releases name all keys, because a wait queue was met. Each release counts down.
     in_queues: AtomicU32,
-    /// Releases name no key but the lock's. Set for a quorum's node, and when the server's access rules turn
-    /// out not to cover the companions' names; never cleared.
+    /// Releases name no key but the lock's, because the server has refused the longer script, or the
+    /// companions' names. Set by the first release that works then, cleared when a waiter is enqueued.
     lock_only: AtomicBool,
+    /// The store's keys have no wait queues.
+    has_no_queues: bool,
 }
 
 /// The keys that a release names.
@@ -228,12 +230,12 @@ impl NamedKeys {
 impl ReleaseForm {
     /// The form of a store whose keys have no wait queues.
     pub(super) fn lock_only() -> Self {
-        Self { lock_only: AtomicBool::new(true), ..Self::default() }
+        Self { has_no_queues: true, ..Self::default() }
     }
 
     /// Whether releases name no key but the lock's.
     pub(super) fn is_lock_only(&self) -> bool {
-        self.lock_only.load(Ordering::Relaxed)
+        self.has_no_queues || self.lock_only.load(Ordering::Relaxed)
     }
 
     /// The keys that a release names, which is about to be sent.
@@ -260,6 +262,9 @@ impl ReleaseForm {
     /// Called when a key turns out to have a wait queue.
     pub(super) fn queue_was_met(&self) {
         self.in_queues.store(RELEASES_IN_QUEUES, Ordering::Relaxed);
+        if self.lock_only.load(Ordering::Relaxed) {
+            self.lock_only.store(false, Ordering::Relaxed);
+        }
     }
 
     /// Called when a release that named these keys was answered.
@@ -286,8 +291,14 @@ pub(super) async fn look(
     let mut both = redis::Pipeline::with_capacity(2);
     let lock = RedisKey::lock(key);
     both.cmd("GET").arg(lock).cmd("PTTL").arg(lock);
-    let (value, pttl): (Option<Vec<u8>>, i64) = both.query_async(connection).await.map_err(classify)?;
+    let both = both.query_async(connection).await;
+    let (value, pttl): (Option<Vec<u8>>, i64) = both.map_err(|error| classify_for(key, error))?;
     Ok(value.filter(|_| pttl != PTTL_NO_KEY).map(|value| (value, Holder::new(remaining(pttl)))))
+}
+
+/// What an error of a command of one key means.
+fn classify_for(key: &Key, error: RedisError) -> StoreError {
+    classify(name_denied(error, RedisKey::lock(key), None))
 }
 
 /// A grant, with the fencing token that the script drew.

@@ -4,12 +4,15 @@
 //! - [`keys`] has the names of a lock's keys, [`errors`] says what a failure means, [`settings`] how a server
 //!   is used.
 //! - [`script`] sends a Lua script, [`restart`] knows when a restarted server may grant leases again.
+//! - [`check`] finds out whether the server is fit for locks.
 //! - [`commands`] are the commands of a lease over a connection, [`connect`] gives the connections.
 //! - [`wait`] has the wait queues.
 
 use std::{future::pending, sync::Arc, time::Duration};
 
-use super::{Acquired, Enqueue, HintFuture, Holder, NextWaiter, Store, StoreFuture};
+use super::{
+    Acquired, Diagnosis, DiagnosisFuture, Enqueue, HintFuture, Holder, NextWaiter, Store, StoreFuture,
+};
 use crate::{
     error::{LockError, StoreError, StoreErrorKind},
     key::Key,
@@ -17,6 +20,7 @@ use crate::{
     token::{FencingToken, OwnerToken},
 };
 
+mod check;
 mod commands;
 mod connect;
 mod errors;
@@ -27,6 +31,7 @@ mod settings;
 mod take_again;
 mod wait;
 
+use check::{Gate, Server};
 use commands::ReleaseForm;
 use connect::{Connector, callers_own::CallerConnection, single::PerRuntimeConnection};
 pub use keys::names_on_server;
@@ -48,6 +53,7 @@ struct Inner<C> {
     release_form: Arc<ReleaseForm>,
     /// How long a key's fencing counter outlives the key's last grant.
     fence_lifetime: Duration,
+    gate: Arc<Gate>,
 }
 
 /// What a connection is wanted for.
@@ -64,14 +70,19 @@ impl RedisStore {
     /// # Errors
     /// [`LockError::Config`] for a URL that is not understood.
     pub fn open(url: &str) -> Result<Self, LockError> {
-        Self::with_settings(url, Settings::default())
+        Self::with_settings(url, None, Settings::default())
     }
 
-    /// The store at a `redis://` or `rediss://` URL, with these settings. The first use connects.
+    /// The store at a `redis://` or `rediss://` URL, with these settings, for keys of this namespace if it is
+    /// known. The first use connects.
     ///
     /// # Errors
     /// [`LockError::Config`] for a URL that is not understood, and for a timeout of zero.
-    pub(crate) fn with_settings(url: &str, settings: Settings) -> Result<Self, LockError> {
+    pub(crate) fn with_settings(
+        url: &str,
+        namespace: Option<&str>,
+        settings: Settings,
+    ) -> Result<Self, LockError> {
         settings.check().map_err(config)?;
         #[cfg(feature = "tls")]
         connect::single::ensure_crypto_provider();
@@ -92,22 +103,30 @@ impl RedisStore {
         let (form, lifetime) = (Arc::clone(&release_form), settings.fence_lifetime);
         let wait_room =
             WaitRoom::new(&client, connection.clone(), patience, lifetime, form).map_err(bad_url)?;
-        let connector = PerRuntimeConnection::new(client, connection, patience, restart_delay);
-        Ok(Self::assemble(connector, Some(wait_room), release_form, lifetime))
+        let address = client.get_connection_info().addr().to_string();
+        let server = Server { address, namespace: namespace.map(str::to_owned), role: settings.role };
+        let gate = Arc::new(Gate::new(server));
+        let for_connections = Arc::clone(&gate);
+        let connector =
+            PerRuntimeConnection::new(client, connection, patience, restart_delay, for_connections);
+        Ok(Self::assemble(connector, Some(wait_room), release_form, lifetime, gate))
     }
 
     /// Host and port, for messages.
-    pub(crate) fn address(&self) -> String {
-        self.inner.connector.address()
+    pub(crate) fn address(&self) -> &str {
+        self.inner.gate.address()
     }
 
-    /// Asks whether the server answers.
-    pub(crate) async fn ping(&self) -> Result<(), StoreError> {
-        let ping = async {
-            let (mut connection, _) = self.inner.connector.connection().await?;
-            redis::cmd("PING").query_async::<()>(&mut connection).await.map_err(errors::classify)
-        };
-        ping.await.map_err(|error| error.at(&self.address()))
+    /// Connects, which shows whether the server answers and is fit for locks.
+    pub(crate) async fn probe(&self) -> Result<(), StoreError> {
+        match self.inner.connector.connection().await {
+            Ok(_) => Ok(()),
+            // At the start of a program no failover is waited for.
+            Err(error) if error.kind() == StoreErrorKind::ReadOnly => {
+                Err(StoreError::new(StoreErrorKind::Unfit, error.to_string()).at(self.address()))
+            }
+            Err(error) => Err(error.at(self.address())),
+        }
     }
 
     /// The server's run id, which no two servers share; `None` if the server does not tell.
@@ -124,7 +143,10 @@ where
 {
     /// The store over a connection that the caller made.
     pub(crate) fn from_connection(connection: C) -> Self {
-        Self::assemble(CallerConnection(connection), None, Arc::default(), DEFAULT_FENCE_LIFETIME)
+        let address = "own connection".to_owned();
+        let gate = Gate::new(Server { address, namespace: None, role: Role::Single });
+        let (form, lifetime) = (Arc::default(), DEFAULT_FENCE_LIFETIME);
+        Self::assemble(CallerConnection(connection), None, form, lifetime, Arc::new(gate))
     }
 }
 
@@ -134,8 +156,9 @@ impl<C: Connector> RedisStore<C> {
         wait_room: Option<WaitRoom>,
         release_form: Arc<ReleaseForm>,
         fence_lifetime: Duration,
+        gate: Arc<Gate>,
     ) -> Self {
-        Self { inner: Arc::new(Inner { connector, wait_room, release_form, fence_lifetime }) }
+        Self { inner: Arc::new(Inner { connector, wait_room, release_form, fence_lifetime, gate }) }
     }
 
     /// Runs a command over the current runtime's connection.
@@ -294,8 +317,9 @@ impl<C: Connector> Store for RedisStore<C> {
             // A free key costs what it costs on a store without wait queues. One that is left free for other
             // libraries is not to be taken.
             let may_be_left = inner.wait_room.as_ref().is_some_and(|room| room.is_foreign(&key));
+            // Made in any case: it is checked whether the server can take back what it grants.
+            let (mut connection, origin) = connector.connection().await?;
             if !enqueue.contended && !fenced && !may_be_left {
-                let (mut connection, origin) = connector.connection().await?;
                 let granted = commands::set_if_free(&mut connection, &key, &owner, ttl).await;
                 if granted.inspect_err(|error| connector.failed(&origin, error))? {
                     return Ok(Acquired::Granted { fence: None });
@@ -331,6 +355,17 @@ impl<C: Connector> Store for RedisStore<C> {
             Some(room) => room.key_changed(key),
             None => Box::pin(pending()),
         }
+    }
+
+    fn diagnose(&self) -> DiagnosisFuture {
+        let inner = Arc::clone(&self.inner);
+        Box::pin(async move {
+            let server = match inner.connector.connection().await {
+                Ok((mut connection, _)) => inner.gate.diagnose(&mut connection).await,
+                Err(error) => inner.gate.without_connection(&error),
+            };
+            Diagnosis::new(vec![server])
+        })
     }
 
     fn inspect(&self, key: &Key) -> StoreFuture<Option<Holder>> {
