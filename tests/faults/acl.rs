@@ -180,3 +180,27 @@ async fn a_channel_that_the_user_must_not_use_is_named() {
     let diagnosis = locks.diagnose().await.to_string();
     assert!(diagnosis.contains("`&lock:*`"), "{diagnosis}");
 }
+
+/// An administrator has forgotten the companions, and allows them later.
+#[tokio::test]
+async fn releases_hand_over_again_some_time_after_the_rules_allow_it() {
+    let server = RedisServer::start();
+    let user = ["ACL", "SETUSER", "locks", "on", ">secret", "allchannels", "~lock:k", "+@all"];
+    server.command::<()>(&user).await;
+    let [holder, waiting] =
+        [LockManager::connect(url(&server)).await, LockManager::connect(url(&server)).await];
+    let (holder, waiting) = (holder.unwrap(), waiting.unwrap());
+    let take_and_give_back = async || holder.lock("k").acquire().await.unwrap().release().await.unwrap();
+    take_and_give_back().await;
+    server.command::<()>(&["ACL", "SETUSER", "locks", "~lock:*"]).await;
+    for _ in 0..101 {
+        take_and_give_back().await;
+    }
+    let held = holder.lock("k").acquire().await.unwrap();
+    let waiter = tokio::spawn(waiting.lock("k").wait(SOON).acquire());
+    eventually(SOON, async || server.wait_queue_of("lock:k").await.is_some()).await;
+    let told = server.calls(&["publish"]).await;
+    held.release().await.unwrap();
+    in_time(SOON, waiter).await.unwrap().unwrap().release().await.unwrap();
+    assert_eq!(server.calls(&["publish"]).await, told + 1);
+}

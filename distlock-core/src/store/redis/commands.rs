@@ -166,6 +166,7 @@ pub(super) async fn release(
     let mut text = [0; 36];
     let owner = owner.encode(&mut text);
     let mut named = form.keys_of_release();
+    let mut is_refused_more = false;
     loop {
         let script = if named == NamedKeys::Lock { &RELEASE_LOCK } else { &RELEASE };
         let answer = script.invoke(connection, form.first(), named.of(&RedisKey::all(key)), owner).await;
@@ -174,11 +175,14 @@ pub(super) async fn release(
                 form.queue_was_met();
                 NamedKeys::All
             }
-            Err(error) if named != NamedKeys::Lock && is_refused(&error) => NamedKeys::Lock,
+            Err(error) if named != NamedKeys::Lock && is_refused(&error) => {
+                is_refused_more = true;
+                NamedKeys::Lock
+            }
             answer => {
                 let released = owned(answer);
                 if released.is_ok() {
-                    form.worked(named);
+                    form.worked(is_refused_more);
                 }
                 return released;
             }
@@ -195,9 +199,10 @@ pub(super) struct ReleaseForm {
     has_claims: AtomicBool,
     /// How many of the next releases name all keys, because a wait queue was met. Each release counts down.
     in_queues: AtomicU32,
-    /// Releases name no key but the lock's, because the server has refused the longer script, or the
-    /// companions' names. Set by the first release that works then, cleared when a waiter is enqueued.
-    lock_only: AtomicBool,
+    /// How many of the next releases name no key but the lock's, because the server has refused the longer
+    /// script, or the companions' names. Set by a release that works then. Each release counts down, so that
+    /// the longer script is tried again: the access rules may have changed.
+    lock_only: AtomicU32,
     /// The store's keys have no wait queues.
     has_no_queues: bool,
 }
@@ -213,6 +218,9 @@ pub(super) enum NamedKeys {
 
 /// How many releases name all keys after a wait queue was met.
 const RELEASES_IN_QUEUES: u32 = 100;
+
+/// How many releases name the lock's key alone after the server refused more.
+const RELEASES_LOCK_ONLY: u32 = 100;
 
 /// A release's answer when there is a wait queue and not all keys were named: nothing was changed.
 pub(super) const NEEDS_ALL_KEYS: i64 = -1;
@@ -235,18 +243,18 @@ impl ReleaseForm {
 
     /// Whether releases name no key but the lock's.
     pub(super) fn is_lock_only(&self) -> bool {
-        self.has_no_queues || self.lock_only.load(Ordering::Relaxed)
+        self.has_no_queues || self.lock_only.load(Ordering::Relaxed) > 0
     }
 
     /// The keys that a release names, which is about to be sent.
     pub(super) fn keys_of_release(&self) -> NamedKeys {
-        let count_down = || {
+        let count_down = |releases: &AtomicU32| {
             let (set, get) = (Ordering::Relaxed, Ordering::Relaxed);
-            self.in_queues.fetch_update(set, get, |releases| releases.checked_sub(1))
+            releases.fetch_update(set, get, |releases| releases.checked_sub(1)).is_ok()
         };
-        if self.is_lock_only() {
+        if self.has_no_queues || count_down(&self.lock_only) {
             NamedKeys::Lock
-        } else if count_down().is_ok() {
+        } else if count_down(&self.in_queues) {
             NamedKeys::All
         } else {
             NamedKeys::WithQueue
@@ -262,16 +270,13 @@ impl ReleaseForm {
     /// Called when a key turns out to have a wait queue.
     pub(super) fn queue_was_met(&self) {
         self.in_queues.store(RELEASES_IN_QUEUES, Ordering::Relaxed);
-        if self.lock_only.load(Ordering::Relaxed) {
-            self.lock_only.store(false, Ordering::Relaxed);
-        }
     }
 
-    /// Called when a release that named these keys was answered.
-    pub(super) fn worked(&self, named: NamedKeys) {
+    /// Called when a release was answered, perhaps after the server had refused the longer script.
+    pub(super) fn worked(&self, is_refused_more: bool) {
         set(&self.has_script);
-        if named == NamedKeys::Lock {
-            set(&self.lock_only);
+        if is_refused_more {
+            self.lock_only.store(RELEASES_LOCK_ONLY, Ordering::Relaxed);
         }
     }
 }

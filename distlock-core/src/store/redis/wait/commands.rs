@@ -147,7 +147,7 @@ pub(in super::super) async fn release_and_hand_over(
         }
     };
     if released.is_ok() {
-        form.worked(named);
+        form.worked(false);
     }
     hand_over.end(outcome);
     released
