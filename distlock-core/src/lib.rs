@@ -85,7 +85,8 @@ pub use store::RedisStore;
 #[cfg(feature = "tls")]
 pub use store::Tls;
 pub use store::{
-    Acquired, Enqueue, HandOver, Hint, HintFuture, Holder, MemoryStore, NextWaiter, QuorumStore, Store,
+    Acquired, Check, CheckState, CheckSubject, ClockDifference, Diagnosis, DiagnosisFuture, Enqueue,
+    HandOver, Hint, HintFuture, Holder, MemoryStore, NextWaiter, QuorumStore, ServerDiagnosis, Store,
     StoreFuture,
 };
 pub use token::{FencingToken, OwnerToken};

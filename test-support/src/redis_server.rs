@@ -36,8 +36,11 @@ const KEEP: &str = r#"
     rm -rf "$directory"
 "#;
 
-/// What a server logs when it has its port and will answer.
-const READY: &str = "Ready to accept connections";
+/// What a server logs when it has its port and will answer, and what a Sentinel logs then.
+const READY: [&str; 2] = ["Ready to accept connections", "Sentinel ID is"];
+
+/// The setting that makes a server a Sentinel, which needs a file for its state.
+const SENTINEL: &str = "--sentinel";
 
 impl RedisServer {
     /// Starts a server and waits until it is ready.
@@ -73,6 +76,15 @@ impl RedisServer {
         );
     }
 
+    /// Starts a Sentinel that watches no server.
+    ///
+    /// # Panics
+    ///
+    /// If no server starts, for instance because the program `redis-server` is not installed.
+    pub fn start_sentinel() -> Self {
+        Self::start_with(&[SENTINEL])
+    }
+
     /// Kills the server and starts it again on the same port, without its data.
     ///
     /// # Panics
@@ -86,10 +98,17 @@ impl RedisServer {
     /// Starts the server. The error is the server's output, if it ended before it was ready.
     fn try_start(&mut self) -> Result<(), String> {
         std::fs::create_dir_all(&self.directory).expect("a directory for the server");
+        let state = self.directory.join("sentinel.conf");
+        let is_sentinel = self.settings.iter().any(|setting| setting == SENTINEL);
+        if is_sentinel {
+            std::fs::write(&state, "").expect("a file for the state");
+        }
         let mut keeper = Command::new("sh")
             .args(["-c", KEEP, "sh"])
             .arg(&self.directory)
-            .args(["redis-server", "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
+            .arg("redis-server")
+            .args(is_sentinel.then_some(state))
+            .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
             .args(["--port", &self.port.to_string(), "--dir"])
             .arg(&self.directory)
             .args(&self.settings)
@@ -108,7 +127,7 @@ impl RedisServer {
         process.trim().clone_into(&mut self.process);
         let mut log = String::new();
         // The log and not the port is asked: the server of another test could answer there.
-        while !log.contains(READY) {
+        while !READY.iter().any(|ready| log.contains(ready)) {
             if output.read_line(&mut log).expect("the server's output") == 0 {
                 self.stop();
                 return Err(log);

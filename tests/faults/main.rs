@@ -5,12 +5,16 @@ use std::time::{Duration, Instant};
 
 use distlock::{LockError, LockManager, StoreErrorKind};
 
+mod acl;
 mod bad_input;
+mod diagnosis;
 mod messages;
 mod outages;
 mod proxies;
 mod refusals;
+mod set_up;
 mod urls;
+mod warnings;
 
 const SOON: Duration = Duration::from_secs(5);
 

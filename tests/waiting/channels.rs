@@ -74,6 +74,8 @@ async fn asking_again_replaces_channel_and_ttl_and_token_of_an_entry_and_keeps_i
     let remaining: i64 = server.command(&["PTTL", "lock:k"]).await;
     assert!(remaining > 30_000, "{remaining}");
     assert_eq!(queue_length(&server).await, 1, "the second waiter is still waiting");
+    // The next command finds the other connection broken.
+    let _ = store.inspect(&key()).await;
     assert!(store.release(&key(), &first).await.unwrap());
     assert!(other.release(&key(), &second).await.unwrap());
 }

@@ -151,8 +151,8 @@ pub enum LockError {
 
     /// The manager cannot work as it is configured.
     ///
-    /// Usual causes: a URL that is not understood, or no tokio runtime around the call. `reason` says what to
-    /// write instead.
+    /// Usual causes: a URL that is not understood, a server that is not fit for locks, or no tokio runtime
+    /// around the call. `reason` says what to write or set instead.
     #[error("lock configuration{}: {reason}", ForKey(key))]
     #[non_exhaustive]
     Config {
@@ -182,7 +182,11 @@ impl LockError {
 impl StoreError {
     /// The error of a call for this key; empty if there is no key yet.
     pub(crate) fn for_key(self, key: impl Into<String>) -> LockError {
-        LockError::Store { key: key.into(), source: self }
+        let key = key.into();
+        match self.kind() {
+            StoreErrorKind::Unfit => LockError::Config { key, reason: self.to_string() },
+            _ => LockError::Store { key, source: self },
+        }
     }
 }
 

@@ -66,6 +66,12 @@ pub enum StoreErrorKind {
     /// Usual causes: wrong credentials, a missing permission, or a command that the server lacks. Change the
     /// set-up as the message says.
     Refused,
+    /// The server cannot keep locks as it is set up. The store has found that out before it sent anything.
+    /// The call ends with [`LockError::Config`](crate::LockError::Config).
+    ///
+    /// Usual causes: the server is a node of a cluster, a Sentinel or too old, or it forbids a command that a
+    /// release needs. Change the set-up as the message says.
+    Unfit,
     /// The key holds a value that is not a lock, of another Redis type. Nothing was executed.
     ///
     /// Usual cause: the application keeps a list or a hash under the same name. Choose another key or

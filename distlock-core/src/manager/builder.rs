@@ -22,7 +22,7 @@ use crate::{
 };
 
 impl LockManager {
-    /// Connects to the store that a URL names, and asks it once whether it answers:
+    /// Connects to the store that a URL names, and asks it once whether it answers and can keep locks:
     ///
     /// * `redis://[user:password@]host[:port][/db]`: one Redis server; the port is 6379 unless given.
     /// * `redlock://[user:password@]host[:port],host[:port],..[/db]`: a quorum of independent servers, best
@@ -45,7 +45,9 @@ impl LockManager {
     /// For what a URL cannot say, or for a server that need not be up yet, use [`builder`](Self::builder).
     ///
     /// # Errors
-    /// - [`LockError::Config`] for a URL that is not understood. It never shows a password.
+    /// - [`LockError::Config`] for a URL that is not understood, without showing its password, and for a
+    ///   server that is not fit for locks: a node of a cluster, a Sentinel, a replica, a version before Redis
+    ///   6.2 or Valkey 7.2, or one that forbids a command without which a lock could not be given back.
     /// - [`LockError::Store`] if the server does not answer within a second for the connection and a second
     ///   for the answer.
     ///
@@ -309,7 +311,8 @@ impl LockManagerBuilder {
         self
     }
 
-    /// Makes the manager without asking the server, which need not be up: the first lock connects.
+    /// Makes the manager without asking the server, which need not be up: the first lock connects, and is
+    /// refused by [`LockError::Config`] if the server is not fit for locks.
     ///
     /// # Errors
     /// [`LockError::Config`] for a missing or unknown URL, for a namespace with unbalanced or empty braces,
@@ -318,11 +321,13 @@ impl LockManagerBuilder {
         Ok(self.assemble()?.0)
     }
 
-    /// Makes the manager and asks the server once whether it answers.
+    /// Makes the manager and asks the server once whether it answers and can keep locks. What weakens a
+    /// promise is logged as a warning; [`diagnose`](LockManager::diagnose) tells more.
     ///
     /// # Errors
     /// As [`build`](Self::build), [`LockError::Store`] if the server does not answer, and
-    /// [`LockError::Config`] if two nodes of a quorum are one server under two names.
+    /// [`LockError::Config`] if a server is not fit for locks, or if two nodes of a quorum are one server
+    /// under two names.
     ///
     /// # Cancel safety
     /// Nothing is left behind.
@@ -353,7 +358,10 @@ impl LockManagerBuilder {
         let chosen = self.overrides.merged_with(in_url).map_err(config)?;
         let ttl = chosen.ttl.unwrap_or(DEFAULT_TTL);
         check_ttl(ttl).map_err(|reason| config(format!("ttl {ttl:?}: {reason}")))?;
+        let namespace = chosen.namespace.unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned());
+        Key::check_namespace(&namespace).map_err(config)?;
         let settings = Settings {
+            namespace: namespace.clone(),
             response_timeout: chosen.response_timeout.unwrap_or(DEFAULT_RESPONSE_TIMEOUT),
             connect_timeout: chosen.connect_timeout.unwrap_or(DEFAULT_CONNECT_TIMEOUT),
             fence_lifetime: chosen.fence_lifetime.unwrap_or(DEFAULT_FENCE_LIFETIME),
@@ -362,8 +370,6 @@ impl LockManagerBuilder {
             tls: self.tls,
         };
         check_fence_lifetime(settings.fence_lifetime).map_err(config)?;
-        let namespace = chosen.namespace.unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned());
-        Key::check_namespace(&namespace).map_err(config)?;
         let restart_delay = Some(settings.restart_delay).filter(|delay| is_quorum && !delay.is_zero());
         check_restart_delay(ttl, restart_delay).map_err(|reason| config(format!("ttl {ttl:?}: {reason}")))?;
         let (store, probe) = open(&settings)?;

@@ -22,7 +22,7 @@ use crate::{
     key::Key,
     lease::Lease,
     shared::{Phase, Shared},
-    store::Store,
+    store::{Diagnosis, Store},
     wait_queue::WaitQueues,
 };
 
@@ -96,6 +96,34 @@ impl LockManager {
     /// logged.
     pub fn failed_releases(&self) -> u64 {
         self.shared().failed_releases()
+    }
+
+    /// Asks each server of the store whether it is fit for locks, and changes nothing: for a command such as
+    /// `doctor`, and for a health check.
+    ///
+    /// It reports what [`connect`](Self::connect) refuses or warns of, what is as it should be, and how the
+    /// servers' clocks differ. A server that does not answer, and a question that it does not answer, are
+    /// findings. A store of your own reports what its [`diagnose`](crate::Store::diagnose) does.
+    ///
+    /// # Cancel safety
+    /// Nothing is left behind.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # extern crate distlock_core as distlock;
+    /// # async fn example() -> Result<(), distlock::LockError> {
+    /// use distlock::{CheckState, LockManager};
+    ///
+    /// let manager = LockManager::builder().url("redis://127.0.0.1/").build()?;
+    /// let diagnosis = manager.diagnose().await;
+    /// print!("{diagnosis}");
+    /// if diagnosis.worst() == Some(CheckState::Broken) {
+    ///     std::process::exit(1);
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub async fn diagnose(&self) -> Diagnosis {
+        self.shared().store.diagnose().await
     }
 
     /// Releases everything that this manager and its clones hold, and refuses every call from now on.

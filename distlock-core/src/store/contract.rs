@@ -2,7 +2,10 @@
 
 use std::{future::Future, pin::Pin, time::Duration};
 
-use super::hand_over::{Enqueue, Hint, HintFuture, NextWaiter};
+use super::{
+    diagnosis::Diagnosis,
+    hand_over::{Enqueue, Hint, HintFuture, NextWaiter},
+};
 use crate::{
     error::{StoreError, StoreErrorKind},
     key::Key,
@@ -264,7 +267,18 @@ pub trait Store: Send + Sync + 'static {
     fn wait_for_change(&self, _key: &Key) -> HintFuture {
         never()
     }
+
+    /// Says what the store's servers are like, for [`LockManager::diagnose`](crate::LockManager::diagnose).
+    /// Changes nothing. A server that does not answer is a finding.
+    ///
+    /// The default says nothing.
+    fn diagnose(&self) -> DiagnosisFuture {
+        Box::pin(std::future::ready(Diagnosis::default()))
+    }
 }
+
+/// The future of a store's diagnosis. It owns all that it uses.
+pub type DiagnosisFuture = Pin<Box<dyn Future<Output = Diagnosis> + Send>>;
 
 fn never() -> Pin<Box<dyn Future<Output = Hint> + Send>> {
     Box::pin(std::future::pending())

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    contract::{Acquired, Holder, Store, StoreFuture},
+    contract::{Acquired, DiagnosisFuture, Holder, Store, StoreFuture},
     hand_over::{Enqueue, HintFuture, NextWaiter},
 };
 use crate::{
@@ -103,6 +103,10 @@ macro_rules! forward {
 
             fn wait_for_change(&self, key: &Key) -> HintFuture {
                 (**self).wait_for_change(key)
+            }
+
+            fn diagnose(&self) -> DiagnosisFuture {
+                (**self).diagnose()
             }
         }
     };

@@ -7,9 +7,12 @@ use std::sync::Arc;
 use std::{pin::Pin, time::Duration};
 
 #[cfg(feature = "redis")]
-use crate::store::{
-    QuorumStore, RedisStore,
-    redis::{self, Endpoint, Login, Role},
+use crate::{
+    error::StoreErrorKind,
+    store::{
+        QuorumStore, RedisStore,
+        redis::{self, Endpoint, Login, Role},
+    },
 };
 #[cfg(feature = "redis")]
 use futures_util::future::join_all;
@@ -42,6 +45,7 @@ pub(super) type Opened = (Box<dyn Store>, Option<Probe>);
 #[derive(Clone)]
 #[cfg_attr(not(feature = "redis"), expect(dead_code, reason = "memory has no server"))]
 pub(super) struct Settings {
+    pub(super) namespace: String,
     pub(super) response_timeout: Duration,
     pub(super) connect_timeout: Duration,
     pub(super) fence_lifetime: Duration,
@@ -153,10 +157,10 @@ impl StoreUrl {
 /// One server.
 #[cfg(feature = "redis")]
 fn single(endpoint: Endpoint, settings: &Settings) -> Result<Opened, LockError> {
-    let store = Arc::new(RedisStore::at(endpoint, settings.of(Role::Single))?);
+    let store = Arc::new(RedisStore::at(endpoint, Some(&settings.namespace), settings.of(Role::Single))?);
     let probed = Arc::clone(&store);
-    let ping = async move { probed.ping().await.map_err(|error| error.for_key("")) };
-    Ok((Box::new(store), Some(Box::pin(ping))))
+    let probe = async move { probed.probe().await.map_err(|error| error.for_key("")) };
+    Ok((Box::new(store), Some(Box::pin(probe))))
 }
 
 /// The server of a client that the caller made.
@@ -200,18 +204,21 @@ fn quorum(
     let mut nodes: Vec<Arc<RedisStore>> = Vec::new();
     for host in hosts.split(',') {
         let place = format!("{credentials}{at}{host}/{database}");
-        let node = RedisStore::at(endpoint(scheme, &place, parameters, settings)?, settings.of(role))?;
+        let endpoint = endpoint(scheme, &place, parameters, settings)?;
+        let node = RedisStore::at(endpoint, Some(&settings.namespace), settings.of(role))?;
         let name = node.address();
         if nodes.iter().any(|other| other.address() == name) {
             return Err(config(format!("the node `{name}` is named twice: it would count as two")));
         }
         nodes.push(Arc::new(node));
     }
-    let named = nodes.iter().map(|node| (node.address(), Box::new(Arc::clone(node)) as Box<dyn Store>));
+    let named = nodes.iter().map(|node| (node.address().to_owned(), Box::new(Arc::clone(node)) as Box<dyn Store>));
     let store = Arc::new(QuorumStore::new(named)?);
     let probed = Arc::clone(&store);
     let ping = async move {
-        probed.ping().await.map_err(|error| error.for_key(""))?;
+        let answer = probed.ping().await;
+        check_that_nodes_are_fit(&nodes).await?;
+        answer.map_err(|error| error.for_key(""))?;
         check_that_servers_differ(&nodes).await
     };
     Ok((Box::new(store), Some(Box::pin(ping))))
@@ -237,11 +244,26 @@ fn endpoint(
     Ok(endpoint)
 }
 
+/// Fails if a node is not fit for locks. One that does not say so soon is not waited for.
+#[cfg(feature = "redis")]
+async fn check_that_nodes_are_fit(nodes: &[Arc<RedisStore>]) -> Result<(), LockError> {
+    let probes = nodes.iter().map(|node| async { timeout(PATIENCE, node.probe()).await });
+    for error in join_all(probes).await.into_iter().filter_map(|probe| probe.ok()?.err()) {
+        if error.kind() == StoreErrorKind::Unfit {
+            return Err(error.for_key(""));
+        }
+    }
+    Ok(())
+}
+
+/// How long the nodes of a quorum have to answer questions that may stay open.
+#[cfg(feature = "redis")]
+const PATIENCE: Duration = Duration::from_millis(500);
+
 /// Fails if two nodes are one server under two names, which would count as two. A server that does not say
 /// who it is, or not soon, is not checked.
 #[cfg(feature = "redis")]
 async fn check_that_servers_differ(nodes: &[Arc<RedisStore>]) -> Result<(), LockError> {
-    const PATIENCE: Duration = Duration::from_millis(500);
     let run_ids = nodes.iter().map(|node| async { timeout(PATIENCE, node.run_id()).await.ok().flatten() });
     let run_ids = join_all(run_ids).await;
     for (at, run_id) in run_ids.iter().enumerate().filter(|(_, run_id)| run_id.is_some()) {

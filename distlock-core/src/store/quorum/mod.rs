@@ -12,11 +12,12 @@
 
 use std::{future::pending, sync::Arc, time::Duration};
 
-use futures_util::future::select_all;
+use futures_util::future::{join_all, select_all};
 use tokio::time::sleep;
 
 use super::{
-    contract::{Acquired, Holder, Store, StoreFuture},
+    contract::{Acquired, DiagnosisFuture, Holder, Store, StoreFuture},
+    diagnosis::{Diagnosis, ServerDiagnosis},
     hand_over::HintFuture,
 };
 #[cfg(feature = "redis")]
@@ -146,6 +147,21 @@ impl Store for QuorumStore {
     fn inspect(&self, key: &Key) -> StoreFuture<Option<Holder>> {
         let (quorum, key) = (Arc::clone(&self.quorum), key.clone());
         Box::pin(async move { quorum.inspect(&key).await })
+    }
+
+    fn diagnose(&self) -> DiagnosisFuture {
+        let nodes = self.quorum.nodes.clone();
+        Box::pin(async move {
+            let diagnoses = join_all(nodes.iter().map(|node| async {
+                let mut servers = node.store.diagnose().await.servers;
+                // A store that cannot tell is still a node.
+                if servers.is_empty() {
+                    servers.push(ServerDiagnosis::new(&node.name));
+                }
+                servers
+            }));
+            Diagnosis::new(diagnoses.await.into_iter().flatten().collect())
+        })
     }
 
     /// Ends when the key changes on the first of the nodes that hold it.

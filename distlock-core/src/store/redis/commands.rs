@@ -5,12 +5,12 @@ use std::{
     time::Duration,
 };
 
-use redis::{Cmd, RedisResult, Value, aio::ConnectionLike};
+use redis::{Cmd, RedisError, RedisResult, Value, aio::ConnectionLike};
 use tokio::time::Instant;
 
 use super::{
     contended::ContendedKeys,
-    errors::{classify, is_forbidden, nonsense},
+    errors::{classify, is_refused, name_denied, nonsense},
     keys::RedisKey,
     script::{First, Script},
 };
@@ -32,7 +32,7 @@ const RELEASE_LUA: &str = concat!(
     include_str!("lua/release_queued.lua"),
     include_str!("lua/not_the_owners.lua")
 );
-const RELEASE_LOCK_LUA: &str =
+pub(super) const RELEASE_LOCK_LUA: &str =
     concat!(include_str!("lua/release_lock.lua"), include_str!("lua/not_the_owners.lua"));
 const ACQUIRE_FENCED_LUA: &str =
     concat!(include_str!("lua/draw.lua"), include_str!("lua/acquire_fenced.lua"));
@@ -196,6 +196,7 @@ pub(super) async fn release(
     let mut text = [0; 36];
     let owner = owner.encode(&mut text);
     let mut named = form.keys_of_release();
+    let mut is_refused_more = false;
     loop {
         let script = if named == NamedKeys::Lock { &RELEASE_LOCK } else { &RELEASE };
         let answer = script.invoke(connection, form.first(), named.of(&RedisKey::all(key)), owner).await;
@@ -204,11 +205,14 @@ pub(super) async fn release(
                 form.queue_was_met();
                 NamedKeys::All
             }
-            Err(error) if named != NamedKeys::Lock && is_forbidden(&error) => NamedKeys::Lock,
+            Err(error) if named != NamedKeys::Lock && is_refused(&error) => {
+                is_refused_more = true;
+                NamedKeys::Lock
+            }
             answer => {
                 let released = owned(answer);
                 if released.is_ok() {
-                    form.worked(named);
+                    form.worked(is_refused_more);
                 }
                 return released;
             }
@@ -229,9 +233,12 @@ pub(super) struct ReleaseForm {
     has_enqueue: AtomicBool,
     /// How many of the next releases name all keys, because a wait queue was met. Each release counts down.
     in_queues: AtomicU32,
-    /// Releases name no key but the lock's. Set for a quorum's node, and when the server's access rules turn
-    /// out not to cover the companions' names; never cleared.
-    lock_only: AtomicBool,
+    /// How many of the next releases name no key but the lock's, because the server has refused the longer
+    /// script, or the companions' names. Set by a release that works then. Each release counts down, so that
+    /// the longer script is tried again: the access rules may have changed.
+    lock_only: AtomicU32,
+    /// The store's keys have no wait queues.
+    has_no_queues: bool,
 }
 
 /// The keys that a release names.
@@ -245,6 +252,9 @@ pub(super) enum NamedKeys {
 
 /// How many releases name all keys after a wait queue was met.
 const RELEASES_IN_QUEUES: u32 = 100;
+
+/// How many releases name the lock's key alone after the server refused more.
+const RELEASES_LOCK_ONLY: u32 = 100;
 
 /// A release's answer when there is a wait queue and not all keys were named: nothing was changed.
 pub(super) const NEEDS_ALL_KEYS: i64 = -1;
@@ -262,23 +272,23 @@ impl NamedKeys {
 impl ReleaseForm {
     /// The form of a store whose keys have no wait queues.
     pub(super) fn lock_only() -> Self {
-        Self { lock_only: AtomicBool::new(true), ..Self::default() }
+        Self { has_no_queues: true, ..Self::default() }
     }
 
     /// Whether releases name no key but the lock's.
     pub(super) fn is_lock_only(&self) -> bool {
-        self.lock_only.load(Ordering::Relaxed)
+        self.has_no_queues || self.lock_only.load(Ordering::Relaxed) > 0
     }
 
     /// The keys that a release names, which is about to be sent.
     pub(super) fn keys_of_release(&self) -> NamedKeys {
-        let count_down = || {
+        let count_down = |releases: &AtomicU32| {
             let (set, get) = (Ordering::Relaxed, Ordering::Relaxed);
-            self.in_queues.fetch_update(set, get, |releases| releases.checked_sub(1))
+            releases.fetch_update(set, get, |releases| releases.checked_sub(1)).is_ok()
         };
-        if self.is_lock_only() {
+        if self.has_no_queues || count_down(&self.lock_only) {
             NamedKeys::Lock
-        } else if count_down().is_ok() {
+        } else if count_down(&self.in_queues) {
             NamedKeys::All
         } else {
             NamedKeys::WithQueue
@@ -306,11 +316,11 @@ impl ReleaseForm {
         self.in_queues.store(RELEASES_IN_QUEUES, Ordering::Relaxed);
     }
 
-    /// Called when a release that named these keys was answered.
-    pub(super) fn worked(&self, named: NamedKeys) {
+    /// Called when a release was answered, perhaps after the server had refused the longer script.
+    pub(super) fn worked(&self, is_refused_more: bool) {
         set(&self.has_script);
-        if named == NamedKeys::Lock {
-            set(&self.lock_only);
+        if is_refused_more {
+            self.lock_only.store(RELEASES_LOCK_ONLY, Ordering::Relaxed);
         }
     }
 }
@@ -341,6 +351,11 @@ fn read_holder<'a>(commands: &'a mut redis::Pipeline, key: &Key) -> &'a mut redi
 /// The lock's value, and the holder, from the answers of GET and PTTL.
 fn found(value: Option<Vec<u8>>, pttl: i64) -> Option<(Vec<u8>, Holder)> {
     value.filter(|_| pttl != PTTL_NO_KEY).map(|value| (value, Holder::new(remaining(pttl))))
+}
+
+/// What an error of a command of one key means.
+fn classify_for(key: &Key, error: RedisError) -> StoreError {
+    classify(name_denied(error, RedisKey::lock(key), None))
 }
 
 /// A grant, with the fencing token that the script drew.

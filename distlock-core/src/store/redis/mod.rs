@@ -6,6 +6,7 @@
 //! - `tls` has certificates of the user's own.
 //! - [`script`] sends a Lua script, [`restart`] knows when a restarted server may grant leases again.
 //! - [`contended`] remembers the keys that were found held.
+//! - [`check`] finds out whether the server is fit for locks.
 //! - [`commands`] are the commands of a lease over a connection, [`connect`] gives the connections.
 //! - [`wait`] has the wait queues.
 
@@ -13,13 +14,16 @@ use std::{future::pending, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{Acquired, Enqueue, HintFuture, Holder, NextWaiter, Store, StoreFuture};
+use super::{
+    Acquired, Diagnosis, DiagnosisFuture, Enqueue, HintFuture, Holder, NextWaiter, Store, StoreFuture,
+};
 use crate::{
     error::{LockError, StoreError, StoreErrorKind},
     key::Key,
     token::{FencingToken, OwnerToken},
 };
 
+mod check;
 mod commands;
 mod connect;
 mod contended;
@@ -33,6 +37,7 @@ mod take_again;
 mod tls;
 mod wait;
 
+use check::{Gate, Server};
 use commands::ReleaseForm;
 pub(crate) use connect::endpoint::{Endpoint, Login};
 use connect::{Connector, callers_own::CallerConnection, endpoint::bad_url, single::PerRuntimeConnection};
@@ -59,6 +64,7 @@ struct Inner<C> {
     contended: ContendedKeys,
     /// How long a key's fencing counter outlives the key's last grant.
     fence_lifetime: Duration,
+    gate: Arc<Gate>,
 }
 
 /// What a connection is wanted for.
@@ -79,14 +85,19 @@ impl RedisStore {
     /// # Errors
     /// [`LockError::Config`] for a URL that is not understood.
     pub fn open(url: &str) -> Result<Self, LockError> {
-        Self::at(Endpoint::from_url(url, &Login::default())?, Settings::default())
+        Self::at(Endpoint::from_url(url, &Login::default())?, None, Settings::default())
     }
 
-    /// The store at a server, with these settings. The first use connects.
+    /// The store at a server, with these settings, for keys of this namespace if it is known. The first use
+    /// connects.
     ///
     /// # Errors
     /// [`LockError::Config`] for a timeout of zero.
-    pub(crate) fn at(endpoint: Endpoint, settings: Settings) -> Result<Self, LockError> {
+    pub(crate) fn at(
+        endpoint: Endpoint,
+        namespace: Option<&str>,
+        settings: Settings,
+    ) -> Result<Self, LockError> {
         settings.check().map_err(config)?;
         #[cfg(feature = "tls")]
         tls::ensure_crypto_provider();
@@ -99,22 +110,29 @@ impl RedisStore {
         let (form, lifetime) = (Arc::clone(&release_form), settings.fence_lifetime);
         let wait_room = WaitRoom::new(&endpoint.client, connection.clone(), patience, lifetime, form)
             .map_err(|error| bad_url(&error))?;
-        let connector = PerRuntimeConnection::new(endpoint, connection, patience, restart_delay);
-        Ok(Self::assemble(connector, Some(wait_room), release_form, lifetime))
+        let (address, namespace) = (endpoint.address.clone(), namespace.map(str::to_owned));
+        let gate = Arc::new(Gate::new(Server { address, namespace, role: settings.role }));
+        let for_connections = Arc::clone(&gate);
+        let connector =
+            PerRuntimeConnection::new(endpoint, connection, patience, restart_delay, for_connections);
+        Ok(Self::assemble(connector, Some(wait_room), release_form, lifetime, gate))
     }
 
     /// Host and port, for messages.
-    pub(crate) fn address(&self) -> String {
-        self.inner.connector.address()
+    pub(crate) fn address(&self) -> &str {
+        self.inner.gate.address()
     }
 
-    /// Asks whether the server answers.
-    pub(crate) async fn ping(&self) -> Result<(), StoreError> {
-        let ping = async {
-            let (mut connection, _) = self.inner.connector.connection().await?;
-            redis::cmd("PING").query_async::<()>(&mut connection).await.map_err(errors::classify)
-        };
-        ping.await.map_err(|error| error.at(&self.address()))
+    /// Connects, which shows whether the server answers and is fit for locks.
+    pub(crate) async fn probe(&self) -> Result<(), StoreError> {
+        match self.inner.connector.connection().await {
+            Ok(_) => Ok(()),
+            // At the start of a program no failover is waited for.
+            Err(error) if error.kind() == StoreErrorKind::ReadOnly => {
+                Err(StoreError::new(StoreErrorKind::Unfit, error.to_string()).at(self.address()))
+            }
+            Err(error) => Err(error.at(self.address())),
+        }
     }
 
     /// The server's run id, which no two servers share; `None` if the server does not tell.
@@ -131,7 +149,9 @@ where
 {
     /// The store over a connection that the caller made.
     pub(crate) fn from_connection(connection: C, fence_lifetime: Duration) -> Self {
-        Self::assemble(CallerConnection(connection), None, Arc::default(), fence_lifetime)
+        let address = "own connection".to_owned();
+        let gate = Gate::new(Server { address, namespace: None, role: Role::Single });
+        Self::assemble(CallerConnection(connection), None, Arc::default(), fence_lifetime, Arc::new(gate))
     }
 
     /// Asks whether the server answers.
@@ -147,9 +167,10 @@ impl<C: Connector> RedisStore<C> {
         wait_room: Option<WaitRoom>,
         release_form: Arc<ReleaseForm>,
         fence_lifetime: Duration,
+        gate: Arc<Gate>,
     ) -> Self {
         let contended = ContendedKeys::default();
-        Self { inner: Arc::new(Inner { connector, wait_room, release_form, contended, fence_lifetime }) }
+        Self { inner: Arc::new(Inner { connector, wait_room, release_form, contended, fence_lifetime, gate }) }
     }
 
     /// Runs a command over the current runtime's connection.
@@ -310,8 +331,9 @@ impl<C: Connector> Store for RedisStore<C> {
             // libraries is not to be taken.
             let may_be_left = inner.wait_room.as_ref().is_some_and(|room| room.is_foreign(&key));
             let contended = enqueue.contended || inner.contended.contains(&key, Instant::now);
+            // Made in any case: it is checked whether the server can take back what it grants.
+            let (mut connection, origin) = connector.connection().await?;
             if !contended && !fenced && !may_be_left {
-                let (mut connection, origin) = connector.connection().await?;
                 let granted = commands::set_if_free(&mut connection, &key, &owner, ttl).await;
                 if granted.inspect_err(|error| connector.failed(&origin, error))? {
                     return Ok(Acquired::Granted { fence: None });
@@ -349,6 +371,17 @@ impl<C: Connector> Store for RedisStore<C> {
             Some(room) => room.key_changed(key),
             None => Box::pin(pending()),
         }
+    }
+
+    fn diagnose(&self) -> DiagnosisFuture {
+        let inner = Arc::clone(&self.inner);
+        Box::pin(async move {
+            let server = match inner.connector.connection().await {
+                Ok((mut connection, _)) => inner.gate.diagnose(&mut connection).await,
+                Err(error) => inner.gate.without_connection(&error),
+            };
+            Diagnosis::new(vec![server])
+        })
     }
 
     fn inspect(&self, key: &Key) -> StoreFuture<Option<Holder>> {

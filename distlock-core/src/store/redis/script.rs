@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use redis::{Cmd, ErrorKind, FromRedisValue, RedisResult, ServerErrorKind, ToRedisArgs, aio::ConnectionLike};
 
-use super::keys::RedisKey;
+use super::{errors::name_denied, keys::RedisKey};
 
 /// How a script is sent first.
 #[derive(Clone, Copy, PartialEq)]
@@ -44,15 +44,16 @@ impl Script {
             command.arg(name).arg(script).arg(keys.len()).arg(keys).arg(&args);
             command
         };
-        if first == First::ByText {
-            return command("EVAL", self.code).query_async(connection).await;
-        }
-        match command("EVALSHA", &self.hash).query_async(connection).await {
-            Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
-                command("EVAL", self.code).query_async(connection).await
-            }
-            answer => answer,
-        }
+        let by_hash = match first {
+            First::ByHash => Some(command("EVALSHA", &self.hash).query_async(connection).await),
+            First::ByText => None,
+        };
+        let answer = match by_hash {
+            Some(Err(error)) if error.kind() != ErrorKind::Server(ServerErrorKind::NoScript) => Err(error),
+            Some(Ok(answer)) => Ok(answer),
+            _ => command("EVAL", self.code).query_async(connection).await,
+        };
+        answer.map_err(|error| name_denied(error, keys[0], Some(self.code)))
     }
 }
 

@@ -13,6 +13,7 @@ use tokio::{sync::OnceCell, time::Instant};
 
 use super::{
     super::{
+        check::Gate,
         errors::{breaks_connection, classify, hung_up},
         restart::LastStart,
     },
@@ -30,8 +31,6 @@ use crate::{error::StoreError, runtime::PerRuntime};
 /// of the others.
 pub struct PerRuntimeConnection {
     client: Client,
-    /// Host and port, or the path of the socket, for messages: without user name and password.
-    address: String,
     config: AsyncConnectionConfig,
     /// The longest that making a connection may take.
     patience: Duration,
@@ -39,6 +38,7 @@ pub struct PerRuntimeConnection {
     /// How long the server grants nothing after its start; zero for no time.
     restart_delay: Duration,
     last_start: LastStart,
+    gate: Arc<Gate>,
     /// Connections are made without `CLIENT SETINFO`, because the server or a proxy hangs up on it. Set when
     /// that turns out, never cleared.
     is_silent: AtomicBool,
@@ -54,24 +54,29 @@ pub struct Connection {
 
 impl PerRuntimeConnection {
     pub(in super::super) fn new(
-        Endpoint { client, address, .. }: Endpoint,
+        Endpoint { client, .. }: Endpoint,
         config: AsyncConnectionConfig,
         patience: Duration,
         restart_delay: Duration,
+        gate: Arc<Gate>,
     ) -> Self {
         let (connections, last_start, is_silent) = Default::default();
-        Self { client, address, config, patience, connections, restart_delay, last_start, is_silent }
+        Self { client, config, patience, connections, restart_delay, last_start, gate, is_silent }
     }
 
     async fn establish(&self) -> Result<Connection, StoreError> {
         let mut commands = self.connect_once_more_if_hung_up().await.map_err(classify)?;
-        let grants_from = if self.restart_delay.is_zero() {
-            None
-        } else {
-            let info = redis::cmd("INFO").arg("server").query_async(&mut commands).await;
-            let info: String = info.map_err(classify)?;
-            Some(self.last_start.grants_from(&info, self.restart_delay, Instant::now()))
+        let info = match self.gate.check(&mut commands).await {
+            // A proxy may hang up on a question that it does not know.
+            Err(error) if hung_up(&error) => {
+                commands = self.connect_once_more_if_hung_up().await.map_err(classify)?;
+                self.gate.ask_nothing(&mut commands).await.map_err(classify)?;
+                String::new()
+            }
+            checked => checked.map_err(classify)??,
         };
+        let grants_from = |delay| self.last_start.grants_from(&info, delay, Instant::now());
+        let grants_from = Some(self.restart_delay).filter(|delay| !delay.is_zero()).map(grants_from);
         Ok(Connection { commands, grants_from })
     }
 
@@ -86,10 +91,6 @@ impl PerRuntimeConnection {
         let connection = silent.get_multiplexed_async_connection_with_config(&self.config).await?;
         self.is_silent.store(true, Ordering::Relaxed);
         Ok(connection)
-    }
-
-    pub(in super::super) fn address(&self) -> String {
-        self.address.clone()
     }
 }
 

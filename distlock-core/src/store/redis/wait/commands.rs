@@ -11,7 +11,7 @@ use super::{
             NEEDS_ALL_KEYS, NamedKeys, RELEASE, ReleaseForm, granted, micros, millis, owned, release,
             remaining,
         },
-        errors::{classify, is_forbidden, nonsense},
+        errors::{classify, is_refused, nonsense},
         keys::RedisKey,
         script::Script,
     },
@@ -121,7 +121,7 @@ pub(in super::super) async fn release_and_hand_over(
                 form.queue_was_met();
                 named = NamedKeys::All;
             }
-            Err(error) if is_forbidden(&error) => {
+            Err(error) if is_refused(&error) => {
                 hand_over.end(DirectOutcome::Unknown);
                 return release(&mut hand_over.connection().commands, key, owner, form).await;
             }
@@ -148,7 +148,7 @@ pub(in super::super) async fn release_and_hand_over(
         }
     };
     if released.is_ok() {
-        form.worked(named);
+        form.worked(false);
     }
     hand_over.end(outcome);
     released

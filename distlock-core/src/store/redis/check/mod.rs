@@ -1,0 +1,156 @@
+//! Whether a server is fit for locks: asked in one round trip on a store's first connection.
+//!
+//! A server that grants a lock has to take it back. So what a release needs is asked before anything is
+//! taken, by questions that change nothing. A question that the server does not answer leaves a check
+//! unknown, and is never an error.
+//!
+//! - [`server`] is what is known before. [`questions`] has the questions, [`findings`] says what the answers
+//!   mean.
+
+use std::sync::{
+    Mutex, PoisonError,
+    atomic::{AtomicBool, Ordering},
+};
+
+use redis::{RedisResult, aio::ConnectionLike};
+
+use super::errors::classify;
+use crate::{
+    error::{StoreError, StoreErrorKind},
+    store::diagnosis::{Check, CheckState, CheckSubject, ServerDiagnosis},
+};
+
+mod findings;
+mod questions;
+mod server;
+
+pub(super) use server::Server;
+
+/// What each new connection to a server has to pass.
+pub(super) struct Gate {
+    server: Server,
+    /// A connection has passed all checks, so that later ones only have their server's role checked. Set by
+    /// the first one that passes, never cleared.
+    has_passed: AtomicBool,
+    /// The server, or a proxy before it, closes connections at a question, so that nothing is asked. Set when
+    /// that turns out, never cleared.
+    asks_nothing: AtomicBool,
+    /// What the latest check of everything has found. Set by each of them.
+    latest: Mutex<Option<ServerDiagnosis>>,
+}
+
+impl Gate {
+    pub(super) fn new(server: Server) -> Self {
+        let (has_passed, asks_nothing, latest) = Default::default();
+        Self { server, has_passed, asks_nothing, latest }
+    }
+
+    /// Host and port of the server, for messages.
+    pub(super) fn address(&self) -> &str {
+        &self.server.address
+    }
+
+    /// Checks a new connection, before it is used. Gives back the server's answer to INFO, which is empty if
+    /// nothing depends on it.
+    ///
+    /// # Errors
+    /// The outer error is one of the connection. The inner error says why the server is of no use.
+    pub(super) async fn check(
+        &self,
+        connection: &mut (impl ConnectionLike + Send),
+    ) -> RedisResult<Result<String, StoreError>> {
+        if self.has_passed.load(Ordering::Relaxed) {
+            return self.check_role(connection).await;
+        }
+        if self.asks_nothing.load(Ordering::Relaxed) {
+            return Ok(Ok(String::new()));
+        }
+        let answers = questions::ask_everything(connection, self.server.namespace()).await?;
+        let diagnosis = findings::diagnosis(&self.server, &answers);
+        *self.latest.lock().unwrap_or_else(PoisonError::into_inner) = Some(diagnosis.clone());
+        if let Some(broken) = first_broken(&diagnosis) {
+            return Ok(Err(unfit(broken)));
+        }
+        if let Some(error) = answers.failure() {
+            return Ok(Err(classify(error)));
+        }
+        if self.server.has_restart_delay() && answers.info().is_none() {
+            return Ok(Err(no_info()));
+        }
+        if !self.has_passed.swap(true, Ordering::Relaxed) {
+            for check in diagnosis.checks.iter().filter(|check| check.state == CheckState::Weak) {
+                tracing::warn!(server = self.server.address, "{}", check.finding);
+            }
+        }
+        Ok(Ok(answers.info().unwrap_or_default().to_owned()))
+    }
+
+    /// Checks that the server behind a later connection accepts writes: a failover may have put another
+    /// server behind the address.
+    async fn check_role(
+        &self,
+        connection: &mut (impl ConnectionLike + Send),
+    ) -> RedisResult<Result<String, StoreError>> {
+        let wants_info = self.server.has_restart_delay();
+        let answers = questions::ask_role(connection, wants_info).await?;
+        let role = findings::role(&answers);
+        if role.state == CheckState::Broken {
+            return Ok(Err(unfit(&role)));
+        }
+        match answers.info() {
+            None if wants_info => Ok(Err(no_info())),
+            info => Ok(Ok(info.unwrap_or_default().to_owned())),
+        }
+    }
+
+    /// Called with a new connection after the server, or a proxy before it, has closed one at a question.
+    /// Only makes sure that the server answers, and asks nothing any more.
+    pub(super) async fn ask_nothing(&self, connection: &mut impl ConnectionLike) -> RedisResult<()> {
+        redis::cmd("PING").exec_async(connection).await?;
+        self.asks_nothing.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Asks everything over a connection.
+    pub(super) async fn diagnose(&self, connection: &mut (impl ConnectionLike + Send)) -> ServerDiagnosis {
+        match questions::ask_everything(connection, self.server.namespace()).await {
+            Ok(answers) => findings::diagnosis(&self.server, &answers),
+            Err(error) => self.without_connection(&classify(error)),
+        }
+    }
+
+    /// What is known of a server to which no connection could be made.
+    pub(super) fn without_connection(&self, error: &StoreError) -> ServerDiagnosis {
+        let latest = || self.latest.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let subject = match error.kind() {
+            StoreErrorKind::Unfit if latest().is_some() => return latest().unwrap_or_else(|| self.nothing()),
+            StoreErrorKind::ReadOnly => CheckSubject::Role,
+            _ => CheckSubject::Reachable,
+        };
+        let mut diagnosis = self.nothing();
+        diagnosis.checks.push(Check::new(subject, CheckState::Broken, error.to_string()));
+        diagnosis
+    }
+
+    fn nothing(&self) -> ServerDiagnosis {
+        ServerDiagnosis::new(&self.server.address)
+    }
+}
+
+fn first_broken(diagnosis: &ServerDiagnosis) -> Option<&Check> {
+    diagnosis.checks.iter().find(|check| check.state == CheckState::Broken)
+}
+
+/// The error of a command that is not sent, because the server is not fit for locks.
+fn unfit(broken: &Check) -> StoreError {
+    // A failover may be under way, and the address may be another server's soon.
+    let is_replica = broken.subject == CheckSubject::Role;
+    let kind = if is_replica { StoreErrorKind::ReadOnly } else { StoreErrorKind::Unfit };
+    StoreError::new(kind, &*broken.finding)
+}
+
+fn no_info() -> StoreError {
+    let detail = "a node of a quorum has to tell when it was started, and the server refuses INFO; allow it by \
+                  `+info`, or set a `restart_delay` of zero if the server keeps every lease over a restart";
+    StoreError::new(StoreErrorKind::Unfit, detail)
+}

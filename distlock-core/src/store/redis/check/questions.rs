@@ -1,0 +1,213 @@
+//! The questions to a server, and its answers.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use redis::{Cmd, Pipeline, RedisError, RedisResult, Value, aio::ConnectionLike};
+
+use super::super::{
+    commands::RELEASE_LOCK_LUA,
+    errors::{Denial, classify, error_text},
+    keys,
+};
+use crate::{error::StoreErrorKind, store::diagnosis::ClockDifference};
+
+const CHECK_LUA: &str = include_str!("../lua/check.lua");
+
+/// The name of the key and of the channel that the questions use. It is no lock's key, because of its single
+/// U+001F.
+fn name(namespace: &str) -> String {
+    keys::channel(namespace, "check")
+}
+
+/// What is asked. The number is its place in the round trip.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Question {
+    Role,
+    Info,
+    ConfigOfSnapshots,
+    Hello,
+    Time,
+    Get,
+    Pttl,
+    Set,
+    EvalSha,
+    Eval,
+    Release,
+}
+
+/// What a server has answered to the questions.
+pub(super) struct Answers {
+    values: Vec<Value>,
+    /// Which question is where in the values.
+    questions: Vec<Question>,
+    pub(super) clock: Option<ClockDifference>,
+}
+
+/// Asks everything, in one round trip.
+pub(super) async fn ask_everything(
+    connection: &mut (impl ConnectionLike + Send),
+    namespace: &str,
+) -> RedisResult<Answers> {
+    use Question::{ConfigOfSnapshots, Eval, EvalSha, Get, Hello, Info, Pttl, Release, Role, Set, Time};
+    let all = [Role, Info, ConfigOfSnapshots, Hello, Time, Get, Pttl, Set, EvalSha, Eval, Release];
+    send(connection, &all, &name(namespace)).await
+}
+
+/// Asks for the role, and for what INFO says of the server's start.
+pub(super) async fn ask_role(
+    connection: &mut (impl ConnectionLike + Send),
+    wants_info: bool,
+) -> RedisResult<Answers> {
+    let questions = [Question::Role, Question::Info];
+    send(connection, if wants_info { &questions } else { &questions[..1] }, "").await
+}
+
+async fn send(
+    connection: &mut (impl ConnectionLike + Send),
+    questions: &[Question],
+    name: &str,
+) -> RedisResult<Answers> {
+    let mut pipeline = Pipeline::with_capacity(questions.len());
+    for question in questions {
+        pipeline.add_command(question.command(name));
+    }
+    let (sent, started) = (SystemTime::now(), Instant::now());
+    let values = connection.req_packed_commands(&pipeline, 0, questions.len()).await?;
+    let mut answers = Answers { values, questions: questions.to_vec(), clock: None };
+    answers.clock = answers.clock(sent, started.elapsed());
+    Ok(answers)
+}
+
+impl Question {
+    fn command(self, name: &str) -> Cmd {
+        let words: &[&str] = match self {
+            Self::Role => &["ROLE"],
+            Self::Info => &["INFO"],
+            Self::ConfigOfSnapshots => &["CONFIG", "GET", "save"],
+            Self::Hello => &["HELLO"],
+            Self::Time => &["TIME"],
+            Self::Get => &["GET", name],
+            Self::Pttl => &["PTTL", name],
+            // Refused, because the time is not a number.
+            Self::Set => &["SET", name, "", "PX", "x"],
+            // Refused, because no script has this hash.
+            Self::EvalSha => &["EVALSHA", "0000000000000000000000000000000000000000", "0"],
+            Self::Eval => &["EVAL", CHECK_LUA, "1", name, name],
+            // Of a lock that nobody holds.
+            Self::Release => &["EVAL", RELEASE_LOCK_LUA, "1", name, "no owner"],
+        };
+        let mut command = redis::cmd(words[0]);
+        command.arg(&words[1..]);
+        command
+    }
+}
+
+impl Answers {
+    /// The answer, if the question was asked.
+    fn answer(&self, question: Question) -> Option<&Value> {
+        let at = self.questions.iter().position(|asked| *asked == question)?;
+        self.values.get(at)
+    }
+
+    /// The error that a question was answered with, with its code.
+    pub(super) fn error(&self, question: Question) -> Option<String> {
+        match self.answer(question)? {
+            Value::ServerError(error) => Some(error_text(error)),
+            _ => None,
+        }
+    }
+
+    /// What the server denied when it was asked.
+    pub(super) fn denial(&self, question: Question) -> Option<Denial> {
+        Denial::of(&self.error(question)?)
+    }
+
+    /// Whether the server does not run the script, although it answers other commands, and for another reason
+    /// than the key or the state that it is in.
+    pub(super) fn refuses_scripts(&self, question: Question) -> bool {
+        let Some(Value::ServerError(error)) = self.answer(question) else { return false };
+        let is_refused = classify(error.clone().into()).kind() == StoreErrorKind::Refused;
+        let is_script = error.code() != "NOSCRIPT" && Denial::of(&error_text(error)) != Some(Denial::Key);
+        is_refused && is_script && self.failure().is_none()
+    }
+
+    /// What INFO says; `None` if the server refused it.
+    pub(super) fn info(&self) -> Option<&str> {
+        match self.answer(Question::Info)? {
+            Value::BulkString(info) => std::str::from_utf8(info).ok(),
+            Value::VerbatimString { text, .. } => Some(text),
+            _ => None,
+        }
+    }
+
+    /// A field of INFO.
+    pub(super) fn field(&self, name: &str) -> Option<&str> {
+        self.info()?.lines().find_map(|text| text.trim().strip_prefix(name)?.strip_prefix(':'))
+    }
+
+    /// The words of the answer to ROLE; empty if the server refused it.
+    pub(super) fn role(&self) -> Vec<String> {
+        let Some(Value::Array(words)) = self.answer(Question::Role) else { return Vec::new() };
+        words.iter().map(|word| redis::from_redis_value_ref(word).unwrap_or_default()).collect()
+    }
+
+    /// When the server takes snapshots, in its own words; `None` if it does not tell.
+    pub(super) fn snapshots(&self) -> Option<String> {
+        let answer = self.answer(Question::ConfigOfSnapshots)?;
+        let pairs: Vec<(String, String)> = redis::from_redis_value_ref(answer).ok()?;
+        pairs.into_iter().find_map(|(name, value)| (name == "save").then_some(value))
+    }
+
+    /// The commands that scripts may not use; `None` if that is not known.
+    pub(super) fn denied_to_scripts(&self) -> Option<Vec<(&'static str, Denial)>> {
+        let errors: Vec<String> = match self.answer(Question::Eval)? {
+            answer @ Value::Array(_) => redis::from_redis_value_ref(answer).ok()?,
+            _ => return None,
+        };
+        let commands = CHECK_LUA.split("redis.pcall('").skip(1).filter_map(|rest| rest.split('\'').next());
+        Some(commands.zip(errors).filter_map(|(name, error)| Some((name, Denial::of(&error)?))).collect())
+    }
+
+    /// The error of a server that cannot serve at the moment, or serves nobody.
+    pub(super) fn failure(&self) -> Option<RedisError> {
+        match self.answer(Question::Get)? {
+            Value::ServerError(error)
+                if Denial::of(&error_text(error)).is_none() && error.code() != "WRONGTYPE" =>
+            {
+                Some(error.clone().into())
+            }
+            _ => None,
+        }
+    }
+
+    /// The server's clock, for which it was asked at `sent`.
+    fn clock(&self, sent: SystemTime, round_trip: Duration) -> Option<ClockDifference> {
+        let (seconds, micros): (u64, u64) = redis::from_redis_value_ref(self.answer(Question::Time)?).ok()?;
+        let theirs = Duration::from_secs(seconds) + Duration::from_micros(micros);
+        let ours = sent.duration_since(UNIX_EPOCH).ok()? + round_trip / 2;
+        let micros = |time: Duration| i64::try_from(time.as_micros()).ok();
+        Some(ClockDifference::new(micros(theirs)? - micros(ours)?, round_trip / 2))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeSet, fs, path::Path};
+
+    use super::*;
+
+    fn commands_of(script: &str) -> BTreeSet<String> {
+        let calls = script.split("call('").skip(1).filter_map(|rest| rest.split('\'').next());
+        calls.map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn every_command_of_a_script_is_asked_for() {
+        let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/store/redis/lua");
+        let paths = fs::read_dir(scripts).unwrap().map(|script| script.unwrap().path());
+        let others = paths.filter(|path| !path.ends_with("check.lua"));
+        let used: BTreeSet<_> =
+            others.flat_map(|path| commands_of(&fs::read_to_string(path).unwrap())).collect();
+        assert_eq!(commands_of(CHECK_LUA), used);
+    }
+}

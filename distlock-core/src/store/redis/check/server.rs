@@ -1,0 +1,25 @@
+//! What is known of a server before it is asked.
+
+use super::super::settings::Role;
+use crate::limits::DEFAULT_NAMESPACE;
+
+/// The server that is checked, as this process knows it.
+pub(in super::super) struct Server {
+    /// Host and port, for messages.
+    pub(in super::super) address: String,
+    /// The namespace of the keys, if it is known.
+    pub(in super::super) namespace: Option<String>,
+    pub(in super::super) role: Role,
+}
+
+impl Server {
+    /// The namespace of the keys, or a guess.
+    pub(super) fn namespace(&self) -> &str {
+        self.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE)
+    }
+
+    /// Whether a restarted server grants nothing until its old leases are over.
+    pub(super) fn has_restart_delay(&self) -> bool {
+        matches!(self.role, Role::QuorumNode { restart_delay } if !restart_delay.is_zero())
+    }
+}
