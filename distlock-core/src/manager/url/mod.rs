@@ -212,7 +212,8 @@ fn quorum(
         }
         nodes.push(Arc::new(node));
     }
-    let named = nodes.iter().map(|node| (node.address().to_owned(), Box::new(Arc::clone(node)) as Box<dyn Store>));
+    let named =
+        nodes.iter().map(|node| (node.address().to_owned(), Box::new(Arc::clone(node)) as Box<dyn Store>));
     let store = Arc::new(QuorumStore::new(named)?);
     let probed = Arc::clone(&store);
     let ping = async move {

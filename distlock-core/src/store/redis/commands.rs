@@ -72,11 +72,12 @@ pub(super) async fn acquire(
         read_holder(&mut all, key).ignore_errors();
         let (set, value, pttl): (RedisResult<Value>, RedisResult<_>, RedisResult<_>) =
             all.query_async(connection).await.map_err(classify)?;
-        if was_set(set)? {
+        if was_set(key, set)? {
             // Whatever the other two commands answer, the key is the owner's.
             return Ok(Acquired::Granted { fence: None });
         }
-        found(value.map_err(classify)?, pttl.map_err(classify)?)
+        let classify_for = |error| classify_for(key, error);
+        found(value.map_err(classify_for)?, pttl.map_err(classify_for)?)
     } else {
         if set_if_free(connection, key, owner, ttl).await? {
             return Ok(Acquired::Granted { fence: None });
@@ -101,7 +102,7 @@ pub(super) async fn set_if_free(
     owner: &OwnerToken,
     ttl: Duration,
 ) -> Result<bool, StoreError> {
-    was_set(set_nx(key, owner, ttl).query_async(connection).await)
+    was_set(key, set_nx(key, owner, ttl).query_async(connection).await)
 }
 
 fn set_nx(key: &Key, owner: &OwnerToken, ttl: Duration) -> Cmd {
@@ -112,8 +113,8 @@ fn set_nx(key: &Key, owner: &OwnerToken, ttl: Duration) -> Cmd {
 }
 
 /// Whether `SET NX` has found the key free.
-fn was_set(answer: RedisResult<Value>) -> Result<bool, StoreError> {
-    match answer.map_err(classify)? {
+fn was_set(key: &Key, answer: RedisResult<Value>) -> Result<bool, StoreError> {
+    match answer.map_err(|error| classify_for(key, error))? {
         Value::Okay => Ok(true),
         Value::Nil => Ok(false),
         _ => Err(nonsense("SET answers OK or nil")),
@@ -338,7 +339,8 @@ pub(super) async fn look(
     key: &Key,
 ) -> Result<Option<(Vec<u8>, Holder)>, StoreError> {
     let mut both = redis::Pipeline::with_capacity(2);
-    let (value, pttl) = read_holder(&mut both, key).query_async(connection).await.map_err(classify)?;
+    let both = read_holder(&mut both, key).query_async(connection).await;
+    let (value, pttl) = both.map_err(|error| classify_for(key, error))?;
     Ok(found(value, pttl))
 }
 

@@ -170,7 +170,9 @@ impl<C: Connector> RedisStore<C> {
         gate: Arc<Gate>,
     ) -> Self {
         let contended = ContendedKeys::default();
-        Self { inner: Arc::new(Inner { connector, wait_room, release_form, contended, fence_lifetime, gate }) }
+        Self {
+            inner: Arc::new(Inner { connector, wait_room, release_form, contended, fence_lifetime, gate }),
+        }
     }
 
     /// Runs a command over the current runtime's connection.
