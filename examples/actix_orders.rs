@@ -77,7 +77,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         println!("try: curl -i -X POST http://{address}/orders/42/fulfil");
     }
     server.run().await?;
-    // Whatever else of the program holds a lock.
+    // Whatever else of the program holds a lock. The drain ends with a `shutdown`: a body that still runs
+    // after 20 s is stopped, and its key is released.
     locks.drain(Duration::from_secs(20)).await;
     Ok(())
 }

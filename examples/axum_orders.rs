@@ -70,7 +70,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let address = listener.local_addr()?;
     println!("listening on http://{address}");
     println!("try: curl -i -X POST http://{address}/orders/42/fulfil");
-    // First the requests that have been accepted, then whatever else of the program holds a lock.
+    // First the requests that have been accepted, then whatever else of the program holds a lock. The drain
+    // ends with a `shutdown`: a body that still runs after 20 s is stopped, and its key is released.
     axum::serve(listener, router).with_graceful_shutdown(termination()).await?;
     locks.drain(Duration::from_secs(20)).await;
     Ok(())
