@@ -7,8 +7,13 @@
 
 use std::{
     io, process,
-    sync::{Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
     thread,
+    time::Duration,
 };
 
 use tokio::{
@@ -20,8 +25,11 @@ use tokio::{
 /// not have its thread.
 static OWN_RUNTIME: Mutex<Option<(u32, Handle)>> = Mutex::new(None);
 
-/// Runs a future on the `chosen` runtime, or on a background thread of this crate if there is none or it has
-/// ended.
+/// How long the chosen runtime has to begin. Nobody may drive a current-thread runtime.
+const BEGINS_WITHIN: Duration = Duration::from_millis(200);
+
+/// Runs a future on the `chosen` runtime, or on a background thread of this crate if there is none, or if it
+/// has ended or is not driven.
 ///
 /// # Errors
 /// If the background thread cannot be started.
@@ -34,22 +42,38 @@ where
     F: Future<Output: Send> + Send + 'static,
 {
     panic_in_async_context();
-    if let Some(answer) = chosen.and_then(|runtime| answer_from(runtime, make())) {
+    if let Some(answer) = chosen.and_then(|runtime| answer_from(runtime, BEGINS_WITHIN, make())) {
         return Ok(answer);
     }
-    answer_from(&own_runtime()?, make()).ok_or_else(|| io::Error::other("the background thread has ended"))
+    answer_from(&own_runtime()?, Duration::MAX, make())
+        .ok_or_else(|| io::Error::other("the background thread has ended"))
 }
 
-/// The future's value; `None` if the runtime ends before.
-fn answer_from<F>(runtime: &Handle, future: F) -> Option<F::Output>
+/// The future's value; `None` if the runtime ends before, or does not begin in time. The future is then not
+/// polled any more.
+fn answer_from<F>(runtime: &Handle, begins_within: Duration, future: F) -> Option<F::Output>
 where
     F: Future<Output: Send> + Send + 'static,
 {
-    let task = runtime.spawn(future);
+    let (begun, has_begun) = mpsc::channel();
+    // Set by the task when it begins, or by this thread when it gives up: whoever is first decides.
+    let is_decided = Arc::new(AtomicBool::new(false));
+    let decided = Arc::clone(&is_decided);
+    let task = runtime.spawn(async move {
+        if decided.swap(true, Ordering::AcqRel) {
+            return None;
+        }
+        let _ = begun.send(());
+        Some(future.await)
+    });
+    if has_begun.recv_timeout(begins_within).is_err() && !is_decided.swap(true, Ordering::AcqRel) {
+        task.abort();
+        return None;
+    }
     let (send, answer) = oneshot::channel();
     runtime.spawn(async move { send.send(task.await) });
     match answer.blocking_recv() {
-        Ok(Ok(value)) => Some(value),
+        Ok(Ok(value)) => value,
         Ok(Err(error)) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
         Ok(Err(_)) | Err(_) => None,
     }

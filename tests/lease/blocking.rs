@@ -52,7 +52,7 @@ fn a_manager_outlives_the_runtime_that_it_was_made_on() {
 
 /// A runtime that nobody drives would never acquire the lock.
 #[test]
-fn a_blocking_acquire_needs_no_current_thread_runtime() {
+fn a_blocking_acquire_does_not_wait_for_a_runtime_that_stands_still() {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     let locks = runtime.block_on(async { LockManager::in_memory() });
     locks_and_releases(&locks);
@@ -78,6 +78,18 @@ async fn a_blocking_acquire_runs_on_the_runtime_of_the_builder() {
     assert!(tasks(other.handle()) > 0 && tasks(&Handle::current()) == here);
     drop(guard);
     other.shutdown_background();
+}
+
+#[tokio::test]
+async fn a_blocking_acquire_runs_on_the_runtime_on_which_the_manager_was_made() {
+    let locks = LockManager::in_memory();
+    let tasks = || Handle::current().metrics().num_alive_tasks();
+    let before = tasks();
+    let guard = tokio::task::spawn_blocking(move || locks.lock("order:42").blocking_acquire());
+    let guard = guard.await.unwrap().unwrap();
+    // The keeper of the lease.
+    assert!(tasks() > before);
+    drop(guard);
 }
 
 #[tokio::test]

@@ -302,9 +302,10 @@ impl LockManagerBuilder {
     }
 
     /// Sets the runtime on which [`blocking_acquire`](crate::LockRequest::blocking_acquire) acquires and its
-    /// lease is renewed. It must be driven while threads block.
+    /// lease is renewed. It must be driven for as long as the lease is held.
     ///
-    /// The default is the multi-thread runtime that is current when the manager is made, or else a background
+    /// The default is the runtime that is current when the manager is made. If there is none, or if it has
+    /// ended or does not begin within 200 ms because nobody drives it, the acquire runs on a background
     /// thread of this crate, which the first such call starts. Asynchronous calls run where they are awaited.
     pub fn runtime(mut self, runtime: Handle) -> Self {
         self.runtime = Some(runtime);

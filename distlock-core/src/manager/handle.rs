@@ -11,7 +11,7 @@ use futures_util::{
     stream::{self, StreamExt},
 };
 use tokio::{
-    runtime::{Handle, RuntimeFlavor},
+    runtime::Handle,
     time::{timeout, timeout_at},
 };
 
@@ -76,9 +76,7 @@ impl LockManager {
         runtime: Option<Handle>,
     ) -> Self {
         let (shared, keepers) = (Arc::new(Shared::new(store)), Arc::default());
-        // Nobody may drive a current-thread runtime while a caller blocks its thread.
-        let is_driven = |runtime: &Handle| runtime.runtime_flavor() != RuntimeFlavor::CurrentThread;
-        let runtime = runtime.or_else(|| Handle::try_current().ok().filter(is_driven));
+        let runtime = runtime.or_else(|| Handle::try_current().ok());
         Self {
             inner: Arc::new(Inner {
                 shared,
