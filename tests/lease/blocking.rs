@@ -2,6 +2,7 @@
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
+    sync::mpsc,
     thread,
     time::Duration,
 };
@@ -55,7 +56,12 @@ fn a_manager_outlives_the_runtime_that_it_was_made_on() {
 fn a_blocking_acquire_does_not_wait_for_a_runtime_that_stands_still() {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     let locks = runtime.block_on(async { LockManager::in_memory() });
-    locks_and_releases(&locks);
+    let (send, done) = mpsc::channel();
+    thread::spawn(move || {
+        locks_and_releases(&locks);
+        send.send(()).unwrap();
+    });
+    done.recv_timeout(SOON).unwrap();
 }
 
 #[tokio::test]
