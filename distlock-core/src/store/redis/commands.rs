@@ -24,6 +24,7 @@ use crate::{
 const RENEW_LUA: &str = concat!(include_str!("lua/renew.lua"), include_str!("lua/not_the_owners.lua"));
 /// The release of a key without waiters ends before Lua has defined a function.
 const RELEASE_LUA: &str = concat!(
+    include_str!("lua/limits.lua"),
     include_str!("lua/release.lua"),
     include_str!("lua/draw.lua"),
     include_str!("lua/queue.lua"),
@@ -37,6 +38,7 @@ pub(super) const RELEASE_LOCK_LUA: &str =
 const ACQUIRE_FENCED_LUA: &str =
     concat!(include_str!("lua/draw.lua"), include_str!("lua/acquire_fenced.lua"));
 const CONFIRM_LUA: &str = concat!(
+    include_str!("lua/limits.lua"),
     include_str!("lua/queue.lua"),
     include_str!("lua/confirm_hand_over.lua"),
     include_str!("lua/not_the_owners.lua")

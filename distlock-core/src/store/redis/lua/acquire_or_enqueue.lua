@@ -4,9 +4,10 @@
 --       which the owner has waited.
 -- Answers {1, token, every}: the owner holds the lock; token is false if none was asked for, or the counter
 --                            is gone.
---         {0, ms, every}: another owner holds it, or it is left to other libraries, and this owner is in the
---                         queue. The lock may be free after that time: PTTL, or when the first waiter has to
---                         look whether the lease was claimed.
+--         {0, ms, every, first}: another owner holds it, or it is left to other libraries, and this owner is
+--                                in the queue. The lock may be free after that time: PTTL, or when the first
+--                                waiter has to look whether the lease was claimed. first is 1 if no waiter
+--                                that asks and hears is before this one, else 0.
 --         {2, PTTL, false}: another owner holds it, and the queue has the format of another version of the
 --                           library, so that the owner is not in it.
 --         every is false, unless other libraries take the lock too: then it is how often to ask, in ms.
@@ -85,8 +86,9 @@ if holder and is_foreign(holder) then
   foreign = note_foreign(foreign)
 end
 local left = left_free > 0 and math.ceil(left_free / 1000) or redis.call('PTTL', KEYS[1])
-if deadline and redis.call('ZRANK', KEYS[3], owner) == 0 then
+local first = first_waiter(owner).owner == owner
+if deadline and first then
   local look = math.max(deadline - now, 0)
   left = math.min(left, math.ceil((look > 0 and look or LOOK_AGAIN) / 1000))
 end
-return {0, left, ask_every(foreign, owner)}
+return {0, left, ask_every(foreign, owner), first and 1 or 0}

@@ -1,19 +1,7 @@
 -- Snippet: how a waiter of the queue in queue.lua is handed the lock KEYS[1].
 -- KEYS: lock, wait queue, order, entries, fencing counter.
 
--- How long a waiter that was handed the lock has time to claim it, in us.
-local CLAIM_WITHIN = 2000000
-
 local now = micros()
-
--- Lets the queue last for `ms` at the least, and writes as seldom as that allows. KEYS[2] lasts as long as
--- KEYS[4]. The order is kept by the waiters, each time that they ask.
-local function keep(ms)
-  if redis.call('PTTL', KEYS[4]) < ms * 0.7 then
-    redis.call('PEXPIRE', KEYS[2], ms)
-    redis.call('PEXPIRE', KEYS[4], ms)
-  end
-end
 
 -- Writes a waiter's entry, and keeps its first time of arrival. Gives back an error if memory is full.
 local function enqueue(owner, waited, ttl, lasts, channel)
@@ -24,10 +12,16 @@ local function enqueue(owner, waited, ttl, lasts, channel)
   end
   waiters = waiters + added
   redis.call('HSET', KEYS[4], owner, asked .. ' ' .. ttl .. ' ' .. lasts .. ' ' .. channel)
-  redis.call('SET', KEYS[2], VERSION, 'NX', 'PX', QUEUE_TTL)
-  keep(QUEUE_TTL)
-  if redis.call('PTTL', KEYS[3]) < QUEUE_TTL * 0.7 then
-    redis.call('PEXPIRE', KEYS[3], QUEUE_TTL)
+  local left, keep = redis.call('PTTL', KEYS[4]), QUEUE_TTL + ttl
+  if not exists then
+    redis.call('SET', KEYS[2], VERSION)
+  end
+  -- The first waiter has made the order anew. The other two may last for longer, for an unclaimed hand-over.
+  if left < keep - SLACK or not exists or waiters == 1 then
+    keep = string.format('%.0f', math.max(left, keep))
+    redis.call('PEXPIRE', KEYS[2], keep)
+    redis.call('PEXPIRE', KEYS[3], keep)
+    redis.call('PEXPIRE', KEYS[4], keep)
   end
 end
 
@@ -98,7 +92,6 @@ local function hand_over(first)
     end
     unclaimed = first.owner .. ' ' .. string.format('%.0f', now + CLAIM_WITHIN)
     redis.pcall('HSET', KEYS[4], UNCLAIMED, unclaimed)
-    keep(math.max(QUEUE_TTL, tonumber(first.ttl)))
     local message = first.owner .. ' ' .. first.ttl .. ' '
         .. (fence and string.format('%.0f', fence) or '-') .. ' ' .. KEYS[1]
     if type(redis.pcall('PUBLISH', first.channel, message)) == 'number' then

@@ -23,27 +23,21 @@
 -- - A waiter also asks by itself. It then finds that it holds the lock, which counts as its claim, or its
 --   entry, or neither, and is enqueued again with its first time of arrival.
 -- - If the lock cannot be set because memory is full, it is freed, and the waiters ask by themselves.
--- - All three keys lapse some time after the last waiter has asked.
+-- - All three keys lapse some time after the last waiter has asked, but outlast a lease that is handed over
+--   to it: so long may the note of an unclaimed hand-over be needed.
 -- - A queue of another version is neither rewritten nor deleted.
-
-local VERSION = '2'
--- How long a queue lasts when none of its waiters asks, in ms.
-local QUEUE_TTL = 10000
--- A waiter that has not asked for this long is passed over, in us. Waiters ask every 1.2 s.
-local SILENCE = 3600000
--- The field of KEYS[4] for the unclaimed hand-over.
-local UNCLAIMED = 'unclaimed'
--- The field of KEYS[4] for other libraries.
-local FOREIGN = 'foreign'
 
 -- How many waiters there are, and the two fields: set by is_known, and kept up to date by what writes them.
 -- Each command of a script costs the server about as much as a short command of a client.
 local waiters, unclaimed, foreign_note
+-- Whether KEYS[2] exists: set by is_known.
+local exists
 
 -- Whether the queue is absent, or of this format. `version` is KEYS[2] if it was read before.
 local function is_known(version)
   version = version or redis.pcall('GET', KEYS[2])
-  if version and version ~= VERSION then
+  exists = version == VERSION
+  if version and not exists then
     return false
   end
   waiters = redis.pcall('ZCARD', KEYS[3])

@@ -174,7 +174,8 @@ impl WaitChannel {
                 return Ok(false);
             }
             let mut tracking = redis::cmd("CLIENT");
-            match tracking.arg("TRACKING").arg("ON").arg("NOLOOP").exec_async(&mut tracker).await {
+            match tracking.arg("TRACKING").arg("ON").arg("OPTIN").arg("NOLOOP").exec_async(&mut tracker).await
+            {
                 Err(error) if hung_up(&error) => Err(error),
                 // Where client-side caching is forbidden, waiters only ask by themselves.
                 answer => Ok(answer.is_ok()),
@@ -251,14 +252,38 @@ impl WaitChannel {
     /// The server's client-side caching tells of it, also of a lease that lapsed and of holders that other
     /// programs set. Nothing is left on the server.
     pub(super) async fn key_changed(self: Arc<Self>, key: Key) -> Hint {
-        let Some(mut connection) = self.connection_in_background().await else { return pending().await };
+        let Some(connection) = self.connection_in_background().await else { return pending().await };
         let changes = self.registry.tracked().subscribe(&key);
-        let mut exists = redis::cmd("EXISTS");
-        match exists.arg(RedisKey::lock(&key)).query_async(&mut connection.commands).await {
+        match connection.read_and_track(&key).await {
             Ok(true) if connection.tracks => changes.changed().await,
             Ok(_) | Err(_) => pending().await,
         }
         Hint::MayBeFree
+    }
+
+    /// Ends when the owner may have its key.
+    ///
+    /// The first waiter of a queue watches its key, so that it hears of a key that lapsed or was deleted. The
+    /// waiters behind it do not: each hand-over would wake all their processes.
+    pub(super) async fn hint(self: Arc<Self>, owner: OwnerToken) -> Hint {
+        let watch = async {
+            let Some(key) = self.registry.key_to_watch(&owner) else { return pending().await };
+            let connection = self.connection_if_made().filter(|connection| connection.tracks);
+            let Some(connection) = connection else { return pending().await };
+            match connection.read_and_track(&key).await {
+                Ok(true) | Err(_) => {
+                    self.registry.is_watched(&owner);
+                    pending::<()>().await;
+                }
+                // The key has become free since the waiter asked.
+                Ok(false) => {}
+            }
+        };
+        tokio::select! {
+            biased;
+            hint = self.registry.hint(owner) => hint,
+            () = watch => Hint::MayBeFree,
+        }
     }
 
     fn cell(&self) -> MutexGuard<'_, Arc<OnceCell<WaitConnection>>> {
@@ -267,6 +292,18 @@ impl WaitChannel {
 }
 
 impl WaitConnection {
+    /// Reads the key so that the server tells of its next change. Answers whether the key is held.
+    async fn read_and_track(&self, key: &Key) -> RedisResult<bool> {
+        let mut both = redis::Pipeline::with_capacity(2);
+        // Only the key that is read next: the scripts read more.
+        both.cmd("CLIENT").arg("CACHING").arg("YES");
+        both.cmd("EXISTS").arg(RedisKey::lock(key)).ignore_errors();
+        let mut commands = self.commands.clone();
+        let (_, exists): (RedisResult<redis::Value>, RedisResult<bool>) =
+            both.query_async(&mut commands).await?;
+        exists
+    }
+
     fn is_told_by(&self, latest: &LatestAnswer) -> bool {
         Arc::ptr_eq(&self.latest.0, &latest.0)
     }

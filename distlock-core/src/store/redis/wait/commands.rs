@@ -28,6 +28,7 @@ use crate::{
 };
 
 const ACQUIRE_OR_ENQUEUE_LUA: &str = concat!(
+    include_str!("../lua/limits.lua"),
     include_str!("../lua/draw.lua"),
     include_str!("../lua/queue.lua"),
     include_str!("../lua/hand_over.lua"),
@@ -68,26 +69,28 @@ pub(super) async fn acquire_or_enqueue(
         .invoke(&mut connection.commands, channel.form().first_enqueue(), &RedisKey::all(key), args)
         .await
         .map_err(classify);
-    let answer = answer.inspect_err(|error| channel.failed(&connection, error))?;
+    let answer: Vec<Option<i64>> = answer.inspect_err(|error| channel.failed(&connection, error))?;
     connection.answered(sent);
     channel.form().enqueue_worked();
-    let (kind, value, ask_every): (i64, Option<i64>, Option<u64>) = answer;
+    let [kind, value, ask_every, is_first] = [0, 1, 2, 3].map(|at| answer.get(at).copied().flatten());
     let (acquired, unknown_queue) = match (kind, value) {
-        (1, fence) => {
+        (Some(1), fence) => {
             channel.registry().granted(owner);
             (granted(fence, fenced)?, false)
         }
-        (0, Some(pttl)) => {
+        (Some(0), Some(pttl)) => {
             channel.queue_was_met();
+            channel.registry().enqueued(owner, is_first == Some(1));
             (Acquired::Busy { remaining: remaining(pttl) }, false)
         }
-        (2, Some(pttl)) => {
+        (Some(2), Some(pttl)) => {
             channel.registry().unregister(owner);
             (Acquired::Busy { remaining: remaining(pttl) }, true)
         }
-        _ => return Err(nonsense("an acquire that enqueues answers three numbers")),
+        _ => return Err(nonsense("an acquire that enqueues answers numbers")),
     };
-    Ok(Answer { acquired, unknown_queue, ask_every: ask_every.map(Duration::from_millis) })
+    let ask_every = ask_every.and_then(|every| u64::try_from(every).ok()).map(Duration::from_millis);
+    Ok(Answer { acquired, unknown_queue, ask_every })
 }
 
 /// A release's answer when the key was released and the named waiter is not in the wait queue.

@@ -162,7 +162,7 @@ impl WaitRoom {
     pub(super) fn hint(&self, key: &Key, owner: OwnerToken) -> HintFuture {
         let Some(channel) = self.channel_if_made() else { return Box::pin(pending()) };
         let Some(every) = self.foreign.ask_every(key, Instant::now) else {
-            return Box::pin(async move { channel.registry().hint(owner).await });
+            return Box::pin(channel.hint(owner));
         };
         // By chance, so that processes do not ask in step.
         let pause = every.mul_f64(0.5 + fastrand::f64());

@@ -49,6 +49,9 @@ struct Registration {
     /// A change of the key wakes the waiter no earlier than this. Set by each hint that ended because of a
     /// change.
     next_check: Option<Instant>,
+    /// Whether the waiter is the first in its queue, and its key has to be watched. Set by
+    /// [`enqueued`](Registry::enqueued), cleared by [`is_watched`](Registry::is_watched).
+    to_watch: bool,
     /// Releases under way that name this waiter: counted up by [`begin_direct`](Registry::begin_direct), down
     /// by [`end_direct`](Registry::end_direct). The registration stays until they have ended.
     direct: u32,
@@ -99,6 +102,7 @@ impl Registry {
             wake: Arc::default(),
             changes: self.tracked.subscribe(key),
             next_check: None,
+            to_watch: false,
             direct: 0,
         });
         if !registration.is_waiting() {
@@ -110,6 +114,24 @@ impl Registry {
     /// Whether the owner is registered and does not hold the key.
     pub(super) fn is_registered(&self, owner: &OwnerToken) -> bool {
         self.lock().get(owner).is_some_and(Registration::is_waiting)
+    }
+
+    /// Called when the waiter is in the wait queue, perhaps as the first.
+    pub(super) fn enqueued(&self, owner: &OwnerToken, is_first: bool) {
+        if let Some(registration) = self.lock().get_mut(owner) {
+            registration.to_watch = is_first;
+        }
+    }
+
+    /// The key of a waiter that is the first in its queue, if the key is not watched yet.
+    pub(super) fn key_to_watch(&self, owner: &OwnerToken) -> Option<Key> {
+        let registrations = self.lock();
+        registrations.get(owner).filter(|registration| registration.to_watch).map(|first| first.key.clone())
+    }
+
+    /// Called when the waiter's key is watched.
+    pub(super) fn is_watched(&self, owner: &OwnerToken) {
+        self.enqueued(owner, false);
     }
 
     /// Called when the owner holds the key.
