@@ -80,11 +80,11 @@ async fn a_waiter_whose_process_died_is_skipped() {
     runtime.spawn(async { manager(url).await.lock("k").wait_forever().acquire().await });
     queue_has(&server, 1).await;
     let waiter = wait_in_queue(&server, &manager(proxy.url()).await, 2).await;
+    // The other waiter can receive, and cannot send: it would remove the entry.
+    proxy.let_requests_flow(false);
     runtime.shutdown_background();
     sleep(Duration::from_millis(50)).await;
     assert_eq!(queue_length(&server).await, 2, "the entry of the dead process is still there");
-    // The other waiter can receive, and cannot send.
-    proxy.let_requests_flow(false);
     held.release().await.unwrap();
     drop(gets(waiter).await);
 }

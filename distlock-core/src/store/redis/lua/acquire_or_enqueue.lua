@@ -1,19 +1,4 @@
--- Takes the lock if it is free and no waiter came before the owner. Otherwise the owner joins the wait queue.
--- KEYS: lock, wait queue, order, entries, fencing counter.
--- ARGV: owner token, ttl in ms, ms that the fencing counter lasts or 0 if no token is wanted, channel, us for
---       which the owner has waited.
--- Answers {1, token, every}: the owner holds the lock; token is false if none was asked for, or the counter
---                            is gone.
---         {0, ms, every, first}: another owner holds it, or it is left to other libraries, and this owner is
---                                in the queue. The lock may be free after that time: PTTL, or when the first
---                                waiter has to look whether the lease was claimed. first is 1 if no waiter
---                                that asks and hears is before this one, else 0.
---         {2, PTTL, false}: another owner holds it, and the queue has the format of another version of the
---                           library, so that the owner is not in it.
---         every is false, unless other libraries take the lock too: then it is how often to ask, in ms.
---
--- The counter is always named: the owner, or a waiter that came before it, may want a fencing token. Sent
--- again by the same owner it renews the entry, and keeps the queue from lapsing.
+-- The rest of acquire_free.lua, whose header it shares, after the snippets that it uses.
 local owner, ttl, lasts, channel, waited = ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
 local fenced = lasts ~= '0'
 -- The shortest time between two looks at a hand-over whose time is over, in us.

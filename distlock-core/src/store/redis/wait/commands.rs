@@ -30,6 +30,7 @@ use crate::{
 const ACQUIRE_OR_ENQUEUE_LUA: &str = concat!(
     include_str!("../lua/limits.lua"),
     include_str!("../lua/draw.lua"),
+    include_str!("../lua/acquire_free.lua"),
     include_str!("../lua/queue.lua"),
     include_str!("../lua/hand_over.lua"),
     include_str!("../lua/foreign.lua"),
