@@ -1,63 +1,163 @@
-//! Owner tokens and fencing tokens.
+//! Owner tokens with their labels, and fencing tokens.
 
-use std::{cell::RefCell, fmt};
+use std::{
+    cell::RefCell,
+    fmt,
+    hash::{Hash, Hasher},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use uuid::{Builder, Uuid};
 
-/// Proves whose lease it is: a fresh UUID v4 for each attempt to acquire, from the system's random source.
+pub(crate) use self::label::Label;
+
+mod label;
+
+/// Proves whose lease it is: a fresh token for each attempt to acquire, and the visible label of its owner.
 ///
-/// Whoever knows it can release the lease, so it never appears in `Debug` output, errors or logs.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct OwnerToken(Uuid);
+/// The token has the form of a UUID v4: 48 bits tell when it was drawn, and the other 74 are from the
+/// system's random source. Whoever knows it can release the lease, so it never appears in `Debug` output,
+/// errors or logs. The label and the time may.
+#[derive(Clone, Copy)]
+pub struct OwnerToken {
+    uuid: Uuid,
+    label: Label,
+}
 
 impl OwnerToken {
-    /// Draws a fresh token.
+    /// The most bytes that [`encode`](Self::encode) writes: the token, a space and the longest label.
+    pub const MAX_BYTES: usize = TOKEN_BYTES + 1 + Label::MAX_BYTES;
+
+    /// Draws a fresh token, with the label of this process: its host and its process id, `web-1:4242`.
     pub fn random() -> Self {
-        Self(RANDOM.try_with(|random| random.borrow_mut().uuid()).unwrap_or_else(|_| Uuid::new_v4()))
+        Self::draw(None)
     }
 
-    /// Writes the text that a store keeps, 36 characters, into `buffer`.
-    pub fn encode<'a>(&self, buffer: &'a mut [u8; 36]) -> &'a str {
-        self.0.hyphenated().encode_lower(buffer)
+    /// Draws a fresh token with this label; `None` stands for the label of this process.
+    pub(crate) fn draw(label: Option<Label>) -> Self {
+        RANDOM.try_with(|random| random.borrow_mut().token(label)).unwrap_or_else(|_| {
+            let bytes = Uuid::new_v4().into_bytes();
+            Self { uuid: dated(bytes), label: label.unwrap_or_else(Label::of_process) }
+        })
     }
 
-    /// Reads a text that [`encode`](Self::encode) has written; `None` if it is another.
+    /// The visible name of the owner.
+    pub fn label(&self) -> &str {
+        self.label.as_str()
+    }
+
+    /// When the token was drawn, by the clock of its owner's host, in whole milliseconds.
+    pub fn drawn_at(&self) -> SystemTime {
+        date_of(&self.uuid)
+    }
+
+    /// Writes the text that a store keeps into `buffer`: the token, a space and the label.
+    pub fn encode<'a>(&self, buffer: &'a mut [u8; Self::MAX_BYTES]) -> &'a str {
+        self.uuid.hyphenated().encode_lower(buffer);
+        let label = self.label.as_str().as_bytes();
+        buffer[TOKEN_BYTES] = b' ';
+        let end = TOKEN_BYTES + 1 + label.len();
+        buffer[TOKEN_BYTES + 1..end].copy_from_slice(label);
+        // It is ASCII.
+        std::str::from_utf8(&buffer[..end]).unwrap_or_default()
+    }
+
+    /// Reads a text that [`encode`](Self::encode) has written in this process; `None` if it is another.
+    ///
+    /// A label that this process has never drawn a token with is another owner's, so that its token is none
+    /// of this process's business.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        Uuid::try_parse(text).ok().map(Self)
+        let (token, label) = text.split_once(' ')?;
+        Some(Self { uuid: Uuid::try_parse(token).ok()?, label: Label::known(label)? })
+    }
+}
+
+/// What the value of a lock tells about its owner: the label, and when its token was drawn; `None` if it is
+/// not a value of this library.
+pub(crate) fn owner_of(value: &[u8]) -> Option<(&str, SystemTime)> {
+    let (token, label) = std::str::from_utf8(value).ok()?.split_once(' ')?;
+    let uuid = Uuid::try_parse(token).ok().filter(|uuid| uuid.get_version_num() == 4)?;
+    Label::check(label).ok()?;
+    (token.len() == TOKEN_BYTES).then(|| (label, date_of(&uuid)))
+}
+
+/// The length of a token's text.
+const TOKEN_BYTES: usize = 36;
+
+/// The bytes of a UUID v4 that tell the time: milliseconds since 1970, until the year 10889.
+const DATE_BYTES: usize = 6;
+
+/// A UUID v4 of random bytes, of which the first tell the time.
+fn dated(mut bytes: [u8; 16]) -> Uuid {
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let millis = u64::try_from(since_1970.as_millis()).unwrap_or_default().to_be_bytes();
+    bytes[..DATE_BYTES].copy_from_slice(&millis[8 - DATE_BYTES..]);
+    Builder::from_random_bytes(bytes).into_uuid()
+}
+
+fn date_of(uuid: &Uuid) -> SystemTime {
+    let mut millis = [0; 8];
+    millis[8 - DATE_BYTES..].copy_from_slice(&uuid.as_bytes()[..DATE_BYTES]);
+    UNIX_EPOCH + Duration::from_millis(u64::from_be_bytes(millis))
+}
+
+impl PartialEq for OwnerToken {
+    fn eq(&self, other: &Self) -> bool {
+        self.uuid == other.uuid && self.label == other.label
+    }
+}
+
+impl Eq for OwnerToken {}
+
+impl Hash for OwnerToken {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.uuid.hash(state);
     }
 }
 
 /// Bytes of the system's random source, drawn for many tokens at once. A call for each would be a twentieth
 /// of a lock's CPU time.
 ///
-/// The child of a fork has a copy of its parent's bytes, and draws its own. A copy of a virtual machine
-/// cannot be noticed: at most 31 tokens may be the same in both.
+/// The child of a fork has a copy of its parent's bytes and label, and draws its own. A copy of a virtual
+/// machine cannot be noticed: at most 31 tokens may be the same in both, if both draw them in the same
+/// milliseconds.
 struct Random {
     bytes: [u8; 16 * 32],
     /// The number of bytes that are used up.
     used: usize,
     /// The process that drew the bytes. Set with them.
     process: u32,
+    /// The label of that process. Set when it is first needed, cleared with the process.
+    label: Option<Label>,
 }
 
 thread_local! {
-    static RANDOM: RefCell<Random> = const { RefCell::new(Random { bytes: [0; 16 * 32], used: 16 * 32, process: 0 }) };
+    static RANDOM: RefCell<Random> =
+        const { RefCell::new(Random { bytes: [0; 16 * 32], used: 16 * 32, process: 0, label: None }) };
 }
 
 impl Random {
-    fn uuid(&mut self) -> Uuid {
+    fn token(&mut self, label: Option<Label>) -> OwnerToken {
         let process = std::process::id();
-        if self.used == self.bytes.len() || self.process != process {
+        if self.process != process {
+            (self.used, self.process, self.label) = (self.bytes.len(), process, None);
+        }
+        let label = label.unwrap_or_else(|| *self.label.get_or_insert_with(Label::of_process));
+        OwnerToken { uuid: self.uuid(), label }
+    }
+
+    fn uuid(&mut self) -> Uuid {
+        if self.used == self.bytes.len() {
             if getrandom::fill(&mut self.bytes).is_err() {
-                return Uuid::new_v4();
+                return dated(Uuid::new_v4().into_bytes());
             }
-            (self.used, self.process) = (0, process);
+            self.used = 0;
         }
         let mut token = [0; 16];
         token.copy_from_slice(&self.bytes[self.used..self.used + 16]);
         self.used += 16;
-        Builder::from_random_bytes(token).into_uuid()
+        dated(token)
     }
 }
 
@@ -176,9 +276,28 @@ mod tests {
     fn an_owner_token_is_a_fresh_uuid_v4_that_debug_hides() {
         let (one, two) = (OwnerToken::random(), OwnerToken::random());
         assert!(one != two);
-        let mut buffer = [0; 36];
+        let mut buffer = [0; OwnerToken::MAX_BYTES];
         let text = one.encode(&mut buffer).to_owned();
-        assert_eq!(Uuid::parse_str(&text).unwrap().get_version_num(), 4);
-        assert!(!format!("{one:?}").contains(&text));
+        let (token, label) = text.split_once(' ').unwrap();
+        assert_eq!((Uuid::parse_str(token).unwrap().get_version_num(), label), (4, one.label()));
+        assert!(!format!("{one:?}").contains(token));
+        assert!(OwnerToken::parse(&text) == Some(one));
+        assert!(OwnerToken::parse(&format!("{token} never-seen:1")).is_none());
+        assert!(OwnerToken::parse(token).is_none());
+    }
+
+    #[test]
+    fn a_value_tells_its_label_and_when_its_token_was_drawn() {
+        let before = SystemTime::now() - Duration::from_millis(1);
+        let owner = OwnerToken::draw(Some(Label::new("pod-7").unwrap()));
+        let mut buffer = [0; OwnerToken::MAX_BYTES];
+        let value = owner.encode(&mut buffer);
+        let (label, since) = owner_of(value.as_bytes()).unwrap();
+        assert_eq!((label, since), ("pod-7", owner.drawn_at()));
+        assert!(before <= since && since <= SystemTime::now());
+        let (token, _) = value.split_once(' ').unwrap();
+        for foreign in [token, "1", "", &format!("{token} "), &format!("{token} a b"), "x pod-7"] {
+            assert!(owner_of(foreign.as_bytes()).is_none(), "{foreign}");
+        }
     }
 }
