@@ -277,9 +277,9 @@ impl<C: Connector> Store for RedisStore<C> {
     }
 
     fn renew(&self, key: &Key, owner: &OwnerToken, ttl: Duration) -> StoreFuture<bool> {
-        let (key, owner) = (key.clone(), *owner);
+        let (key, owner, form) = (key.clone(), *owner, Arc::clone(&self.inner.release_form));
         self.with_connection(Purpose::Other, move |mut connection| async move {
-            commands::renew(&mut connection, &key, &owner, ttl).await
+            commands::renew(&mut connection, &key, &owner, ttl, &form).await
         })
     }
 
