@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use distlock::{
     Acquired, Holder, HolderId, HolderKind, Key, LockManager, LostReason, MemoryStore, OwnerToken,
-    QuorumStore, Store,
+    QuorumStore, RedisStore, Store,
 };
-use test_support::in_time;
+use test_support::{eventually, in_time};
 use tokio::time::sleep;
 
 use crate::{SOON, nodes_with, quorum, servers};
@@ -134,4 +134,26 @@ async fn a_list_has_each_lock_of_a_majority_once_and_outlasts_a_node() {
     servers[1].stop();
     let failed = in_time(SOON, locks.list("").next()).await.unwrap().unwrap_err();
     assert!(failed.to_string().contains("2 of 3 nodes failed"), "{failed}");
+}
+
+#[tokio::test]
+async fn a_server_neither_heals_nor_renews_a_broken_owner() {
+    let servers = servers::<3>();
+    let locks = quorum(&servers).ttl(TTL).build().unwrap();
+    let guard = locks.lock("k").acquire().await.unwrap();
+    eventually(SOON, async || nodes_with(&servers, "lock:k").await == 3).await;
+    let value: String = servers[0].command(&["GET", "lock:k"]).await;
+    let seen = locks.inspect("k").await.unwrap().unwrap();
+    // A break that has reached one server so far.
+    let first = RedisStore::open(&servers[0].url()).unwrap();
+    assert!(first.break_lock(&key(), seen.id().unwrap()).await.unwrap());
+    assert!(first.break_lock(&key(), seen.id().unwrap()).await.unwrap(), "it was sent twice");
+    sleep(TTL * 2).await;
+    assert!(guard.is_held() && !servers[0].has("lock:k").await, "it was healed");
+    assert!(locks.break_lock(&seen).await.unwrap());
+    for server in &servers {
+        // As an acquire that was under way for long.
+        server.command::<()>(&["SET", "lock:k", &value, "NX", "PX", "60000"]).await;
+    }
+    assert_eq!(in_time(SOON, guard.lost()).await, LostReason::NotOwner);
 }
