@@ -50,7 +50,7 @@ async fn the_held_keys_are_listed(store: &dyn Store, keys: &Keys) {
     let prefix = &first[..first.len() - " a".len()];
     let mut found = Vec::new();
     let mut pages = store.list(namespace, prefix);
-    while let Some(page) = answer("list", Box::pin(async { pages.next().await })).await {
+    while let Some(page) = answer("list", Box::pin(async { pages.next_page().await })).await {
         found.extend(page.into_iter().map(|holder| holder.key));
     }
     found.sort();

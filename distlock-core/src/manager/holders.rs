@@ -12,8 +12,8 @@ use crate::{
 impl LockManager {
     /// Answers who holds a key; `None` if the key is free.
     ///
-    /// On a quorum it is the holder of a majority of the nodes. Without one, and with so many nodes taken that
-    /// nobody can acquire the key, the holder is [divided](crate::HolderKind::Divided).
+    /// On a quorum it is the holder of a majority of the nodes. Without one, and with so many nodes taken
+    /// that nobody can acquire the key, the holder is [divided](crate::HolderKind::Divided).
     ///
     /// # Errors
     /// - [`LockError::InvalidKey`] for a key that no lock can have.
@@ -147,7 +147,7 @@ impl HolderStream {
             if self.has_ended {
                 return None;
             }
-            match self.pages.next().await {
+            match self.pages.next_page().await {
                 Ok(Some(page)) => self.page = page.into_iter(),
                 Ok(None) => self.has_ended = true,
                 Err(error) => {
