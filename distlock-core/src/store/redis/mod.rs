@@ -8,6 +8,7 @@
 //! - [`contended`] remembers the keys that were found held.
 //! - [`check`] finds out whether the server is fit for locks.
 //! - [`commands`] are the commands of a lease over a connection, [`connect`] gives the connections.
+//! - [`holders`] reads holders, and breaks a lock.
 //! - [`wait`] has the wait queues.
 
 use std::{future::pending, sync::Arc, time::Duration};
@@ -15,10 +16,11 @@ use std::{future::pending, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 use super::{
-    Acquired, Diagnosis, DiagnosisFuture, Enqueue, HintFuture, Holder, NextWaiter, Store, StoreFuture,
+    Acquired, Diagnosis, DiagnosisFuture, Enqueue, HintFuture, HolderPages, NextWaiter, Store, StoreFuture,
 };
 use crate::{
     error::{LockError, StoreError, StoreErrorKind},
+    holder::{Holder, HolderId},
     key::Key,
     token::{FencingToken, OwnerToken},
 };
@@ -28,6 +30,7 @@ mod commands;
 mod connect;
 mod contended;
 mod errors;
+mod holders;
 mod keys;
 mod restart;
 mod script;
@@ -42,6 +45,7 @@ use commands::ReleaseForm;
 pub(crate) use connect::endpoint::{Endpoint, Login};
 use connect::{Connector, callers_own::CallerConnection, endpoint::bad_url, single::PerRuntimeConnection};
 use contended::ContendedKeys;
+use holders::Listing;
 pub use keys::names_on_server;
 pub(crate) use settings::{Role, Settings};
 #[cfg(feature = "tls")]
@@ -108,10 +112,17 @@ impl RedisStore {
         let (connection, patience) = (endpoint.connection(&settings), settings.connect_timeout);
         let release_form = Arc::new(release_form);
         let (form, lifetime) = (Arc::clone(&release_form), settings.fence_lifetime);
-        let wait_room = WaitRoom::new(&endpoint.client, connection.clone(), patience, lifetime, form)
-            .map_err(|error| bad_url(&error))?;
+        let wait_room =
+            WaitRoom::new(&endpoint.client, connection.clone(), patience, lifetime, form, settings.label)
+                .map_err(|error| bad_url(&error))?;
         let (address, namespace) = (endpoint.address.clone(), namespace.map(str::to_owned));
-        let gate = Arc::new(Gate::new(Server { address, namespace, role: settings.role }));
+        let gate = Arc::new(Gate::new(Server {
+            address,
+            namespace,
+            role: settings.role,
+            is_named: true,
+            label: settings.label,
+        }));
         let for_connections = Arc::clone(&gate);
         let connector =
             PerRuntimeConnection::new(endpoint, connection, patience, restart_delay, for_connections);
@@ -150,7 +161,8 @@ where
     /// The store over a connection that the caller made.
     pub(crate) fn from_connection(connection: C, fence_lifetime: Duration) -> Self {
         let address = "own connection".to_owned();
-        let gate = Gate::new(Server { address, namespace: None, role: Role::Single });
+        let gate =
+            Gate::new(Server { address, namespace: None, role: Role::Single, is_named: false, label: None });
         Self::assemble(CallerConnection(connection), None, Arc::default(), fence_lifetime, Arc::new(gate))
     }
 
@@ -162,6 +174,11 @@ where
 }
 
 impl<C: Connector> RedisStore<C> {
+    /// Another handle on the same store.
+    fn same(&self) -> Self {
+        Self { inner: Arc::clone(&self.inner) }
+    }
+
     fn assemble(
         connector: C,
         wait_room: Option<WaitRoom>,
@@ -268,9 +285,9 @@ impl<C: Connector> Store for RedisStore<C> {
     }
 
     fn renew(&self, key: &Key, owner: &OwnerToken, ttl: Duration) -> StoreFuture<bool> {
-        let (key, owner) = (key.clone(), *owner);
+        let (key, owner, form) = (key.clone(), *owner, Arc::clone(&self.inner.release_form));
         self.with_connection(Purpose::Other, move |mut connection| async move {
-            commands::renew(&mut connection, &key, &owner, ttl).await
+            commands::renew(&mut connection, &key, &owner, ttl, &form).await
         })
     }
 
@@ -387,9 +404,26 @@ impl<C: Connector> Store for RedisStore<C> {
     }
 
     fn inspect(&self, key: &Key) -> StoreFuture<Option<Holder>> {
+        let (key, has_queues) = (key.clone(), self.inner.release_form.has_queues());
+        self.with_connection(Purpose::Other, move |mut connection| async move {
+            holders::inspect(&mut connection, &key, has_queues).await
+        })
+    }
+
+    fn list(&self, namespace: &str, prefix: &str) -> HolderPages {
+        let (store, has_queues) = (self.same(), self.inner.release_form.has_queues());
+        HolderPages::new(Listing::new(namespace, prefix), move |mut listing| {
+            store.with_connection(Purpose::Other, move |mut connection| async move {
+                let page = listing.read_page(&mut connection, has_queues).await?;
+                Ok(page.map(|page| (page, listing)))
+            })
+        })
+    }
+
+    fn break_lock(&self, key: &Key, holder: HolderId) -> StoreFuture<bool> {
         let key = key.clone();
         self.with_connection(Purpose::Other, move |mut connection| async move {
-            Ok(commands::look(&mut connection, &key).await?.map(|(_, holder)| holder))
+            holders::break_lock(&mut connection, &key, holder).await
         })
     }
 }

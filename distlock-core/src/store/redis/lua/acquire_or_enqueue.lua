@@ -16,22 +16,22 @@ if holder == owner then
     forget_unclaimed()
     tidy()
   end
-  return {1, tonumber(stored) or false, ask_every(foreign, owner)}
+  return {1, tonumber(stored) or false, ask_every(foreign, owner), false, 0}
 end
 if holder and not known then
-  return {2, redis.call('PTTL', KEYS[1]), false}
+  return {2, redis.call('PTTL', KEYS[1]), false, holder, 0}
 end
 -- Fails where PUBSUB is forbidden: without it no release would find the owner.
 redis.call('PUBSUB', 'NUMSUB', channel)
 
 local deadline -- of the holder's claim
 if holder then
-  local claimer, till, witness, looked =
-      string.match(unclaimed or '', '^(%S+) (%d+) ?(%S*) ?(%d*)$')
+  local till, claimer, looked, witness =
+      string.match(unclaimed or '', '^(%d+) (%S+ %S+) ?(%d*) ?(.*)$')
   deadline = claimer == holder and tonumber(till)
   if deadline and now > deadline and is_first(owner, waited) then
     if witness ~= owner then
-      local look = holder .. ' ' .. till .. ' ' .. owner .. ' ' .. string.format('%.0f', now)
+      local look = till .. ' ' .. holder .. ' ' .. string.format('%.0f', now) .. ' ' .. owner
       unclaimed = look
       redis.pcall('HSET', KEYS[4], UNCLAIMED, look)
     elseif now - tonumber(looked) >= LOOK_AGAIN then
@@ -59,7 +59,7 @@ if not holder and left_free == 0 then
       forget_unclaimed()
       tidy()
     end
-    return {1, fence, ask_every(foreign, owner)}
+    return {1, fence, ask_every(foreign, owner), false, 0}
   end
   deadline = now + CLAIM_WITHIN
 end
@@ -76,4 +76,4 @@ if deadline and first then
   local look = math.max(deadline - now, 0)
   left = math.min(left, math.ceil((look > 0 and look or LOOK_AGAIN) / 1000))
 end
-return {0, left, ask_every(foreign, owner), first and 1 or 0}
+return {0, left, ask_every(foreign, owner), holder or false, first and 1 or 0}

@@ -1,7 +1,7 @@
 -- Snippet: the format of wait queues and their times, for scripts that begin with it. See queue.lua.
 -- KEYS: none.
 
-local VERSION = '2'
+local VERSION = '3'
 -- How long a queue outlasts a lease that is handed over to the last waiter that asked, in ms, and by how much
 -- of that it may fall short, so that not every question writes it.
 local QUEUE_TTL, SLACK = 10000, 3000

@@ -44,7 +44,7 @@ if both[1] == ARGV[1] and both[2] == VERSION then
     if asked and now - asked < SILENCE and (not named or named ~= first and order[2] - arrival <= 0) then
       local heard = redis.pcall('PUBSUB', 'NUMSUB', channel)
       if not heard.err and heard[2] > 0 and not redis.pcall('SET', KEYS[1], first, 'PX', ttl).err then
-        local till, answer = first .. ' ' .. string.format('%.0f', now + CLAIM_WITHIN), 1
+        local till, answer = string.format('%.0f', now + CLAIM_WITHIN) .. ' ' .. first, 1
         if not named then
           redis.pcall('HSET', KEYS[4], UNCLAIMED, till)
         elseif type(redis.pcall('ZADD', KEYS[3], 'NX', string.format('%.0f', arrival), named)) == 'number' then
@@ -61,7 +61,7 @@ if both[1] == ARGV[1] and both[2] == VERSION then
         end
         redis.call('ZREM', KEYS[3], first)
         redis.call('HDEL', KEYS[4], first)
-        redis.pcall('PUBLISH', channel, first .. ' ' .. ttl .. ' - ' .. KEYS[1])
+        redis.pcall('PUBLISH', channel, ttl .. ' - ' .. first .. ' ' .. KEYS[1])
         return answer
       end
     end

@@ -8,8 +8,7 @@ use tokio::time::Instant;
 use super::{
     super::{
         commands::{
-            NEEDS_ALL_KEYS, NamedKeys, RELEASE, ReleaseForm, granted, micros, millis, owned, release,
-            remaining,
+            NEEDS_ALL_KEYS, NamedKeys, RELEASE, ReleaseForm, busy, granted, micros, millis, owned, release,
         },
         errors::{classify, is_refused, nonsense},
         keys::RedisKey,
@@ -48,6 +47,9 @@ pub(super) struct Answer {
     pub(super) ask_every: Option<Duration>,
 }
 
+/// What the script answers: see its header.
+type Asked = (i64, Option<i64>, Option<u64>, Option<Vec<u8>>, bool);
+
 /// Takes the key, or puts the owner into the key's wait queue.
 pub(super) async fn acquire_or_enqueue(
     channel: &Arc<WaitChannel>,
@@ -58,7 +60,7 @@ pub(super) async fn acquire_or_enqueue(
     since: Instant,
 ) -> Result<Answer, StoreError> {
     let mut connection = channel.connection().await?;
-    let mut text = [0; 36];
+    let mut text = [0; OwnerToken::MAX_BYTES];
     let text = owner.encode(&mut text);
     let sent = Moment::now();
     let waited = micros(sent.at.saturating_duration_since(since));
@@ -70,28 +72,28 @@ pub(super) async fn acquire_or_enqueue(
         .invoke(&mut connection.commands, channel.form().first_enqueue(), &RedisKey::all(key), args)
         .await
         .map_err(classify);
-    let answer: Vec<Option<i64>> = answer.inspect_err(|error| channel.failed(&connection, error))?;
+    let answer = answer.inspect_err(|error| channel.failed(&connection, error))?;
     connection.answered(sent);
     channel.form().enqueue_worked();
-    let [kind, value, ask_every, is_first] = [0, 1, 2, 3].map(|at| answer.get(at).copied().flatten());
+    let (kind, value, ask_every, holder, is_first): Asked = answer;
+    let busy = |pttl| busy(key, pttl, holder.as_deref());
     let (acquired, unknown_queue) = match (kind, value) {
-        (Some(1), fence) => {
+        (1, fence) => {
             channel.registry().granted(owner);
             (granted(fence, fenced)?, false)
         }
-        (Some(0), Some(pttl)) => {
+        (0, Some(pttl)) => {
             channel.queue_was_met();
-            channel.registry().enqueued(owner, is_first == Some(1));
-            (Acquired::Busy { remaining: remaining(pttl) }, false)
+            channel.registry().enqueued(owner, is_first);
+            (busy(pttl), false)
         }
-        (Some(2), Some(pttl)) => {
+        (2, Some(pttl)) => {
             channel.registry().unregister(owner);
-            (Acquired::Busy { remaining: remaining(pttl) }, true)
+            (busy(pttl), true)
         }
-        _ => return Err(nonsense("an acquire that enqueues answers numbers")),
+        _ => return Err(nonsense("an acquire that enqueues answers numbers and a value")),
     };
-    let ask_every = ask_every.and_then(|every| u64::try_from(every).ok()).map(Duration::from_millis);
-    Ok(Answer { acquired, unknown_queue, ask_every })
+    Ok(Answer { acquired, unknown_queue, ask_every: ask_every.map(Duration::from_millis) })
 }
 
 /// A release's answer when the key was released and the named waiter is not in the wait queue.
@@ -104,10 +106,10 @@ pub(in super::super) async fn release_and_hand_over(
     hand_over: &mut DirectHandOver,
     form: &ReleaseForm,
 ) -> Result<bool, StoreError> {
-    let mut text = [0; 36];
+    let mut text = [0; OwnerToken::MAX_BYTES];
     let text = owner.encode(&mut text);
     let NextWaiter { owner: waiter, ttl, fenced, waiting_since } = *hand_over.named();
-    let mut waiter_text = [0; 36];
+    let mut waiter_text = [0; OwnerToken::MAX_BYTES];
     let waiter = waiter.encode(&mut waiter_text);
     let channel = Arc::clone(&hand_over.connection().name);
     let lasts = hand_over.counter_lasts();

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// How long a waiter that was handed a key has time to claim it, counted from the hand-over. It is
-/// `CLAIM_WITHIN` in `hand_over.lua`.
+/// `CLAIM_WITHIN` in `limits.lua`.
 ///
 /// A waiter that hangs, and so does not claim the lease, holds the others up for not much longer. It is well
 /// above the 1.2 s after which a waiter asks again, because a waiter counts it from its latest answer.
@@ -31,12 +31,16 @@ impl Message {
     /// Reads the data of a push message; `None` if it is not a hand-over.
     pub(super) fn parse(data: &[Value]) -> Option<Self> {
         let [_channel, Value::BulkString(text)] = data else { return None };
-        let mut words = std::str::from_utf8(text).ok()?.splitn(4, ' ');
+        let (ttl, rest) = std::str::from_utf8(text).ok()?.split_once(' ')?;
+        let (fence, rest) = rest.split_once(' ')?;
+        // An owner is two words: its token and its label.
+        let (space_at, _) = rest.match_indices(' ').nth(1)?;
+        let (owner, key) = (&rest[..space_at], &rest[space_at + 1..]);
         Some(Self {
-            owner: OwnerToken::parse(words.next()?)?,
-            ttl: Duration::from_millis(words.next()?.parse().ok()?),
-            fence: words.next()?.parse().ok().map(FencingToken::new),
-            key: RedisKey::parse_lock(words.next()?),
+            owner: OwnerToken::parse(owner)?,
+            ttl: Duration::from_millis(ttl.parse().ok()?),
+            fence: fence.parse().ok().map(FencingToken::new),
+            key: RedisKey::parse_lock(key),
         })
     }
 
