@@ -9,6 +9,7 @@ use crate::{
     backoff::Backoff,
     clock::Moment,
     error::StoreError,
+    events,
     keeper::Keeper,
     key::Key,
     lease::{AcquireState, Lease, LocalHandOver},
@@ -130,20 +131,28 @@ impl<'a> Contender<'a> {
         if is_queued {
             place.set_next(self.as_next());
         }
-        let lease = match place.wait_until_worth_asking(self.acquire.hint(), is_queued, due_at).await {
-            WakeReason::LocalHandOver => {
-                let Some(LocalHandOver { owner, lease }) = place.take_local_hand_over() else {
-                    return Ok(None);
-                };
-                // The contender's own entry in the store's queue is left to the next waiter.
-                AcquireOp::resume(keeper, key, self.options, AcquireState::granted(owner))
-                    .accept(lease)
-                    .await?
-            }
-            WakeReason::Hint(Hint::HandedOver(lease)) => self.acquire.accept(lease).await?,
-            WakeReason::Hint(Hint::MayBeFree) => None,
-        };
+        let (lease, left_at) =
+            match place.wait_until_worth_asking(self.acquire.hint(), is_queued, due_at).await {
+                WakeReason::LocalHandOver => {
+                    let Some(LocalHandOver { owner, lease, left_at }) = place.take_local_hand_over() else {
+                        return Ok(None);
+                    };
+                    // The contender's own entry in the store's queue is left to the next waiter.
+                    let mut acquire =
+                        AcquireOp::resume(keeper, key, self.options, AcquireState::granted(owner));
+                    (acquire.accept(lease).await?, Some(left_at))
+                }
+                WakeReason::Hint(Hint::HandedOver(lease)) => {
+                    // Only a release of this process has a time on this clock.
+                    let left_at = lease.claim_within.is_none().then_some(lease.since);
+                    (self.acquire.accept(lease).await?, left_at)
+                }
+                WakeReason::Hint(Hint::MayBeFree) => (None, None),
+            };
         if let Some(lease) = &lease {
+            if events::is_heard() {
+                events::handed_over(key, left_at.map(|left_at| Moment::now().since(left_at)));
+            }
             place.note_granted(lease.granted_at());
         } else {
             self.check_at = None;

@@ -9,6 +9,7 @@ use std::{
 
 use pin_project_lite::pin_project;
 use tokio::sync::futures::Notified;
+use tracing::span;
 
 use super::call_chain::{Entered, Frame};
 use crate::{
@@ -76,6 +77,12 @@ impl<F: Future> Future for LockedBody<'_, F> {
     }
 }
 
+/// One poll of a body: its frame in the call chain, and its span.
+struct BodyPoll<'a> {
+    _frame: Entered,
+    _span: Option<span::Entered<'a>>,
+}
+
 pin_project! {
     /// What is checked around each poll of a body.
     struct PollChecks<'a> {
@@ -92,16 +99,16 @@ impl<'a> PollChecks<'a> {
         Self { changed: lease.changed(), frame: Frame::new(shared, lease), lease, _count: lease.count_body() }
     }
 
-    /// Checks the lease, and puts the body into the call chain until the value is dropped. `None` suspends
-    /// the body: the store has yet to confirm its lease.
+    /// Checks the lease, and enters the body's call chain and span until the value is dropped. `None`
+    /// suspends the body: the store has yet to confirm its lease.
     ///
     /// The clock is read before each poll: a process that was stopped past the deadline must not go on.
-    fn before_poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Result<Option<Entered>, LockError> {
+    fn before_poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Result<Option<BodyPoll<'a>>, LockError> {
         if self.lease.on_lost == OnLost::Finish {
-            return Ok(Some(self.frame.enter()));
+            return Ok(Some(self.enter()));
         }
         match self.lease.check_before_poll()? {
-            Certainty::Valid => Ok(Some(self.frame.enter())),
+            Certainty::Valid => Ok(Some(self.enter())),
             Certainty::Unconfirmed => Ok(match self.after_poll(cx, true)? {
                 // It was confirmed meanwhile: the task is polled again at once.
                 Certainty::Valid => {
@@ -111,6 +118,10 @@ impl<'a> PollChecks<'a> {
                 Certainty::Unconfirmed => None,
             }),
         }
+    }
+
+    fn enter(&self) -> BodyPoll<'a> {
+        BodyPoll { _frame: self.frame.enter(), _span: self.lease.span().enter() }
     }
 
     /// Checks the lease again: a body that blocked its thread past the deadline did not run alone.

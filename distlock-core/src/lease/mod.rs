@@ -21,6 +21,7 @@ use tokio::{
 use crate::{
     clock::Moment,
     error::{LockError, LostReason},
+    events::{Hold, HoldSpan, is_heard},
     key::Key,
     limits::{KEEP_FENCE_EVERY, RENEWALS_PER_TTL},
     options::{OnLost, Options, Release},
@@ -62,6 +63,7 @@ pub(crate) struct Lease {
     bodies: AtomicUsize,
     /// Notified when the last body has ended.
     empty: Notify,
+    span: HoldSpan,
     /// Notified when the lease is lost, and when its claim is confirmed.
     changed: Notify,
     state: Mutex<LeaseState>,
@@ -82,11 +84,38 @@ struct LeaseState {
     fence_kept: Instant,
     /// Why the lease was lost. Set once, never cleared.
     lost: Option<LostReason>,
+    /// The loss was reported, or the guard has ended. Set by `take_loss`, never cleared.
+    is_loss_reported: bool,
+    /// The end of the hold. Set by the first call of `end_hold`, never cleared.
+    ended: Option<Ended>,
+    /// How the hold ended, unless the lease was lost. Set by `set_ending` when the release has its answer.
+    ending: Ending,
     /// A loss that a test has planned. Set before the lease has a guard. [`Lease::status`] takes it.
     #[cfg(feature = "testing")]
     planned_loss: Option<LostReason>,
     /// Where the keeper's schedule has the lease. Only the keeper sets and clears it.
     alarm: Option<Alarm>,
+}
+
+/// The end of a hold.
+#[derive(Clone, Copy)]
+struct Ended {
+    held: Duration,
+    margin: Duration,
+}
+
+/// How a hold ends.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) enum Ending {
+    /// By a release whose answer no caller waits for.
+    #[default]
+    Background,
+    /// By a release that the store has confirmed.
+    Confirmed,
+    /// By a release that the store did not confirm.
+    Unconfirmed,
+    /// A waiter of this runtime has the lease.
+    HandedOver,
 }
 
 /// A place in the keeper's schedule. The number tells leases of one instant apart.
@@ -121,7 +150,6 @@ impl Lease {
         let Term { sent, lasts, claim_within } = grant.term;
         let unclaimed = claim_within.map(|within| within.saturating_sub(drift(lasts)));
         Self {
-            key,
             owner: grant.owner,
             fence: grant.fence,
             ttl: options.ttl,
@@ -135,6 +163,8 @@ impl Lease {
             released: AtomicBool::new(false),
             bodies: AtomicUsize::new(0),
             empty: Notify::new(),
+            span: HoldSpan::begin(&key),
+            key,
             changed: Notify::new(),
             state: Mutex::new(LeaseState {
                 sent,
@@ -143,6 +173,9 @@ impl Lease {
                 unclaimed,
                 fence_kept: heard.at,
                 lost: None,
+                is_loss_reported: false,
+                ended: None,
+                ending: Ending::default(),
                 #[cfg(feature = "testing")]
                 planned_loss: None,
                 alarm: None,
@@ -212,6 +245,61 @@ impl Lease {
     pub(crate) fn lose(&self, reason: LostReason) {
         self.state().lost.get_or_insert(reason);
         self.changed.notify_waiters();
+    }
+
+    /// Takes the loss that has yet to be reported.
+    pub(crate) fn take_loss(&self) -> Option<LostReason> {
+        self.state().take_loss()
+    }
+
+    /// Marks the lease as lost, because its guard has ended. Takes the loss that came before and has yet to
+    /// be reported.
+    pub(crate) fn close(&self) -> Option<LostReason> {
+        let mut state = self.state();
+        let loss = state.take_loss();
+        state.lost.get_or_insert(LostReason::Expired);
+        drop(state);
+        self.changed.notify_waiters();
+        loss
+    }
+
+    /// The span of the hold.
+    pub(crate) fn span(&self) -> &HoldSpan {
+        &self.span
+    }
+
+    /// Notes when and how the hold has ended, if that is to be reported and was not noted before.
+    pub(crate) fn end_hold(&self, now: impl FnOnce() -> Moment) {
+        if !is_heard() {
+            return;
+        }
+        let mut state = self.state();
+        if state.ended.is_none() {
+            let now = now();
+            let margin = self.status_of(&mut state, now).unwrap_or_default();
+            state.ended = Some(Ended { held: now.since(self.granted), margin });
+        }
+    }
+
+    /// Notes what has become of the release, if that is to be reported.
+    pub(crate) fn set_ending(&self, ending: Ending) {
+        if is_heard() {
+            self.state().ending = ending;
+        }
+    }
+
+    /// How the lease was held, once the hold has ended.
+    pub(crate) fn hold(&self) -> Option<Hold> {
+        let state = self.state();
+        let Ended { held, margin } = state.ended?;
+        let outcome = match (state.lost, state.ending) {
+            (Some(_), _) => "lost",
+            (None, Ending::Background) => "released in the background",
+            (None, Ending::Confirmed) => "released",
+            (None, Ending::Unconfirmed) => "release failed",
+            (None, Ending::HandedOver) => "handed over",
+        };
+        Some(Hold { outcome, held, margin })
     }
 
     /// Plans the loss of a lease that has no guard yet: it comes after the first poll of a body under the
@@ -356,7 +444,7 @@ impl Lease {
         }
         let LeaseState { sent, lasts, .. } = *self.state();
         let lease = HandOver::new(sent, lasts);
-        (left > lasts / 2).then_some(LocalHandOver { owner: self.owner, lease })
+        (left > lasts / 2).then_some(LocalHandOver { owner: self.owner, lease, left_at: now })
     }
 
     /// Counts a body that runs under this lease, until the value is dropped.
@@ -378,6 +466,13 @@ impl Lease {
 
     fn state(&self) -> MutexGuard<'_, LeaseState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl LeaseState {
+    fn take_loss(&mut self) -> Option<LostReason> {
+        let is_reported = std::mem::replace(&mut self.is_loss_reported, true);
+        self.lost.filter(|_| !is_reported)
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
 
 use tokio::sync::{Notify, Semaphore};
 
-use crate::{error::StoreError, key::Key, store::Store};
+use crate::{error::StoreError, events, key::Key, store::Store};
 
 mod commands;
 #[cfg(feature = "testing")]
@@ -108,6 +108,6 @@ impl Shared {
     /// Counts and logs a lease that was left to its ttl.
     pub(crate) fn count_failed_release(&self, key: &Key, cause: &dyn fmt::Display) {
         self.failed_releases.fetch_add(1, Ordering::Relaxed);
-        tracing::error!(key = key.name(), %cause, "lock not released: it ends with its ttl");
+        events::release_given_up(key, cause);
     }
 }

@@ -7,6 +7,7 @@
 //! - [`sizes`] checks the length of files and the width of comments.
 //! - [`scripts`] checks the Lua scripts, by the tokens of [`lua`].
 //! - [`messages`] checks that the page of messages has all of them, and [`pages`] checks the links of pages.
+//! - [`events`] compares the events in the source with the table of them.
 //! - [`public_api`] lists the public interface of a crate, and [`packages`] checks what is published.
 //!
 //! Each check takes sources and answers complaints: sentences with file, line, and what to do.
@@ -16,6 +17,7 @@
 
 pub mod arrows;
 pub mod circles;
+pub mod events;
 pub mod lua;
 pub mod map;
 pub mod messages;

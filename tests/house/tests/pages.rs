@@ -4,7 +4,7 @@
 use std::{fs, path::Path};
 
 use house::{
-    messages,
+    events, messages,
     pages::{self, Pages},
     read, root,
 };
@@ -44,6 +44,18 @@ fn every_message_of_a_running_program_is_explained() {
     }
     assert!(found.len() > 50, "the messages are found: {found:?}");
     none(&messages::check(&found, TROUBLESHOOTING, &page));
+}
+
+#[test]
+fn the_table_of_events_is_that_of_the_source() {
+    let page = "docs/operations.md";
+    let logged = |folder: &str| match events::of_source(&read(&root().join(folder), "rs")) {
+        Ok(events) => events,
+        Err(complaints) => panic!("{folder}: {complaints:#?}"),
+    };
+    let mut source = logged("distlock-core/src");
+    source.extend(logged("src"));
+    none(&events::differences(&source, &events::of_page(&text(page))));
 }
 
 #[test]

@@ -1,0 +1,25 @@
+//! What is logged: events and spans by `tracing`.
+//!
+//! - [`log`] has one function for each event. No other room logs.
+//! - [`spans`] are the two spans of a call: until it is granted the key, and while it holds it.
+//! - [`acquiring`] reports how an acquire ends.
+//! - [`outage`] remembers that a server does not answer, so that an outage is logged once.
+//!
+//! With no subscriber, an event and a span each cost the comparison of a level with a static.
+
+mod acquiring;
+mod log;
+mod outage;
+mod spans;
+
+pub(crate) use acquiring::AcquireReport;
+#[cfg(any(feature = "axum", feature = "actix-web", feature = "tonic"))]
+pub(crate) use log::request_failed;
+pub(crate) use log::{
+    Hold, acquire_left_to_ttl, fence_not_kept, handed_over, lease_healed, lease_not_healed, lost, node_down,
+    node_up, queues_back, queues_refused, queues_still_refused, release_failed, release_given_up, released,
+    renewal_failed, server_weak, unknown_queue, used_wrongly,
+};
+pub use log::{function_not_run, function_skipped, function_stopped};
+pub(crate) use outage::Outage;
+pub(crate) use spans::{HoldSpan, is_heard};
