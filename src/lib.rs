@@ -108,6 +108,7 @@
 //! - `axum`, `actix-web`: [`LockError`] is a response of the framework, as [`Problem`] describes.
 //! - `tonic`: `tonic::Status` is made from a [`LockError`].
 //! - `tower`: `LockLayer` locks the requests of a service, for axum and tonic.
+//! - `metrics`: counters, histograms and gauges by the facade `metrics`; see [`guide::operations`].
 //! - `testing`: the module of this name has locks for tests, which are busy, lost or failing on request.
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]

@@ -12,6 +12,7 @@ use tokio::task::yield_now;
 use crate::{
     clock::Moment,
     error::{StoreError, StoreErrorKind},
+    events,
     guard::call_chain,
     keeper::Keeper,
     key::Key,
@@ -138,6 +139,7 @@ impl<'a> AcquireOp<'a> {
                 Ok(Outcome::Busy { remaining })
             }
             Err(error) => {
+                events::store_failed(key, &error);
                 self.note_refused();
                 Err(error)
             }

@@ -9,7 +9,7 @@ use crate::{
     backoff::Backoff,
     clock::Moment,
     error::StoreError,
-    events,
+    events::{self, Gauge, Gauged},
     keeper::Keeper,
     key::Key,
     lease::{AcquireState, Lease, LocalHandOver},
@@ -25,11 +25,13 @@ pub(super) struct QueuedCall<'a> {
     pub(super) keeper: &'a Keeper,
     pub(super) key: &'a Key,
     pub(super) place: QueuePlace<'a>,
+    _waiting: Gauged,
 }
 
 impl<'a> QueuedCall<'a> {
     pub(super) fn join(keeper: &'a Keeper, key: &'a Key) -> Self {
-        Self { keeper, key, place: keeper.wait_queues().join(key) }
+        let waiting = Gauged::new(Gauge::CallsThatWait, key.template());
+        Self { keeper, key, place: keeper.wait_queues().join(key), _waiting: waiting }
     }
 
     fn clean_up(&self, attempt: AbandonedAttempt) {
@@ -126,7 +128,7 @@ impl<'a> Contender<'a> {
     /// If the future is dropped, a lease that was handed over locally is released by the contender's drop. A
     /// hand-over by the store stays registered for the next contender.
     pub(super) async fn sleep(&mut self, due_at: Instant) -> Result<Option<Arc<Lease>>, StoreError> {
-        let QueuedCall { keeper, key, place } = self.call;
+        let QueuedCall { keeper, key, place, .. } = self.call;
         let is_queued = self.acquire.is_queued();
         if is_queued {
             place.set_next(self.as_next());
@@ -192,7 +194,7 @@ impl<'a> Contender<'a> {
 
 impl Drop for Contender<'_> {
     fn drop(&mut self) {
-        let QueuedCall { keeper, key, place } = self.call;
+        let QueuedCall { keeper, key, place, .. } = self.call;
         let Options { ttl, fenced, .. } = *self.options;
         if let Some(LocalHandOver { owner, .. }) = place.take_local_hand_over() {
             // The lease came when the contender had already given up, or been granted the key otherwise.

@@ -4,7 +4,10 @@
 
 use std::{fmt::Display, time::Duration};
 
-use super::spans::{HoldSpan, TARGET};
+use super::{
+    metrics,
+    spans::{HoldSpan, TARGET},
+};
 use crate::{
     error::{LockError, LostReason, StoreError},
     key::Key,
@@ -12,11 +15,13 @@ use crate::{
 
 #[cold]
 pub(super) fn granted(key: &Key, waited: Duration) {
+    metrics::acquired(key.template(), waited);
     let (key, template, waited) = (key.name(), key.template(), waited.as_secs_f64());
     tracing::debug!(target: TARGET, key, template, waited, "lock granted");
 }
 
 pub(super) fn busy(error: &LockError, template: &'static str, waited: Duration) {
+    metrics::busy(template);
     let (key, waited) = (error.key(), waited.as_secs_f64());
     tracing::debug!(target: TARGET, key, template, waited, "lock busy");
 }
@@ -59,6 +64,9 @@ pub fn function_stopped(error: &LockError) {
 
 /// A waiter has the key from a holder of this process, whose release began `took` ago.
 pub(crate) fn handed_over(key: &Key, took: Option<Duration>) {
+    if let Some(took) = took {
+        metrics::handed_over(key.template(), took);
+    }
     let (key, template, took) = (key.name(), key.template(), took.map(|took| took.as_secs_f64()));
     tracing::debug!(target: TARGET, key, template, took, "lock handed over");
 }
@@ -75,6 +83,7 @@ pub(crate) struct Hold {
 #[cold]
 pub(crate) fn released(key: &Key, span: &HoldSpan, hold: &Hold) {
     let Hold { outcome, held, margin } = *hold;
+    metrics::released(key.template(), held, margin);
     span.end(outcome, held, margin);
     let (key, template) = (key.name(), key.template());
     let (held, margin) = (held.as_secs_f64(), margin.as_secs_f64());
@@ -85,11 +94,23 @@ pub(crate) fn released(key: &Key, span: &HoldSpan, hold: &Hold) {
 
 #[cold]
 pub(crate) fn lost(key: &Key, span: &HoldSpan, reason: LostReason) {
+    metrics::lost(key.template(), reason);
     let (key, template) = (key.name(), key.template());
     span.in_scope(|| tracing::warn!(target: TARGET, key, template, %reason, "lock lost"));
 }
 
+/// A renewal was confirmed.
+pub(crate) fn renewed(key: &Key) {
+    metrics::renewed(key.template());
+}
+
+/// A command to the store has failed. It is counted only: what comes of it is reported.
+pub(crate) fn store_failed(key: &Key, error: &StoreError) {
+    metrics::store_error(key.template(), error.kind());
+}
+
 pub(crate) fn renewal_failed(key: &Key, error: &StoreError) {
+    store_failed(key, error);
     let (key, template) = (key.name(), key.template());
     tracing::debug!(target: TARGET, key, template, %error, "renewal failed, trying again");
 }
@@ -106,6 +127,7 @@ pub(crate) fn release_failed(key: &Key, error: &LockError) {
 
 /// A lease is left to its ttl.
 pub(crate) fn release_given_up(key: &Key, cause: &dyn Display) {
+    metrics::release_failed(key.template());
     let (key, template) = (key.name(), key.template());
     tracing::warn!(target: TARGET, key, template, %cause, "lock not released: it ends with its ttl");
 }

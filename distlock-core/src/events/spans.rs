@@ -20,9 +20,14 @@ pub(super) struct AcquireSpan(Slot);
 #[derive(Default)]
 pub(crate) struct HoldSpan(Slot);
 
-/// Whether a subscriber may want what is reported of each call. It spares readings of the clock.
+/// Whether a subscriber or a recorder may want what is reported of each call. It spares readings of the
+/// clock.
 #[inline]
 pub(crate) fn is_heard() -> bool {
+    cfg!(feature = "metrics") || may_want_spans()
+}
+
+fn may_want_spans() -> bool {
     LevelFilter::current() >= Level::DEBUG
 }
 
@@ -48,10 +53,11 @@ impl Slot {
 
 impl AcquireSpan {
     pub(super) fn begin(key: &str, template: &'static str, wait: Wait) -> Self {
-        Self(if is_heard() { Slot::of(acquire_span(key, template, wait)) } else { Slot::default() })
+        Self(if may_want_spans() { Slot::of(acquire_span(key, template, wait)) } else { Slot::default() })
     }
 
-    /// Records how the acquire has ended, and reports it. Without it, the span says that the call was dropped.
+    /// Records how the acquire has ended, and reports it. Without it, the span says that the call was
+    /// dropped.
     pub(super) fn end(&self, outcome: &'static str, report: impl FnOnce()) {
         self.0.record("outcome", outcome);
         self.0.in_scope(report);
@@ -60,7 +66,7 @@ impl AcquireSpan {
 
 impl HoldSpan {
     pub(crate) fn begin(key: &Key) -> Self {
-        Self(if is_heard() { Slot::of(hold_span(key)) } else { Slot::default() })
+        Self(if may_want_spans() { Slot::of(hold_span(key)) } else { Slot::default() })
     }
 
     /// Enters the span, for one poll of the body.

@@ -11,6 +11,7 @@ use tokio::{runtime::Handle, task};
 use crate::{
     clock::Moment,
     error::{LockError, LostReason},
+    events::{self, Gauge, Gauged},
     keeper::Keeper,
     lease::Lease,
     token::FencingToken,
@@ -52,12 +53,14 @@ use body::LockedBody;
 pub struct LockGuard {
     lease: Arc<Lease>,
     keeper: Keeper,
+    _held: Gauged,
 }
 
 impl LockGuard {
     pub(crate) fn new(lease: Arc<Lease>, keeper: Keeper) -> Self {
         keeper.shared().guard_began();
-        Self { lease, keeper }
+        let held = Gauged::new(Gauge::LocksHeld, lease.key.template());
+        Self { lease, keeper, _held: held }
     }
 
     /// The key as the caller wrote it, without the manager's namespace.
@@ -189,6 +192,7 @@ impl LockGuard {
         match self.keeper.shared().renew_once(lease).await {
             Ok(true) => {
                 lease.confirm(sent, Moment::now());
+                events::renewed(&lease.key);
                 lease.check()?;
                 self.keeper.track(lease, sent);
                 Ok(())
@@ -197,7 +201,10 @@ impl LockGuard {
                 lease.lose(LostReason::NotOwner);
                 Err(lease.lost_error(LostReason::NotOwner))
             }
-            Err(error) => Err(error.for_key(lease.key.name())),
+            Err(error) => {
+                events::store_failed(&lease.key, &error);
+                Err(error.for_key(lease.key.name()))
+            }
         }
     }
 

@@ -53,6 +53,7 @@ impl LockGuard {
         let released = match answer {
             Ok(released) => Released::judge(released, resent, lease.doubt()),
             Err(error) => {
+                events::store_failed(&lease.key, &error);
                 lease.set_ending(Ending::Unconfirmed);
                 self.keeper.clean_up(Cleanup::Release(lease.pending_release(Moment::now())));
                 return Err(error.for_key(lease.key.name()));
@@ -182,7 +183,7 @@ impl<'a> SentRelease<'a> {
     }
 
     fn send(guard: &LockGuard, keep_until: Option<Instant>, queue: Option<&WaitQueue>) -> StoreFuture<bool> {
-        let LockGuard { lease, keeper } = guard;
+        let LockGuard { lease, keeper, .. } = guard;
         keeper.shared().send_release(&lease.key, &lease.owner, keep_until, queue)
     }
 
@@ -205,7 +206,7 @@ impl<'a> SentRelease<'a> {
 impl Drop for SentRelease<'_> {
     fn drop(&mut self) {
         if let Some(command) = self.command.take() {
-            let LockGuard { lease, keeper } = self.guard;
+            let LockGuard { lease, keeper, .. } = self.guard;
             lease.released.store(true, Ordering::Release);
             keeper.clean_up(Cleanup::Releasing { command, release: lease.pending_release(Moment::now()) });
         }

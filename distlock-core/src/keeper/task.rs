@@ -152,6 +152,7 @@ impl Task {
         let at = match answer {
             Ok(true) => {
                 lease.confirm(sent, Moment::now());
+                events::renewed(&lease.key);
                 lease.next_alarm(sent)
             }
             Ok(false) => {

@@ -75,6 +75,8 @@ impl LockManager {
         restart_delay: Option<Duration>,
         runtime: Option<Handle>,
     ) -> Self {
+        #[cfg(feature = "metrics")]
+        crate::events::describe();
         let (shared, keepers) = (Arc::new(Shared::new(store)), Arc::default());
         let runtime = runtime.or_else(|| Handle::try_current().ok());
         Self {

@@ -46,7 +46,10 @@ impl Shared {
                     }
                     None
                 }
-                Err(error) => Some(error),
+                Err(error) => {
+                    events::store_failed(key, &error);
+                    Some(error)
+                }
             };
             let until = release.until;
             let again_at = Instant::now() + backoff.next_delay();
