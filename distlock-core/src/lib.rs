@@ -75,6 +75,7 @@ pub use clock::Moment;
 pub use error::{KeyFault, LockError, LostReason, Setting, StoreError, StoreErrorKind};
 pub use guard::LockGuard;
 pub use key::Key;
+pub use lease::LeaseHealth;
 pub use limits::{
     DEFAULT_CONNECT_TIMEOUT, DEFAULT_NAMESPACE, DEFAULT_RESPONSE_TIMEOUT, DEFAULT_TTL, MAX_KEY_BYTES,
     MAX_TTL, MIN_TTL,

@@ -3,15 +3,25 @@
 use std::{
     collections::BTreeMap,
     fmt::{Debug, Write},
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{Arc, LazyLock, Mutex, MutexGuard},
 };
 
 use tracing::{
-    Event, Level, Metadata, Subscriber,
+    Dispatch, Event, Level, Metadata, Subscriber,
     field::{Field, Visit},
     span,
     subscriber::{DefaultGuard, set_default},
 };
+
+/// Two subscribers that live as long as the process. With one, `tracing` would ask the thread that first comes
+/// to an event whether anybody wants that event, and keep the answer for all threads.
+static OTHERS: LazyLock<[Dispatch; 2]> =
+    LazyLock::new(|| [(); 2].map(|()| Dispatch::new(Recorder::default())));
+
+/// Has every event reach the recorders of all threads.
+pub(crate) fn ensure_interest() {
+    LazyLock::force(&OTHERS);
+}
 
 /// Keeps what this thread reports.
 #[derive(Clone, Default)]
@@ -52,6 +62,7 @@ impl Record {
 impl Recorder {
     /// Begins to record what this thread reports.
     pub(crate) fn start() -> (Self, DefaultGuard) {
+        ensure_interest();
         let recorder = Self::default();
         let guard = set_default(recorder.clone());
         (recorder, guard)

@@ -204,7 +204,12 @@ impl<'a> AcquireOp<'a> {
         let AcquireState { owner, in_doubt, .. } = self.state;
         let HandOver { fence, since: sent, lasts, claim_within } = granted;
         let now = Moment::now();
-        let grant = Grant { owner, fence, term: Term { sent, lasts, claim_within }, in_doubt };
+        let shared = self.keeper.shared();
+        // The grant may be that of an earlier acquire, whose token was drawn before `sent`.
+        let drift = fence
+            .filter(|_| !in_doubt && shared.store.draws_fences_at_its_clock())
+            .and_then(|fence| shared.server_clock.drift(fence, sent, now));
+        let grant = Grant { owner, fence, term: Term { sent, lasts, claim_within }, in_doubt, drift };
         let lease = Arc::new(Lease::new(self.key.clone(), self.options, &grant, now));
         if lease.status(now).is_err() {
             return Ok(None);

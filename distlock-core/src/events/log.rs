@@ -75,20 +75,23 @@ pub(crate) fn handed_over(key: &Key, took: Option<Duration>) {
 pub(crate) struct Hold {
     pub(crate) outcome: &'static str,
     pub(crate) held: Duration,
-    /// What was left of the validity.
+    /// The least that was left of the validity.
     pub(crate) margin: Duration,
+    pub(crate) longest_pause: Duration,
+    pub(crate) drift: Option<f64>,
 }
 
 /// A guard has ended.
 #[cold]
 pub(crate) fn released(key: &Key, span: &HoldSpan, hold: &Hold) {
-    let Hold { outcome, held, margin } = *hold;
+    let Hold { outcome, held, margin, longest_pause, drift } = *hold;
     metrics::released(key.template(), held, margin);
     span.end(outcome, held, margin);
     let (key, template) = (key.name(), key.template());
-    let (held, margin) = (held.as_secs_f64(), margin.as_secs_f64());
+    let (held, margin, longest_pause) =
+        (held.as_secs_f64(), margin.as_secs_f64(), longest_pause.as_secs_f64());
     span.in_scope(|| {
-        tracing::debug!(target: TARGET, key, template, outcome, held, margin, "lock released");
+        tracing::debug!(target: TARGET, key, template, outcome, held, margin, longest_pause, drift, "lock released");
     });
 }
 

@@ -96,7 +96,7 @@ pub(crate) fn describe() {
     describe_histogram!("distlock_wait_seconds", Unit::Seconds, "From the call to the grant.");
     describe_histogram!("distlock_hold_seconds", Unit::Seconds, "From the grant to the end of the guard.");
     describe_histogram!("distlock_hand_over_seconds", Unit::Seconds, "From a release to its waiter's grant.");
-    describe_histogram!("distlock_margin_seconds", Unit::Seconds, "What was left of the lease at its end.");
+    describe_histogram!("distlock_margin_seconds", Unit::Seconds, "The least that was left of the lease.");
     describe_gauge!("distlock_held", "Locks that are held.");
     describe_gauge!("distlock_waiting", "Calls with `wait` that have yet to be granted their key.");
 }

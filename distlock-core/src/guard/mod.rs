@@ -13,7 +13,7 @@ use crate::{
     error::{LockError, LostReason},
     events::{self, Gauge, Gauged},
     keeper::Keeper,
-    lease::Lease,
+    lease::{Lease, LeaseHealth},
     token::FencingToken,
 };
 
@@ -118,6 +118,33 @@ impl LockGuard {
     /// ```
     pub fn is_held(&self) -> bool {
         self.lease.status(Moment::now()).is_ok_and(|left| !left.is_zero())
+    }
+
+    /// How near the lease was to being lost so far: what was left of it at the least, the longest pause, and
+    /// the drift of the server's clock where that is known. It sends nothing.
+    ///
+    /// Each release logs the same at the level DEBUG.
+    ///
+    /// # Examples
+    /// ```
+    /// # extern crate distlock_core as distlock;
+    /// use std::time::Duration;
+    ///
+    /// # async fn example() -> Result<(), distlock::LockError> {
+    /// let manager = distlock::LockManager::in_memory();
+    /// let guard = manager.lock("import").ttl(Duration::from_secs(10)).acquire().await?;
+    /// // .. the work ..
+    /// let health = guard.health();
+    /// if health.margin < Duration::from_secs(1) {
+    ///     println!("the lock was nearly lost: a pause of {:?}", health.longest_pause);
+    /// }
+    /// # assert!(health.margin > Duration::from_secs(9));
+    /// # Ok(()) }
+    /// # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    /// # runtime.block_on(example()).unwrap();
+    /// ```
+    pub fn health(&self) -> LeaseHealth {
+        self.lease.health(Moment::now())
     }
 
     /// Waits until the lease is lost, and answers how. It answers at once if the lease is lost already, and

@@ -3,6 +3,7 @@
 //! - [`validity`](self::validity) is the arithmetic: how long a lease may be believed in.
 //! - [`acquire_state`] is what is known of acquires before there is a lease.
 //! - [`cleanup`] is what is owed to the store afterwards.
+//! - [`health`] is how near a lease was to being lost.
 //! - [`hand_over`] passes a lease to another task of this runtime.
 
 use std::{
@@ -32,11 +33,13 @@ use crate::{
 mod acquire_state;
 mod cleanup;
 mod hand_over;
+mod health;
 mod validity;
 
 pub(crate) use acquire_state::{AcquireState, PendingAcquire};
 pub(crate) use cleanup::{Cleanup, Doubt, PendingRelease, Released};
 pub(crate) use hand_over::LocalHandOver;
+pub use health::LeaseHealth;
 use validity::{drift, validity};
 
 /// A granted lease.
@@ -52,6 +55,8 @@ pub(crate) struct Lease {
     /// Whether the keeper renews the lease for as long as it is held.
     renews: bool,
     granted: Moment,
+    /// See [`LeaseHealth::drift`].
+    drift: Option<f64>,
     /// How long the lease may be held in all, counted from the grant.
     max_hold: Option<Duration>,
     /// How long the key stays taken at the least, counted from the grant; zero for no such time.
@@ -82,6 +87,10 @@ struct LeaseState {
     /// When the store's counter of a fenced lease was last told to last. Set by the grant and by
     /// [`Lease::fence_to_keep`].
     fence_kept: Instant,
+    /// The least that was left of the validity when a renewal was confirmed. Each confirmation lowers it.
+    least_margin: Duration,
+    /// The longest pause that was seen. A poll of a body and the keeper raise it.
+    longest_pause: Duration,
     /// Why the lease was lost. Set once, never cleared.
     lost: Option<LostReason>,
     /// The loss was reported, or the guard has ended. Set by `take_loss`, never cleared.
@@ -101,7 +110,7 @@ struct LeaseState {
 #[derive(Clone, Copy)]
 struct Ended {
     held: Duration,
-    margin: Duration,
+    health: LeaseHealth,
 }
 
 /// How a hold ends.
@@ -138,6 +147,8 @@ pub(crate) struct Grant {
     pub(crate) term: Term,
     /// See [`Lease::in_doubt`].
     pub(crate) in_doubt: bool,
+    /// See [`LeaseHealth::drift`].
+    pub(crate) drift: Option<f64>,
 }
 
 /// By how much of the interval chance may bring a lease's first renewal forward. A lease that is held for
@@ -158,6 +169,7 @@ impl Lease {
             in_doubt: grant.in_doubt,
             renews: options.renew,
             granted: heard,
+            drift: grant.drift,
             max_hold: options.max_hold,
             at_least: options.at_least,
             released: AtomicBool::new(false),
@@ -172,6 +184,8 @@ impl Lease {
                 valid: validity(lasts),
                 unclaimed,
                 fence_kept: heard.at,
+                least_margin: Duration::MAX,
+                longest_pause: Duration::ZERO,
                 lost: None,
                 is_loss_reported: false,
                 ended: None,
@@ -193,12 +207,16 @@ impl Lease {
     ///
     /// It is zero, and the lease is not lost, if a hand-over was not confirmed in time and may yet be.
     pub(crate) fn status(&self, now: Moment) -> Result<Duration, LostReason> {
-        let mut state = self.state();
+        self.status_with_plan(&mut self.state(), now)
+    }
+
+    /// The status, after the loss that a test has planned.
+    fn status_with_plan(&self, state: &mut LeaseState, now: Moment) -> Result<Duration, LostReason> {
         #[cfg(feature = "testing")]
         if let Some(reason) = state.planned_loss.take() {
             state.lost.get_or_insert(reason);
         }
-        self.status_of(&mut state, now)
+        self.status_of(state, now)
     }
 
     /// Whether the lease is certain to be valid now.
@@ -210,9 +228,37 @@ impl Lease {
     }
 
     /// As [`check`](Self::check), before a poll of the body. A planned loss comes after its first poll.
-    pub(crate) fn check_before_poll(&self) -> Result<Certainty, LockError> {
-        let status = self.status_of(&mut self.state(), Moment::now());
+    pub(crate) fn check_before_poll(&self, now: Moment) -> Result<Certainty, LockError> {
+        let status = self.status_of(&mut self.state(), now);
         self.certainty(status)
+    }
+
+    /// As [`check`](Self::check), after a poll of the body that has begun at `began`.
+    pub(crate) fn check_after_poll(&self, began: Instant) -> Result<Certainty, LockError> {
+        let now = Moment::now();
+        let mut state = self.state();
+        state.longest_pause = state.longest_pause.max(now.at.saturating_duration_since(began));
+        let status = self.status_with_plan(&mut state, now);
+        drop(state);
+        self.certainty(status)
+    }
+
+    /// Notes by how much the keeper woke late.
+    pub(crate) fn note_pause(&self, pause: Duration) {
+        let mut state = self.state();
+        state.longest_pause = state.longest_pause.max(pause);
+    }
+
+    /// How near the lease was to being lost.
+    pub(crate) fn health(&self, now: Moment) -> LeaseHealth {
+        let mut state = self.state();
+        self.health_of(&mut state, now)
+    }
+
+    fn health_of(&self, state: &mut LeaseState, now: Moment) -> LeaseHealth {
+        let left = self.status_of(state, now).unwrap_or_default();
+        let margin = state.least_margin.min(left);
+        LeaseHealth { margin, longest_pause: state.longest_pause, drift: self.drift }
     }
 
     fn certainty(&self, status: Result<Duration, LostReason>) -> Result<Certainty, LockError> {
@@ -276,8 +322,8 @@ impl Lease {
         let mut state = self.state();
         if state.ended.is_none() {
             let now = now();
-            let margin = self.status_of(&mut state, now).unwrap_or_default();
-            state.ended = Some(Ended { held: now.since(self.granted), margin });
+            let health = self.health_of(&mut state, now);
+            state.ended = Some(Ended { held: now.since(self.granted), health });
         }
     }
 
@@ -291,7 +337,7 @@ impl Lease {
     /// How the lease was held, once the hold has ended.
     pub(crate) fn hold(&self) -> Option<Hold> {
         let state = self.state();
-        let Ended { held, margin } = state.ended?;
+        let Ended { held, health } = state.ended?;
         let outcome = match (state.lost, state.ending) {
             (Some(_), _) => "lost",
             (None, Ending::Background) => "released in the background",
@@ -299,7 +345,8 @@ impl Lease {
             (None, Ending::Unconfirmed) => "release failed",
             (None, Ending::HandedOver) => "handed over",
         };
-        Some(Hold { outcome, held, margin })
+        let LeaseHealth { margin, longest_pause, drift } = health;
+        Some(Hold { outcome, held, margin, longest_pause, drift })
     }
 
     /// Plans the loss of a lease that has no guard yet: it comes after the first poll of a body under the
@@ -320,6 +367,8 @@ impl Lease {
         let mut state = self.state();
         // Answers may overtake each other.
         if self.status_of(&mut state, now).is_ok() && sent.at >= state.sent.at {
+            let left = state.valid.saturating_sub(now.since(state.sent));
+            state.least_margin = state.least_margin.min(left);
             (state.sent, state.lasts, state.valid) = (sent, self.ttl, validity(self.ttl));
             if state.unclaimed.take().is_some() {
                 drop(state);

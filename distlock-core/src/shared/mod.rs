@@ -10,13 +10,18 @@ use tokio::sync::{Notify, Semaphore};
 use crate::{error::StoreError, events, key::Key, store::Store};
 
 mod commands;
+mod server_clock;
 #[cfg(feature = "testing")]
 mod test_leases;
+
+use server_clock::ServerClock;
 
 /// What a manager, its keepers and its guards share.
 pub(crate) struct Shared {
     pub(crate) store: Box<dyn Store>,
     failed_releases: AtomicU64,
+    /// What fenced grants tell of the server's clock.
+    pub(crate) server_clock: ServerClock,
     /// A [`Phase`], which only rises.
     phase: AtomicU8,
     /// How many guards there are.
@@ -48,6 +53,7 @@ impl Shared {
         Self {
             store,
             failed_releases: AtomicU64::new(0),
+            server_clock: ServerClock::default(),
             phase: AtomicU8::new(Phase::Running as u8),
             guards: AtomicUsize::new(0),
             guards_ended: Notify::new(),

@@ -341,6 +341,10 @@ impl<C: Connector> Store for RedisStore<C> {
         })
     }
 
+    fn draws_fences_at_its_clock(&self) -> bool {
+        true
+    }
+
     fn keeps_order(&self) -> bool {
         C::KEEPS_ORDER
     }
