@@ -13,8 +13,8 @@ use tracing::{
     subscriber::{DefaultGuard, set_default},
 };
 
-/// Two subscribers that live as long as the process. With one, `tracing` would ask the thread that first comes
-/// to an event whether anybody wants that event, and keep the answer for all threads.
+/// Two subscribers that live as long as the process. With one, `tracing` would ask the thread that first
+/// comes to an event whether its subscriber wants that event, and keep the answer for all threads.
 static OTHERS: LazyLock<[Dispatch; 2]> =
     LazyLock::new(|| [(); 2].map(|()| Dispatch::new(Recorder::default())));
 

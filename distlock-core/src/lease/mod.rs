@@ -3,7 +3,7 @@
 //! - [`validity`](self::validity) is the arithmetic: how long a lease may be believed in.
 //! - [`acquire_state`] is what is known of acquires before there is a lease.
 //! - [`cleanup`] is what is owed to the store afterwards.
-//! - [`health`] is how near a lease was to being lost.
+//! - [`health`] is how near a lease was to being lost, `hold` how it ended, and `report` tells both.
 //! - [`hand_over`] passes a lease to another task of this runtime.
 
 use std::{
@@ -22,7 +22,7 @@ use tokio::{
 use crate::{
     clock::Moment,
     error::{LockError, LostReason},
-    events::{Hold, HoldSpan, is_heard},
+    events::HoldSpan,
     key::Key,
     limits::{KEEP_FENCE_EVERY, RENEWALS_PER_TTL},
     options::{OnLost, Options, Release},
@@ -34,12 +34,16 @@ mod acquire_state;
 mod cleanup;
 mod hand_over;
 mod health;
+mod hold;
+mod report;
 mod validity;
 
 pub(crate) use acquire_state::{AcquireState, PendingAcquire};
 pub(crate) use cleanup::{Cleanup, Doubt, PendingRelease, Released};
 pub(crate) use hand_over::LocalHandOver;
 pub use health::LeaseHealth;
+use hold::Ended;
+pub(crate) use hold::Ending;
 use validity::{drift, validity};
 
 /// A granted lease.
@@ -104,27 +108,6 @@ struct LeaseState {
     planned_loss: Option<LostReason>,
     /// Where the keeper's schedule has the lease. Only the keeper sets and clears it.
     alarm: Option<Alarm>,
-}
-
-/// The end of a hold.
-#[derive(Clone, Copy)]
-struct Ended {
-    held: Duration,
-    health: LeaseHealth,
-}
-
-/// How a hold ends.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) enum Ending {
-    /// By a release whose answer no caller waits for.
-    #[default]
-    Background,
-    /// By a release that the store has confirmed.
-    Confirmed,
-    /// By a release that the store did not confirm.
-    Unconfirmed,
-    /// A waiter of this runtime has the lease.
-    HandedOver,
 }
 
 /// A place in the keeper's schedule. The number tells leases of one instant apart.
@@ -233,34 +216,6 @@ impl Lease {
         self.certainty(status)
     }
 
-    /// As [`check`](Self::check), after a poll of the body that has begun at `began`.
-    pub(crate) fn check_after_poll(&self, began: Instant) -> Result<Certainty, LockError> {
-        let now = Moment::now();
-        let mut state = self.state();
-        state.longest_pause = state.longest_pause.max(now.at.saturating_duration_since(began));
-        let status = self.status_with_plan(&mut state, now);
-        drop(state);
-        self.certainty(status)
-    }
-
-    /// Notes by how much the keeper woke late.
-    pub(crate) fn note_pause(&self, pause: Duration) {
-        let mut state = self.state();
-        state.longest_pause = state.longest_pause.max(pause);
-    }
-
-    /// How near the lease was to being lost.
-    pub(crate) fn health(&self, now: Moment) -> LeaseHealth {
-        let mut state = self.state();
-        self.health_of(&mut state, now)
-    }
-
-    fn health_of(&self, state: &mut LeaseState, now: Moment) -> LeaseHealth {
-        let left = self.status_of(state, now).unwrap_or_default();
-        let margin = state.least_margin.min(left);
-        LeaseHealth { margin, longest_pause: state.longest_pause, drift: self.drift }
-    }
-
     fn certainty(&self, status: Result<Duration, LostReason>) -> Result<Certainty, LockError> {
         match status {
             Ok(Duration::ZERO) => Ok(Certainty::Unconfirmed),
@@ -291,62 +246,6 @@ impl Lease {
     pub(crate) fn lose(&self, reason: LostReason) {
         self.state().lost.get_or_insert(reason);
         self.changed.notify_waiters();
-    }
-
-    /// Takes the loss that has yet to be reported.
-    pub(crate) fn take_loss(&self) -> Option<LostReason> {
-        self.state().take_loss()
-    }
-
-    /// Marks the lease as lost, because its guard has ended. Takes the loss that came before and has yet to
-    /// be reported.
-    pub(crate) fn close(&self) -> Option<LostReason> {
-        let mut state = self.state();
-        let loss = state.take_loss();
-        state.lost.get_or_insert(LostReason::Expired);
-        drop(state);
-        self.changed.notify_waiters();
-        loss
-    }
-
-    /// The span of the hold.
-    pub(crate) fn span(&self) -> &HoldSpan {
-        &self.span
-    }
-
-    /// Notes when and how the hold has ended, if that is to be reported and was not noted before.
-    pub(crate) fn end_hold(&self, now: impl FnOnce() -> Moment) {
-        if !is_heard() {
-            return;
-        }
-        let mut state = self.state();
-        if state.ended.is_none() {
-            let now = now();
-            let health = self.health_of(&mut state, now);
-            state.ended = Some(Ended { held: now.since(self.granted), health });
-        }
-    }
-
-    /// Notes what has become of the release, if that is to be reported.
-    pub(crate) fn set_ending(&self, ending: Ending) {
-        if is_heard() {
-            self.state().ending = ending;
-        }
-    }
-
-    /// How the lease was held, once the hold has ended.
-    pub(crate) fn hold(&self) -> Option<Hold> {
-        let state = self.state();
-        let Ended { held, health } = state.ended?;
-        let outcome = match (state.lost, state.ending) {
-            (Some(_), _) => "lost",
-            (None, Ending::Background) => "released in the background",
-            (None, Ending::Confirmed) => "released",
-            (None, Ending::Unconfirmed) => "release failed",
-            (None, Ending::HandedOver) => "handed over",
-        };
-        let LeaseHealth { margin, longest_pause, drift } = health;
-        Some(Hold { outcome, held, margin, longest_pause, drift })
     }
 
     /// Plans the loss of a lease that has no guard yet: it comes after the first poll of a body under the
@@ -515,13 +414,6 @@ impl Lease {
 
     fn state(&self) -> MutexGuard<'_, LeaseState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl LeaseState {
-    fn take_loss(&mut self) -> Option<LostReason> {
-        let is_reported = std::mem::replace(&mut self.is_loss_reported, true);
-        self.lost.filter(|_| !is_reported)
     }
 }
 
