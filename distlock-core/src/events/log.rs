@@ -141,10 +141,12 @@ pub(crate) fn acquire_left_to_ttl(key: &Key, error: &StoreError) {
     tracing::debug!(target: TARGET, key, template, %error, "an acquire without an answer is left to its ttl");
 }
 
+#[cfg(feature = "redis")]
 pub(super) fn server_down(server: &str, error: &StoreError) {
     tracing::warn!(target: TARGET, server, %error, "the server does not answer");
 }
 
+#[cfg(feature = "redis")]
 pub(super) fn server_up(server: &str) {
     tracing::info!(target: TARGET, server, "the server answers again");
 }

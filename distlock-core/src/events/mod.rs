@@ -15,6 +15,7 @@ mod log;
 mod metrics;
 #[cfg(feature = "metrics")]
 mod numbers;
+#[cfg(feature = "redis")]
 mod outage;
 mod spans;
 
@@ -24,11 +25,13 @@ pub(crate) use gauges::{Gauge, Gauged};
 pub(crate) use log::request_failed;
 pub(crate) use log::{
     Hold, acquire_left_to_ttl, fence_not_kept, handed_over, lease_healed, lease_not_healed, lost, node_down,
-    node_up, queues_back, queues_refused, queues_still_refused, release_failed, release_given_up, released,
-    renewal_failed, renewed, server_weak, store_failed, unknown_queue, used_wrongly,
+    node_up, release_failed, release_given_up, released, renewal_failed, renewed, store_failed, used_wrongly,
 };
 pub use log::{function_not_run, function_skipped, function_stopped};
+#[cfg(feature = "redis")]
+pub(crate) use log::{queues_back, queues_refused, queues_still_refused, server_weak, unknown_queue};
 #[cfg(feature = "metrics")]
 pub(crate) use metrics::describe;
+#[cfg(feature = "redis")]
 pub(crate) use outage::Outage;
 pub(crate) use spans::{HoldSpan, is_heard};

@@ -16,7 +16,6 @@ pub(crate) struct Outage {
 
 impl Outage {
     /// For a server whose outages are reported elsewhere.
-    #[cfg(feature = "redis")]
     pub(crate) fn silent() -> Self {
         Self { is_silent: true, ..Self::default() }
     }
