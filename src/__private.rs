@@ -7,7 +7,10 @@ use std::{
     time::Duration,
 };
 
-use distlock_core::{__private::current_manager, LockError, LockManager, LockRequest, OnLost, Release};
+use distlock_core::{
+    __private::{current_manager, function_not_run, function_skipped, function_stopped},
+    LockError, LockManager, LockRequest, OnLost, Release,
+};
 
 pub use core::{
     option::Option::{self, None, Some},
@@ -23,10 +26,11 @@ pub struct Request(Result<LockRequest, LockError>);
 impl Request {
     /// Makes a request of the given manager, or of the current one if none is given.
     #[must_use]
-    pub fn new(manager: Option<LockManager>, key: String) -> Self {
+    pub fn new(manager: Option<LockManager>, key: String, template: &'static str) -> Self {
+        let lock = |manager: LockManager, key| manager.lock(key).template(template);
         Self(match manager {
-            Some(manager) => Ok(manager.lock(key)),
-            None => current_manager(&key).map(|manager| manager.lock(key)),
+            Some(manager) => Ok(lock(manager, key)),
+            None => current_manager(&key).map(|manager| lock(manager, key)),
         })
     }
 
@@ -147,9 +151,13 @@ impl Write for Encode<'_> {
     }
 }
 
-/// Whether the error says that another holder has the key.
-pub fn is_busy(error: &LockError) -> bool {
-    matches!(error, LockError::Busy { .. })
+/// Whether `on_busy` answers the error, because another holder has the key. Reports the call that is skipped.
+pub fn skips(error: &LockError, template: &'static str) -> bool {
+    let is_busy = matches!(error, LockError::Busy { .. });
+    if is_busy {
+        function_skipped(error, template);
+    }
+    is_busy
 }
 
 /// A return type that can carry every `LockError`.
@@ -184,7 +192,7 @@ pub trait Skip: Sized {
     /// Reports the error by `tracing`, and returns the value of a skipped call.
     #[must_use]
     fn logged(error: LockError) -> Self {
-        tracing::error!(key = error.key(), %error, "a locked function did not run to its end");
+        function_not_run(&error);
         Self::skipped()
     }
 }
@@ -280,7 +288,7 @@ impl<T: Copy> OutlivesBody for T {}
 
 /// Is never called: a body that runs to its end is not stopped when its lease is lost.
 pub async fn never_lost<R>(error: LockError) -> R {
-    tracing::error!(key = error.key(), %error, "a body with `on_lost = finish` was stopped");
+    function_stopped(&error);
     future::pending().await
 }
 

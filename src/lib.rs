@@ -108,6 +108,7 @@
 //! - `axum`, `actix-web`: [`LockError`] is a response of the framework, as [`Problem`] describes.
 //! - `tonic`: `tonic::Status` is made from a [`LockError`].
 //! - `tower`: `LockLayer` locks the requests of a service, for axum and tonic.
+//! - `metrics`: counters, histograms and gauges by the facade `metrics`; see [`guide::operations`].
 //! - `testing`: the module of this name has locks for tests, which are busy, lost or failing on request.
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -194,9 +195,9 @@ pub use distlock_core::{
     Acquired, Check, CheckState, CheckSubject, ClockDifference, DEFAULT_CONNECT_TIMEOUT, DEFAULT_NAMESPACE,
     DEFAULT_RESPONSE_TIMEOUT, DEFAULT_TTL, Diagnosis, DiagnosisFuture, Enqueue, FencingToken, HandOver, Hint,
     HintFuture, Holder, HolderId, HolderKind, HolderPages, HolderStream, InvalidHolderId, Key, KeyFault,
-    LockError, LockGuard, LockManager, LockManagerBuilder, LockRequest, LostReason, MAX_KEY_BYTES, MAX_TTL,
-    MIN_TTL, MemoryStore, Moment, NextWaiter, OnLost, OwnerToken, PageFuture, Problem, QuorumStore, Release,
-    ServerDiagnosis, Setting, Store, StoreError, StoreErrorKind, StoreFuture,
+    LeaseHealth, LockError, LockGuard, LockManager, LockManagerBuilder, LockRequest, LostReason,
+    MAX_KEY_BYTES, MAX_TTL, MIN_TTL, MemoryStore, Moment, NextWaiter, OnLost, OwnerToken, PageFuture,
+    Problem, QuorumStore, Release, ServerDiagnosis, Setting, Store, StoreError, StoreErrorKind, StoreFuture,
 };
 /// Runs an async function under a distributed lock: for each key, one call at a time, across tasks,
 /// processes and hosts.

@@ -21,7 +21,12 @@ pub struct Key {
     text: Arc<str>,
     /// Where the name begins.
     name_at: usize,
+    /// What the name was rendered from, for events and metrics.
+    template: &'static str,
 }
+
+/// The template of a key that has none.
+pub(crate) const NO_TEMPLATE: &str = "-";
 
 impl Key {
     /// Puts `name` into `namespace`, with a colon between them unless the namespace is empty.
@@ -41,14 +46,26 @@ impl Key {
     pub(crate) fn stored(namespace: &str, name: &str) -> Self {
         let colon = if namespace.is_empty() { "" } else { ":" };
         let text: Arc<str> = [namespace, colon, name].concat().into();
-        Self { name_at: text.len() - name.len(), text }
+        Self { name_at: text.len() - name.len(), text, template: NO_TEMPLATE }
+    }
+
+    /// The same key, rendered from this template.
+    pub(crate) fn with_template(mut self, template: &'static str) -> Self {
+        self.template = template;
+        self
+    }
+
+    /// What the name was rendered from; `-` if that is not known.
+    pub(crate) fn template(&self) -> &'static str {
+        self.template
     }
 
     /// The key of this namespace that the store calls `text`; `None` if it is in another namespace.
     pub(crate) fn found(namespace: &str, text: &str) -> Option<Self> {
         let name =
             if namespace.is_empty() { text } else { text.strip_prefix(namespace)?.strip_prefix(':')? };
-        (!name.is_empty()).then(|| Self { text: text.into(), name_at: text.len() - name.len() })
+        let name_at = text.len() - name.len();
+        (!name.is_empty()).then(|| Self { text: text.into(), name_at, template: NO_TEMPLATE })
     }
 
     /// Checks a namespace before keys are put into it.

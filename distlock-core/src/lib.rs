@@ -36,6 +36,7 @@
 //! - `wait_queue`: the queue of a manager's waiters for each key, in one runtime
 //! - `lease`: a lease as this process knows it, what comes before it, and what is owed after it
 //! - `store`: the contract of a store; the stores in memory, on Redis and on a quorum
+//! - `events`: what is logged and counted
 //! - `key`: a checked key in its namespace
 //! - `options`: what a request can ask for
 //! - `blocking`: a future that runs for a caller that blocks its thread
@@ -53,6 +54,7 @@ mod backoff;
 mod blocking;
 mod clock;
 mod error;
+mod events;
 mod guard;
 mod holder;
 mod keeper;
@@ -76,6 +78,7 @@ pub use error::{KeyFault, LockError, LostReason, Setting, StoreError, StoreError
 pub use guard::LockGuard;
 pub use holder::{Holder, HolderId, HolderKind, InvalidHolderId};
 pub use key::Key;
+pub use lease::LeaseHealth;
 pub use limits::{
     DEFAULT_CONNECT_TIMEOUT, DEFAULT_NAMESPACE, DEFAULT_RESPONSE_TIMEOUT, DEFAULT_TTL, MAX_KEY_BYTES,
     MAX_TTL, MIN_TTL,
@@ -100,9 +103,12 @@ pub use web::{LockLayer, LockService};
 /// For the attribute's expansion; not part of the interface.
 #[doc(hidden)]
 pub mod __private {
-    pub use crate::manager::{HasManager, current_manager};
     #[cfg(feature = "redis")]
     pub use crate::store::redis::names_on_server;
+    pub use crate::{
+        events::{function_not_run, function_skipped, function_stopped},
+        manager::{HasManager, current_manager},
+    };
 }
 
 #[cfg(doctest)]

@@ -15,7 +15,7 @@
 //!         KeyBuilder::hole(&mut __key, format_args!("{}", id), None);
 //!         KeyBuilder::finish(key)
 //!     };
-//!     let acquired = Request::acquire(Request::ttl(Request::new(manager, key), ttl)).await;
+//!     let acquired = Request::acquire(Request::ttl(Request::new(manager, key, "order:{id}"), ttl)).await;
 //!     let guard = match __acquired {
 //!         Ok(guard) => guard,
 //!         Err(error) => return from_lock_error(error),
@@ -137,6 +137,7 @@ fn locked(
             (Some(own!(#check let on_error = #handler;)), error.clone(), error)
         }
     };
+    let template = template(&model.key);
     let not_acquired = match &model.on_busy {
         None => own!(return #refused),
         Some(on_busy) => {
@@ -149,7 +150,7 @@ fn locked(
                 }
             };
             own! {
-                if #private::is_busy(&__error) {
+                if #private::skips(&__error, #template) {
                     return #busy;
                 }
                 return #refused
@@ -165,7 +166,7 @@ fn locked(
         #handler
         let __key = #key;
         #unmoved
-        let __request = #private::Request::new(__manager, __key);
+        let __request = #private::Request::new(__manager, __key, #template);
         #settings
         let __acquired = #private::Request::acquire(__request).await;
         let #guard = match __acquired {
@@ -296,6 +297,14 @@ fn settings(model: &Model, private: &TokenStream) -> (TokenStream, TokenStream) 
     (evaluated, calls)
 }
 
+/// The text that stands for all keys of the function in events and metrics.
+fn template(key: &Key) -> Literal {
+    match key {
+        Key::Template(_, literal) => Literal::string(&literal.value()),
+        Key::Computed(_) => Literal::string("-"),
+    }
+}
+
 /// The expression that renders the key.
 fn key(key: &Key, private: &TokenStream) -> TokenStream {
     match key {
@@ -303,19 +312,20 @@ fn key(key: &Key, private: &TokenStream) -> TokenStream {
             let private = placed(private, expr.span());
             quote_spanned!(at(expr.span())=> #private::key(::core::format_args!("{}", #expr)))
         }
-        Key::Template(pieces, span) => {
+        Key::Template(pieces, literal) => {
+            let span = literal.span();
             let pieces = pieces.iter().map(|piece| match piece {
                 Piece::Text(text) => own!(#private::KeyBuilder::text(&mut __key, #text);),
                 Piece::Hole(Hole { value, spec, follower }) => {
                     let mut format = Literal::string(&format!("{{{spec}}}"));
-                    format.set_span(*span);
+                    format.set_span(span);
                     let follower = if let Some(follower) = follower {
                         own!(#private::Option::Some(#follower))
                     } else {
                         own!(#private::Option::None)
                     };
-                    let value = printable(value, *span);
-                    quote_spanned! {at(*span)=>
+                    let value = printable(value, span);
+                    quote_spanned! {at(span)=>
                         #private::KeyBuilder::hole(&mut __key, ::core::format_args!(#format, #value), #follower);
                     }
                 }

@@ -2,7 +2,7 @@
 
 use proc_macro2::{Span, TokenStream};
 use quote::quote;
-use syn::{Error, Expr, ExprLit, Ident, Lit, LitBool, Result, Type, ext::IdentExt, spanned::Spanned};
+use syn::{Error, Expr, ExprLit, Ident, Lit, LitBool, LitStr, Result, Type, ext::IdentExt, spanned::Spanned};
 
 use crate::{
     args::{self, Args, Errors, word},
@@ -36,8 +36,8 @@ pub(crate) struct Model {
 }
 
 pub(crate) enum Key {
-    /// A template, and the place of its literal.
-    Template(Vec<Piece>, Span),
+    /// A template, and its literal.
+    Template(Vec<Piece>, LitStr),
     /// An expression whose value is the key.
     Computed(Expr),
 }
@@ -176,7 +176,7 @@ fn missing_key() -> Error {
 fn check_key(key: Expr, bindings: &Bindings) -> Result<Key> {
     match key {
         Expr::Lit(ExprLit { lit: Lit::Str(literal), .. }) => {
-            Ok(Key::Template(template::parse(&literal, bindings)?, literal.span()))
+            Ok(Key::Template(template::parse(&literal, bindings)?, literal))
         }
         Expr::Lit(literal) => Err(Error::new(
             literal.span(),

@@ -17,12 +17,12 @@ use crate::{
 pub(crate) fn borrow_again(key: &Key, function: &Function) -> TokenStream {
     let (tokens, place) = match key {
         Key::Computed(expr) => (expr.to_token_stream(), expr.span()),
-        Key::Template(pieces, place) => {
+        Key::Template(pieces, literal) => {
             let values = pieces.iter().filter_map(|piece| match piece {
                 Piece::Hole(hole) => Some(hole.value.clone()),
                 Piece::Text(_) => None,
             });
-            (values.collect(), *place)
+            (values.collect(), literal.span())
         }
     };
     let receiver = function.signature.receiver().map(|receiver| {

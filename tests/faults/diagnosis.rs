@@ -13,16 +13,23 @@ use crate::{SOON, lazy, warnings::Warnings, works};
 async fn warnings(server: &RedisServer) -> Vec<String> {
     let log = Warnings::default();
     let _guard = set_default(log.clone());
+    // A clean-up of an earlier manager may find its server gone, and warn of that.
+    let address = format!("127.0.0.1:{}", server.port());
+    let take = || {
+        let mut texts = log.take();
+        texts.retain(|text| text.contains(&address));
+        texts
+    };
     let locks = LockManager::connect(server.url()).await.unwrap();
-    let texts = log.take();
+    let texts = take();
     works(&locks).await;
     server.command::<()>(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]).await;
     eventually(SOON, async || locks.lock("k").acquire().await.is_ok()).await;
     let _ = locks.diagnose().await;
-    assert_eq!(log.take(), [""; 0], "once is enough");
+    assert_eq!(take(), [""; 0], "once is enough");
     // The first lock of a manager that has not connected warns of the same.
     works(&lazy(&server.url())).await;
-    assert_eq!(log.take(), texts);
+    assert_eq!(take(), texts);
     texts
 }
 

@@ -11,6 +11,7 @@ use tokio::task::yield_now;
 use crate::{
     clock::Moment,
     error::{StoreError, StoreErrorKind},
+    events,
     guard::call_chain,
     keeper::Keeper,
     key::Key,
@@ -140,6 +141,7 @@ impl<'a> AcquireOp<'a> {
                 Ok(Outcome::Busy(SeenHolder { remaining, holder }))
             }
             Err(error) => {
+                events::store_failed(key, &error);
                 self.note_refused();
                 Err(error)
             }
@@ -204,7 +206,12 @@ impl<'a> AcquireOp<'a> {
         let AcquireState { owner, in_doubt, .. } = self.state;
         let HandOver { fence, since: sent, lasts, claim_within } = granted;
         let now = Moment::now();
-        let grant = Grant { owner, fence, term: Term { sent, lasts, claim_within }, in_doubt };
+        let shared = self.keeper.shared();
+        // The grant may be that of an earlier acquire, whose token was drawn before `sent`.
+        let drift = fence
+            .filter(|_| !in_doubt && shared.store.draws_fences_at_its_clock())
+            .and_then(|fence| shared.server_clock.drift(fence, sent, now));
+        let grant = Grant { owner, fence, term: Term { sent, lasts, claim_within }, in_doubt, drift };
         let lease = Arc::new(Lease::new(self.key.clone(), self.options, &grant, now));
         if lease.status(now).is_err() {
             return Ok(None);

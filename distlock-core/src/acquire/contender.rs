@@ -9,6 +9,7 @@ use crate::{
     backoff::Backoff,
     clock::Moment,
     error::StoreError,
+    events::{self, Gauge, Gauged},
     keeper::Keeper,
     key::Key,
     lease::{AcquireState, Lease, LocalHandOver},
@@ -24,11 +25,13 @@ pub(super) struct QueuedCall<'a> {
     pub(super) keeper: &'a Keeper,
     pub(super) key: &'a Key,
     pub(super) place: QueuePlace<'a>,
+    _waiting: Gauged,
 }
 
 impl<'a> QueuedCall<'a> {
     pub(super) fn join(keeper: &'a Keeper, key: &'a Key) -> Self {
-        Self { keeper, key, place: keeper.wait_queues().join(key) }
+        let waiting = Gauged::new(Gauge::CallsThatWait, key.template());
+        Self { keeper, key, place: keeper.wait_queues().join(key), _waiting: waiting }
     }
 
     fn clean_up(&self, attempt: AbandonedAttempt) {
@@ -125,25 +128,33 @@ impl<'a> Contender<'a> {
     /// If the future is dropped, a lease that was handed over locally is released by the contender's drop. A
     /// hand-over by the store stays registered for the next contender.
     pub(super) async fn sleep(&mut self, due_at: Instant) -> Result<Option<Arc<Lease>>, StoreError> {
-        let QueuedCall { keeper, key, place } = self.call;
+        let QueuedCall { keeper, key, place, .. } = self.call;
         let is_queued = self.acquire.is_queued();
         if is_queued {
             place.set_next(self.as_next());
         }
-        let lease = match place.wait_until_worth_asking(self.acquire.hint(), is_queued, due_at).await {
-            WakeReason::LocalHandOver => {
-                let Some(LocalHandOver { owner, lease }) = place.take_local_hand_over() else {
-                    return Ok(None);
-                };
-                // The contender's own entry in the store's queue is left to the next waiter.
-                AcquireOp::resume(keeper, key, self.options, AcquireState::granted(owner))
-                    .accept(lease)
-                    .await?
-            }
-            WakeReason::Hint(Hint::HandedOver(lease)) => self.acquire.accept(lease).await?,
-            WakeReason::Hint(Hint::MayBeFree) => None,
-        };
+        let (lease, left_at) =
+            match place.wait_until_worth_asking(self.acquire.hint(), is_queued, due_at).await {
+                WakeReason::LocalHandOver => {
+                    let Some(LocalHandOver { owner, lease, left_at }) = place.take_local_hand_over() else {
+                        return Ok(None);
+                    };
+                    // The contender's own entry in the store's queue is left to the next waiter.
+                    let mut acquire =
+                        AcquireOp::resume(keeper, key, self.options, AcquireState::granted(owner));
+                    (acquire.accept(lease).await?, Some(left_at))
+                }
+                WakeReason::Hint(Hint::HandedOver(lease)) => {
+                    // Only a release of this process has a time on this clock.
+                    let left_at = lease.claim_within.is_none().then_some(lease.since);
+                    (self.acquire.accept(lease).await?, left_at)
+                }
+                WakeReason::Hint(Hint::MayBeFree) => (None, None),
+            };
         if let Some(lease) = &lease {
+            if events::is_heard() {
+                events::handed_over(key, left_at.map(|left_at| Moment::now().since(left_at)));
+            }
             place.note_granted(lease.granted_at());
         } else {
             self.check_at = None;
@@ -183,7 +194,7 @@ impl<'a> Contender<'a> {
 
 impl Drop for Contender<'_> {
     fn drop(&mut self) {
-        let QueuedCall { keeper, key, place } = self.call;
+        let QueuedCall { keeper, key, place, .. } = self.call;
         let Options { ttl, fenced, .. } = *self.options;
         if let Some(LocalHandOver { owner, .. }) = place.take_local_hand_over() {
             // The lease came when the contender had already given up, or been granted the key otherwise.

@@ -9,9 +9,12 @@ use std::{
 
 use pin_project_lite::pin_project;
 use tokio::sync::futures::Notified;
+use tokio::time::Instant;
+use tracing::span;
 
 use super::call_chain::{Entered, Frame};
 use crate::{
+    clock::Moment,
     error::LockError,
     lease::{BodyCount, Certainty, Lease},
     options::OnLost,
@@ -76,6 +79,12 @@ impl<F: Future> Future for LockedBody<'_, F> {
     }
 }
 
+/// One poll of a body: its frame in the call chain, and its span.
+struct BodyPoll<'a> {
+    _frame: Entered,
+    _span: Option<span::Entered<'a>>,
+}
+
 pin_project! {
     /// What is checked around each poll of a body.
     struct PollChecks<'a> {
@@ -83,25 +92,38 @@ pin_project! {
         changed: Notified<'a>,
         frame: Arc<Frame>,
         lease: &'a Lease,
+        // When the latest poll of the body began. Set before each poll, if the clock is read.
+        began: Instant,
         _count: BodyCount<'a>,
     }
 }
 
 impl<'a> PollChecks<'a> {
     fn new(shared: &Arc<Shared>, lease: &'a Arc<Lease>) -> Self {
-        Self { changed: lease.changed(), frame: Frame::new(shared, lease), lease, _count: lease.count_body() }
+        Self {
+            changed: lease.changed(),
+            frame: Frame::new(shared, lease),
+            lease,
+            began: lease.granted_at(),
+            _count: lease.count_body(),
+        }
     }
 
-    /// Checks the lease, and puts the body into the call chain until the value is dropped. `None` suspends
-    /// the body: the store has yet to confirm its lease.
+    /// Checks the lease, and enters the body's call chain and span until the value is dropped. `None`
+    /// suspends the body: the store has yet to confirm its lease.
     ///
     /// The clock is read before each poll: a process that was stopped past the deadline must not go on.
-    fn before_poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Result<Option<Entered>, LockError> {
+    fn before_poll(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Result<Option<BodyPoll<'a>>, LockError> {
         if self.lease.on_lost == OnLost::Finish {
-            return Ok(Some(self.frame.enter()));
+            return Ok(Some(self.enter()));
         }
-        match self.lease.check_before_poll()? {
-            Certainty::Valid => Ok(Some(self.frame.enter())),
+        let now = Moment::now();
+        *self.as_mut().project().began = now.at;
+        match self.lease.check_before_poll(now)? {
+            Certainty::Valid => Ok(Some(self.enter())),
             Certainty::Unconfirmed => Ok(match self.after_poll(cx, true)? {
                 // It was confirmed meanwhile: the task is polled again at once.
                 Certainty::Valid => {
@@ -111,6 +133,10 @@ impl<'a> PollChecks<'a> {
                 Certainty::Unconfirmed => None,
             }),
         }
+    }
+
+    fn enter(&self) -> BodyPoll<'a> {
+        BodyPoll { _frame: self.frame.enter(), _span: self.lease.span().enter() }
     }
 
     /// Checks the lease again: a body that blocked its thread past the deadline did not run alone.
@@ -124,7 +150,8 @@ impl<'a> PollChecks<'a> {
         if self.lease.on_lost == OnLost::Finish {
             return Ok(Certainty::Valid);
         }
-        if !is_pending && self.lease.check()? == Certainty::Valid {
+        let began = self.began;
+        if !is_pending && self.lease.check_after_poll(began)? == Certainty::Valid {
             return Ok(Certainty::Valid);
         }
         // Only the waker matters. The status is read after it is registered, so that a change is either seen
@@ -133,6 +160,6 @@ impl<'a> PollChecks<'a> {
             let changed = self.lease.changed();
             self.as_mut().project().changed.set(changed);
         }
-        self.lease.check()
+        self.lease.check_after_poll(began)
     }
 }

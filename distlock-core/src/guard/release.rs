@@ -12,7 +12,8 @@ use super::LockGuard;
 use crate::{
     clock::Moment,
     error::{LockError, LostReason, StoreError},
-    lease::{Cleanup, Doubt, PendingRelease, Released},
+    events,
+    lease::{Cleanup, Doubt, Ending, PendingRelease, Released},
     options::Release,
     shared::Phase,
     store::{StoreFuture, retry::Resending},
@@ -39,6 +40,7 @@ impl LockGuard {
     async fn release_at(self, now: Moment) -> Result<(), LockError> {
         self.ensure_runtime("release")?;
         self.keeper.untrack(&self.lease);
+        self.lease.end_hold(|| now);
         let queue = self.queue_for_release();
         if self.hand_over_locally(queue.as_deref(), || now) {
             return Ok(());
@@ -51,6 +53,8 @@ impl LockGuard {
         let released = match answer {
             Ok(released) => Released::judge(released, resent, lease.doubt()),
             Err(error) => {
+                events::store_failed(&lease.key, &error);
+                lease.set_ending(Ending::Unconfirmed);
                 self.keeper.clean_up(Cleanup::Release(lease.pending_release(Moment::now())));
                 return Err(error.for_key(lease.key.name()));
             }
@@ -62,8 +66,14 @@ impl LockGuard {
         }
         match status {
             Err(reason) => Err(lease.lost_error(reason)),
-            Ok(_) if released.was_owner => Ok(()),
-            Ok(_) => Err(lease.lost_error(LostReason::NotOwner)),
+            Ok(_) if released.was_owner => {
+                lease.set_ending(Ending::Confirmed);
+                Ok(())
+            }
+            Ok(_) => {
+                lease.lose(LostReason::NotOwner);
+                Err(lease.lost_error(LostReason::NotOwner))
+            }
         }
     }
 
@@ -84,7 +94,7 @@ impl LockGuard {
             Ok(()) | Err(LockError::Lost { reason: LostReason::MaxHold, .. }) => {}
             // The keeper goes on trying, and counts the failure when it gives up.
             Err(error @ LockError::Store { .. }) => {
-                tracing::warn!(key = key.name(), %error, "release failed, trying again");
+                events::release_failed(&key, &error);
             }
             Err(error) => shared.count_failed_release(&key, &error),
         }
@@ -93,6 +103,7 @@ impl LockGuard {
     /// Sends the release, and leaves its answer to the keeper.
     async fn release_in_background(self, now: Moment) {
         self.keeper.untrack(&self.lease);
+        self.lease.end_hold(|| now);
         let queue = self.queue_for_release();
         if self.hand_over_locally(queue.as_deref(), || now) {
             return;
@@ -118,7 +129,10 @@ impl LockGuard {
             takes.then(|| lease.local_hand_over(now())).flatten()
         };
         let handed_over = queue.hand_over_locally(lease.ttl, make);
-        lease.released.fetch_or(handed_over, Ordering::AcqRel);
+        if handed_over {
+            lease.set_ending(Ending::HandedOver);
+            lease.released.store(true, Ordering::Release);
+        }
         handed_over
     }
 
@@ -134,6 +148,22 @@ impl LockGuard {
         }
         queue.note_released_elsewhere();
         None
+    }
+}
+
+impl LockGuard {
+    /// Marks the lease as lost. Reports how it was held, and an earlier loss unless the keeper has reported
+    /// it.
+    fn report_end(&self) {
+        let lease = &self.lease;
+        lease.end_hold(Moment::now);
+        let hold = if events::is_heard() { lease.hold() } else { None };
+        if let Some(reason) = lease.close() {
+            events::lost(&lease.key, lease.span(), reason);
+        }
+        if let Some(hold) = hold {
+            events::released(&lease.key, lease.span(), &hold);
+        }
     }
 }
 
@@ -153,7 +183,7 @@ impl<'a> SentRelease<'a> {
     }
 
     fn send(guard: &LockGuard, keep_until: Option<Instant>, queue: Option<&WaitQueue>) -> StoreFuture<bool> {
-        let LockGuard { lease, keeper } = guard;
+        let LockGuard { lease, keeper, .. } = guard;
         keeper.shared().send_release(&lease.key, &lease.owner, keep_until, queue)
     }
 
@@ -176,7 +206,7 @@ impl<'a> SentRelease<'a> {
 impl Drop for SentRelease<'_> {
     fn drop(&mut self) {
         if let Some(command) = self.command.take() {
-            let LockGuard { lease, keeper } = self.guard;
+            let LockGuard { lease, keeper, .. } = self.guard;
             lease.released.store(true, Ordering::Release);
             keeper.clean_up(Cleanup::Releasing { command, release: lease.pending_release(Moment::now()) });
         }
@@ -190,8 +220,8 @@ impl Drop for LockGuard {
             self.keeper.untrack(lease);
             self.hand_over_locally(self.queue_for_release().as_deref(), Moment::now)
         };
-        // For a call chain that still has the body.
-        lease.lose(LostReason::Expired);
+        // It marks the lease as lost, for a call chain that still has the body.
+        self.report_end();
         if !released {
             self.keeper.clean_up(Cleanup::Release(lease.pending_release(Moment::now())));
         }

@@ -201,7 +201,7 @@ mod tests {
 
     fn lease(sent: Moment) -> Arc<Lease> {
         let term = Term { sent, lasts: TTL, claim_within: None };
-        let grant = Grant { owner: OwnerToken::random(), fence: None, term, in_doubt: false };
+        let grant = Grant { owner: OwnerToken::random(), fence: None, term, in_doubt: false, drift: None };
         Arc::new(Lease::new(Key::new("lock", "k").unwrap(), &Options::new(TTL), &grant, sent))
     }
 

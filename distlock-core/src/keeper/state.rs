@@ -149,8 +149,9 @@ impl Schedule {
     /// Takes a lease whose alarm is due out of the schedule.
     pub(super) fn pop_due(&mut self, now: Instant) -> Option<Arc<Lease>> {
         let entry = self.alarms.first_entry().filter(|entry| entry.key().0 <= now)?;
-        let lease = entry.remove();
+        let (alarm, lease) = entry.remove_entry();
         lease.set_alarm(None);
+        lease.note_pause(now.saturating_duration_since(alarm.0));
         Some(lease)
     }
 

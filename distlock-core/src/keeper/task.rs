@@ -17,6 +17,7 @@ use super::{
 use crate::{
     clock::Moment,
     error::{LostReason, StoreError},
+    events,
     lease::Lease,
 };
 
@@ -151,6 +152,7 @@ impl Task {
         let at = match answer {
             Ok(true) => {
                 lease.confirm(sent, Moment::now());
+                events::renewed(&lease.key);
                 lease.next_alarm(sent)
             }
             Ok(false) => {
@@ -160,7 +162,7 @@ impl Task {
                 return;
             }
             Err(error) => {
-                tracing::debug!(key = lease.key.name(), %error, "renewal failed, trying again");
+                events::renewal_failed(&lease.key, &error);
                 lease.deadline().min(Instant::now() + retry_delay(lease.ttl))
             }
         };
@@ -181,7 +183,9 @@ impl Drop for Task {
 
 fn lose(lease: &Lease, reason: LostReason) {
     lease.lose(reason);
-    tracing::warn!(key = lease.key.name(), %reason, "lock lost");
+    if let Some(reason) = lease.take_loss() {
+        events::lost(&lease.key, lease.span(), reason);
+    }
 }
 
 /// How long to wait after a renewal that failed: short enough for several tries within the last two thirds of

@@ -1,6 +1,6 @@
 //! A lease that passes to another task of this runtime as it is.
 
-use crate::{store::HandOver, token::OwnerToken};
+use crate::{clock::Moment, store::HandOver, token::OwnerToken};
 
 /// A lease that its holder leaves to another task of this runtime, without a command to the store.
 ///
@@ -8,4 +8,6 @@ use crate::{store::HandOver, token::OwnerToken};
 pub(crate) struct LocalHandOver {
     pub(crate) owner: OwnerToken,
     pub(crate) lease: HandOver,
+    /// When its holder left it.
+    pub(crate) left_at: Moment,
 }

@@ -3,6 +3,7 @@
 //! - [`validity`](self::validity) is the arithmetic: how long a lease may be believed in.
 //! - [`acquire_state`] is what is known of acquires before there is a lease.
 //! - [`cleanup`] is what is owed to the store afterwards.
+//! - [`health`] is how near a lease was to being lost, `hold` how it ended, and `report` tells both.
 //! - [`hand_over`] passes a lease to another task of this runtime.
 
 use std::{
@@ -21,6 +22,7 @@ use tokio::{
 use crate::{
     clock::Moment,
     error::{LockError, LostReason},
+    events::HoldSpan,
     key::Key,
     limits::{KEEP_FENCE_EVERY, RENEWALS_PER_TTL},
     options::{OnLost, Options, Release},
@@ -31,11 +33,17 @@ use crate::{
 mod acquire_state;
 mod cleanup;
 mod hand_over;
+mod health;
+mod hold;
+mod report;
 mod validity;
 
 pub(crate) use acquire_state::{AcquireState, PendingAcquire};
 pub(crate) use cleanup::{Cleanup, Doubt, PendingRelease, Released};
 pub(crate) use hand_over::LocalHandOver;
+pub use health::LeaseHealth;
+use hold::Ended;
+pub(crate) use hold::Ending;
 use validity::{drift, validity};
 
 /// A granted lease.
@@ -51,6 +59,8 @@ pub(crate) struct Lease {
     /// Whether the keeper renews the lease for as long as it is held.
     renews: bool,
     granted: Moment,
+    /// See [`LeaseHealth::drift`].
+    drift: Option<f64>,
     /// How long the lease may be held in all, counted from the grant.
     max_hold: Option<Duration>,
     /// How long the key stays taken at the least, counted from the grant; zero for no such time.
@@ -62,6 +72,7 @@ pub(crate) struct Lease {
     bodies: AtomicUsize,
     /// Notified when the last body has ended.
     empty: Notify,
+    span: HoldSpan,
     /// Notified when the lease is lost, and when its claim is confirmed.
     changed: Notify,
     state: Mutex<LeaseState>,
@@ -80,8 +91,18 @@ struct LeaseState {
     /// When the store's counter of a fenced lease was last told to last. Set by the grant and by
     /// [`Lease::fence_to_keep`].
     fence_kept: Instant,
+    /// The least that was left of the validity when a renewal was confirmed. Each confirmation lowers it.
+    least_margin: Duration,
+    /// The longest pause that was seen. A poll of a body and the keeper raise it.
+    longest_pause: Duration,
     /// Why the lease was lost. Set once, never cleared.
     lost: Option<LostReason>,
+    /// The loss was reported, or the guard has ended. Set by `take_loss`, never cleared.
+    is_loss_reported: bool,
+    /// The end of the hold. Set by the first call of `end_hold`, never cleared.
+    ended: Option<Ended>,
+    /// How the hold ended, unless the lease was lost. Set by `set_ending` when the release has its answer.
+    ending: Ending,
     /// A loss that a test has planned. Set before the lease has a guard. [`Lease::status`] takes it.
     #[cfg(feature = "testing")]
     planned_loss: Option<LostReason>,
@@ -109,6 +130,8 @@ pub(crate) struct Grant {
     pub(crate) term: Term,
     /// See [`Lease::in_doubt`].
     pub(crate) in_doubt: bool,
+    /// See [`LeaseHealth::drift`].
+    pub(crate) drift: Option<f64>,
 }
 
 /// By how much of the interval chance may bring a lease's first renewal forward. A lease that is held for
@@ -121,7 +144,6 @@ impl Lease {
         let Term { sent, lasts, claim_within } = grant.term;
         let unclaimed = claim_within.map(|within| within.saturating_sub(drift(lasts)));
         Self {
-            key,
             owner: grant.owner,
             fence: grant.fence,
             ttl: options.ttl,
@@ -130,11 +152,14 @@ impl Lease {
             in_doubt: grant.in_doubt,
             renews: options.renew,
             granted: heard,
+            drift: grant.drift,
             max_hold: options.max_hold,
             at_least: options.at_least,
             released: AtomicBool::new(false),
             bodies: AtomicUsize::new(0),
             empty: Notify::new(),
+            span: HoldSpan::begin(&key),
+            key,
             changed: Notify::new(),
             state: Mutex::new(LeaseState {
                 sent,
@@ -142,7 +167,12 @@ impl Lease {
                 valid: validity(lasts),
                 unclaimed,
                 fence_kept: heard.at,
+                least_margin: Duration::MAX,
+                longest_pause: Duration::ZERO,
                 lost: None,
+                is_loss_reported: false,
+                ended: None,
+                ending: Ending::default(),
                 #[cfg(feature = "testing")]
                 planned_loss: None,
                 alarm: None,
@@ -160,12 +190,16 @@ impl Lease {
     ///
     /// It is zero, and the lease is not lost, if a hand-over was not confirmed in time and may yet be.
     pub(crate) fn status(&self, now: Moment) -> Result<Duration, LostReason> {
-        let mut state = self.state();
+        self.status_with_plan(&mut self.state(), now)
+    }
+
+    /// The status, after the loss that a test has planned.
+    fn status_with_plan(&self, state: &mut LeaseState, now: Moment) -> Result<Duration, LostReason> {
         #[cfg(feature = "testing")]
         if let Some(reason) = state.planned_loss.take() {
             state.lost.get_or_insert(reason);
         }
-        self.status_of(&mut state, now)
+        self.status_of(state, now)
     }
 
     /// Whether the lease is certain to be valid now.
@@ -177,8 +211,8 @@ impl Lease {
     }
 
     /// As [`check`](Self::check), before a poll of the body. A planned loss comes after its first poll.
-    pub(crate) fn check_before_poll(&self) -> Result<Certainty, LockError> {
-        let status = self.status_of(&mut self.state(), Moment::now());
+    pub(crate) fn check_before_poll(&self, now: Moment) -> Result<Certainty, LockError> {
+        let status = self.status_of(&mut self.state(), now);
         self.certainty(status)
     }
 
@@ -232,6 +266,8 @@ impl Lease {
         let mut state = self.state();
         // Answers may overtake each other.
         if self.status_of(&mut state, now).is_ok() && sent.at >= state.sent.at {
+            let left = state.valid.saturating_sub(now.since(state.sent));
+            state.least_margin = state.least_margin.min(left);
             (state.sent, state.lasts, state.valid) = (sent, self.ttl, validity(self.ttl));
             if state.unclaimed.take().is_some() {
                 drop(state);
@@ -356,7 +392,7 @@ impl Lease {
         }
         let LeaseState { sent, lasts, .. } = *self.state();
         let lease = HandOver::new(sent, lasts);
-        (left > lasts / 2).then_some(LocalHandOver { owner: self.owner, lease })
+        (left > lasts / 2).then_some(LocalHandOver { owner: self.owner, lease, left_at: now })
     }
 
     /// Counts a body that runs under this lease, until the value is dropped.

@@ -3,7 +3,7 @@
 use std::sync::{PoisonError, RwLock};
 
 use super::handle::LockManager;
-use crate::error::LockError;
+use crate::{error::LockError, events};
 
 static DEFAULT: RwLock<Option<LockManager>> = RwLock::new(None);
 
@@ -41,4 +41,5 @@ pub fn current_manager(key: &str) -> Result<LockManager, LockError> {
         .ok()
         .or_else(|| DEFAULT.read().unwrap_or_else(PoisonError::into_inner).clone())
         .ok_or_else(|| LockError::NoManager { key: key.to_owned() })
+        .inspect_err(events::used_wrongly)
 }

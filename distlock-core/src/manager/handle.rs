@@ -77,6 +77,8 @@ impl LockManager {
         runtime: Option<Handle>,
         owner: Option<Label>,
     ) -> Self {
+        #[cfg(feature = "metrics")]
+        crate::events::describe();
         let (shared, keepers) = (Arc::new(Shared::new(store, owner)), Arc::default());
         let runtime = runtime.or_else(|| Handle::try_current().ok());
         Self {

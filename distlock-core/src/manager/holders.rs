@@ -5,6 +5,7 @@ use std::{fmt, vec};
 use super::handle::LockManager;
 use crate::{
     error::LockError,
+    events,
     holder::Holder,
     store::{HolderPages, retry::send_again_once},
 };
@@ -113,11 +114,7 @@ impl LockManager {
         let (answer, _) = send_again_once(|| store.break_lock(&key, id)).await;
         let is_broken = answer.map_err(|error| error.for_key(key.name()))?;
         if is_broken {
-            tracing::warn!(
-                key = key.name(),
-                holder = holder.label,
-                "lock broken: its holder is not told yet"
-            );
+            events::broken(&key, holder.label.as_deref().unwrap_or("-"));
         }
         Ok(is_broken)
     }

@@ -8,6 +8,7 @@ use super::Shared;
 use crate::{
     backoff::Backoff,
     error::StoreError,
+    events,
     key::Key,
     lease::{Doubt, Lease, PendingRelease, Released},
     store::{StoreFuture, retry::send_again_once},
@@ -45,7 +46,10 @@ impl Shared {
                     }
                     None
                 }
-                Err(error) => Some(error),
+                Err(error) => {
+                    events::store_failed(key, &error);
+                    Some(error)
+                }
             };
             let until = release.until;
             let again_at = Instant::now() + backoff.next_delay();
@@ -74,7 +78,7 @@ impl Shared {
         if *is_of_lease {
             self.count_failed_release(key, error);
         } else {
-            tracing::debug!(key = key.name(), %error, "an acquire without an answer is left to its ttl");
+            events::acquire_left_to_ttl(key, error);
         }
     }
 
@@ -106,7 +110,7 @@ impl Shared {
         if let Some(fence) = lease.fence_to_keep(Instant::now()) {
             // The lease does not depend on it: without the counter, the clock keeps tokens rising.
             if let Err(error) = self.store.raise_fence(key, owner, fence).await {
-                tracing::debug!(key = key.name(), %error, "the fencing counter was not told to last");
+                events::fence_not_kept(key, &error);
             }
         }
         let send = || {

@@ -9,14 +9,18 @@ use tokio::sync::{Notify, Semaphore};
 
 use crate::{
     error::StoreError,
+    events,
     key::Key,
     store::Store,
     token::{Label, OwnerToken},
 };
 
 mod commands;
+mod server_clock;
 #[cfg(feature = "testing")]
 mod test_leases;
+
+use server_clock::ServerClock;
 
 /// What a manager, its keepers and its guards share.
 pub(crate) struct Shared {
@@ -24,6 +28,8 @@ pub(crate) struct Shared {
     /// The label of this manager's owners; `None` for the label of the process.
     label: Option<Label>,
     failed_releases: AtomicU64,
+    /// What fenced grants tell of the server's clock.
+    pub(crate) server_clock: ServerClock,
     /// A [`Phase`], which only rises.
     phase: AtomicU8,
     /// How many guards there are.
@@ -56,6 +62,7 @@ impl Shared {
             store,
             label,
             failed_releases: AtomicU64::new(0),
+            server_clock: ServerClock::default(),
             phase: AtomicU8::new(Phase::Running as u8),
             guards: AtomicUsize::new(0),
             guards_ended: Notify::new(),
@@ -121,6 +128,6 @@ impl Shared {
     /// Counts and logs a lease that was left to its ttl.
     pub(crate) fn count_failed_release(&self, key: &Key, cause: &dyn fmt::Display) {
         self.failed_releases.fetch_add(1, Ordering::Relaxed);
-        tracing::error!(key = key.name(), %cause, "lock not released: it ends with its ttl");
+        events::release_given_up(key, cause);
     }
 }

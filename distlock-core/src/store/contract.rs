@@ -272,6 +272,15 @@ pub trait Store: Send + Sync + 'static {
         self.renew(key, owner, ttl)
     }
 
+    /// Whether a fencing token is what the clock of the store's one server showed when it was drawn, in
+    /// microseconds, unless the key's counter is higher. Clocks are then compared by it: see
+    /// [`LeaseHealth::drift`](crate::LeaseHealth::drift).
+    ///
+    /// The default answers false.
+    fn draws_fences_at_its_clock(&self) -> bool {
+        false
+    }
+
     /// Ends when the key has been handed over to the owner, or may be free.
     ///
     /// A hint may be late, lost or spurious: waiters also ask by themselves. The default never ends.

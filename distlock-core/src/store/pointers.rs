@@ -72,6 +72,10 @@ macro_rules! forward {
                 (**self).register_waiter(key, owner)
             }
 
+            fn draws_fences_at_its_clock(&self) -> bool {
+                (**self).draws_fences_at_its_clock()
+            }
+
             fn keeps_order(&self) -> bool {
                 (**self).keeps_order()
             }

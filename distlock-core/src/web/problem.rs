@@ -3,6 +3,8 @@
 use std::{fmt::Write as _, time::Duration};
 
 use crate::error::LockError;
+#[cfg(any(feature = "axum", feature = "actix-web", feature = "tonic"))]
+use crate::events;
 
 /// The longest `Retry-After`, unless [`Problem::max_retry_after`] sets another.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(5);
@@ -155,8 +157,7 @@ impl Problem {
     #[cfg(any(feature = "axum", feature = "actix-web", feature = "tonic"))]
     pub(super) fn log_fault(&self) {
         if self.status() == 500 {
-            let error = &self.error;
-            tracing::error!(key = error.key(), %error, "a lock is used or configured in a wrong way");
+            events::request_failed(&self.error);
         }
     }
 

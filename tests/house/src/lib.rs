@@ -7,6 +7,8 @@
 //! - [`sizes`] checks the length of files and the width of comments.
 //! - [`scripts`] checks the Lua scripts, by the tokens of [`lua`].
 //! - [`messages`] checks that the page of messages has all of them, and [`pages`] checks the links of pages.
+//! - [`events`] compares the events in the source with the table of them.
+//! - [`metrics`] finds the names of metrics, in the source and where they are used.
 //! - [`public_api`] lists the public interface of a crate, and [`packages`] checks what is published.
 //!
 //! Each check takes sources and answers complaints: sentences with file, line, and what to do.
@@ -16,9 +18,11 @@
 
 pub mod arrows;
 pub mod circles;
+pub mod events;
 pub mod lua;
 pub mod map;
 pub mod messages;
+pub mod metrics;
 pub mod modules;
 pub mod packages;
 pub mod pages;

@@ -28,6 +28,9 @@ const FEWEST_WORDS: usize = 3;
 const FOR_BUGS: &[&str] =
     &["assert", "assert_eq", "assert_ne", "debug_assert", "panic", "todo", "unreachable"];
 
+/// Macros whose texts an exporter of metrics shows.
+const OF_METRICS: &[&str] = &["describe_counter", "describe_gauge", "describe_histogram"];
+
 /// Methods whose argument only a bug shows, or which look for it in another text.
 const NOT_SHOWN: &[&str] =
     &["expect", "contains", "find", "split", "split_once", "starts_with", "strip_prefix"];
@@ -135,7 +138,7 @@ impl Visit<'_> for Texts<'_> {
     fn visit_macro(&mut self, call: &Macro) {
         let names: Vec<_> = call.path.segments.iter().map(|segment| segment.ident.to_string()).collect();
         let (Some(first), Some(last)) = (names.first(), names.last()) else { return };
-        if !FOR_BUGS.contains(&&**last) {
+        if !FOR_BUGS.contains(&&**last) && !OF_METRICS.contains(&&**last) {
             self.take_all(call.tokens.clone(), first == "tracing");
         }
     }

@@ -1,10 +1,10 @@
 //! The pages for users are complete: every message has its entry, every link leads somewhere, and the code of
 //! every page is compiled.
 
-use std::{fs, path::Path};
+use std::{collections::BTreeSet, fs, path::Path};
 
 use house::{
-    messages,
+    events, messages, metrics,
     pages::{self, Pages},
     read, root,
 };
@@ -44,6 +44,34 @@ fn every_message_of_a_running_program_is_explained() {
     }
     assert!(found.len() > 50, "the messages are found: {found:?}");
     none(&messages::check(&found, TROUBLESHOOTING, &page));
+}
+
+#[test]
+fn the_table_of_events_is_that_of_the_source() {
+    let page = "docs/operations.md";
+    let logged = |folder: &str| match events::of_source(&read(&root().join(folder), "rs")) {
+        Ok(events) => events,
+        Err(complaints) => panic!("{folder}: {complaints:#?}"),
+    };
+    let mut source = logged("distlock-core/src");
+    source.extend(logged("src"));
+    none(&events::differences(&source, &events::of_page(&text(page))));
+}
+
+#[test]
+fn the_pages_the_dashboard_and_the_alerts_name_the_metrics_of_the_source() {
+    let core = read(&root().join("distlock-core/src/events"), "rs");
+    let source: BTreeSet<_> = core.values().flat_map(|source| metrics::names(source)).collect();
+    assert!(source.len() >= 12, "the metrics are found: {source:?}");
+    let page = "docs/operations.md";
+    assert_eq!(metrics::names(&text(page)), source, "the table in {page}");
+    for file in ["docs/grafana-dashboard.json", "docs/alerts.yml"] {
+        let unknown: Vec<_> = metrics::names(&text(file)).difference(&source).cloned().collect();
+        assert!(unknown.is_empty(), "{file} names metrics that do not exist: {unknown:?}");
+    }
+    // Each metric can be seen.
+    assert_eq!(metrics::names(&text("docs/grafana-dashboard.json")), source);
+    serde_json::from_str::<serde_json::Value>(&text("docs/grafana-dashboard.json")).expect("JSON");
 }
 
 #[test]

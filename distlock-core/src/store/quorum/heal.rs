@@ -29,6 +29,7 @@ use super::{
 };
 use crate::{
     error::{StoreError, StoreErrorKind},
+    events,
     key::Key,
     limits::MAX_TTL,
     store::contract::{Acquired, Store},
@@ -137,9 +138,9 @@ impl HeldLeases {
         }
         while let Some((node, answer)) = fan_out.next_answer().await {
             match &answer {
-                Ok(true) => tracing::debug!(node = self.nodes[node].name, key = key.name(), "lease healed"),
+                Ok(true) => events::lease_healed(key, &self.nodes[node].name),
                 Ok(false) => {}
-                Err(error) => tracing::debug!(node = self.nodes[node].name, %error, "no heal"),
+                Err(error) => events::lease_not_healed(key, &self.nodes[node].name, error),
             }
             let acquired = |taken| if taken { Acquired::granted(None) } else { Acquired::busy(None) };
             late.acquire_ended(node, &answer.map(acquired));

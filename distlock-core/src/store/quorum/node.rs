@@ -17,6 +17,7 @@ use tokio::{
 use crate::{
     backoff::Backoff,
     error::{StoreError, StoreErrorKind},
+    events,
     key::Key,
     runtime::PerRuntime,
     store::contract::Store,
@@ -169,11 +170,10 @@ impl Node {
     /// Commands then skip the node until a background probe gets an answer, so only the calls that discover
     /// the outage pay a timeout.
     fn mark_down(self: &Arc<Self>, error: StoreError) {
-        if !self.is_down.load(Ordering::Relaxed) {
-            tracing::warn!(node = self.name, %error, "a node of the quorum does not answer; skipping it");
+        if !self.is_down.swap(true, Ordering::Relaxed) {
+            events::node_down(&self.name, &error);
         }
         self.outage().reason = Some(error);
-        self.is_down.store(true, Ordering::Relaxed);
         self.ensure_probe();
     }
 
@@ -249,7 +249,8 @@ impl Probe {
             let inspect = node.store.inspect(&Key::stored("", PROBE_KEY));
             match self.while_in_charge(inspect).await {
                 Some(Err(error)) if means_down(&error) => {}
-                _ => return,
+                Some(_) => return events::node_up(&node.name),
+                None => return,
             }
         }
     }

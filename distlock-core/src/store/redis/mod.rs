@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     error::{LockError, StoreError, StoreErrorKind},
+    events::Outage,
     holder::{Holder, HolderId},
     key::Key,
     token::{FencingToken, OwnerToken},
@@ -69,6 +70,7 @@ struct Inner<C> {
     /// How long a key's fencing counter outlives the key's last grant.
     fence_lifetime: Duration,
     gate: Arc<Gate>,
+    outage: Outage,
 }
 
 /// What a connection is wanted for.
@@ -105,9 +107,9 @@ impl RedisStore {
         settings.check().map_err(config)?;
         #[cfg(feature = "tls")]
         tls::ensure_crypto_provider();
-        let (restart_delay, release_form) = match settings.role {
-            Role::Single => (Duration::ZERO, ReleaseForm::default()),
-            Role::QuorumNode { restart_delay } => (restart_delay, ReleaseForm::lock_only()),
+        let (restart_delay, release_form, outage) = match settings.role {
+            Role::Single => (Duration::ZERO, ReleaseForm::default(), Outage::default()),
+            Role::QuorumNode { restart_delay } => (restart_delay, ReleaseForm::lock_only(), Outage::silent()),
         };
         let (connection, patience) = (endpoint.connection(&settings), settings.connect_timeout);
         let release_form = Arc::new(release_form);
@@ -126,7 +128,7 @@ impl RedisStore {
         let for_connections = Arc::clone(&gate);
         let connector =
             PerRuntimeConnection::new(endpoint, connection, patience, restart_delay, for_connections);
-        Ok(Self::assemble(connector, Some(wait_room), release_form, lifetime, gate))
+        Ok(Self::assemble(connector, Some(wait_room), release_form, lifetime, gate, outage))
     }
 
     /// Host and port, for messages.
@@ -163,7 +165,8 @@ where
         let address = "own connection".to_owned();
         let gate =
             Gate::new(Server { address, namespace: None, role: Role::Single, is_named: false, label: None });
-        Self::assemble(CallerConnection(connection), None, Arc::default(), fence_lifetime, Arc::new(gate))
+        let (connector, gate, outage) = (CallerConnection(connection), Arc::new(gate), Outage::default());
+        Self::assemble(connector, None, Arc::default(), fence_lifetime, gate, outage)
     }
 
     /// Asks whether the server answers.
@@ -185,10 +188,19 @@ impl<C: Connector> RedisStore<C> {
         release_form: Arc<ReleaseForm>,
         fence_lifetime: Duration,
         gate: Arc<Gate>,
+        outage: Outage,
     ) -> Self {
         let contended = ContendedKeys::default();
         Self {
-            inner: Arc::new(Inner { connector, wait_room, release_form, contended, fence_lifetime, gate }),
+            inner: Arc::new(Inner {
+                connector,
+                wait_room,
+                release_form,
+                contended,
+                fence_lifetime,
+                gate,
+                outage,
+            }),
         }
     }
 
@@ -206,7 +218,8 @@ impl<C: Connector> RedisStore<C> {
     {
         let inner = Arc::clone(&self.inner);
         Box::pin(async move {
-            let (connection, origin) = inner.connector.connection().await?;
+            let (connection, origin) =
+                inner.connector.connection().await.inspect_err(|error| inner.no_connection(error))?;
             if purpose == Purpose::Grant
                 && let Some(remaining) = inner.connector.grant_embargo(&origin)
             {
@@ -216,12 +229,29 @@ impl<C: Connector> RedisStore<C> {
                 );
                 return Err(StoreError::new(StoreErrorKind::Unavailable, detail));
             }
-            operation(connection).await.inspect_err(|error| inner.connector.failed(&origin, error))
+            inner.judge(&origin, operation(connection).await)
         })
     }
 }
 
 impl<C: Connector> Inner<C> {
+    /// Called when no connection could be made.
+    fn no_connection(&self, error: &StoreError) {
+        self.outage.no_connection(self.gate.address(), error);
+    }
+
+    /// Takes note of whether the server has answered a command.
+    fn judge<T>(&self, origin: &C::Origin, answer: Result<T, StoreError>) -> Result<T, StoreError> {
+        match &answer {
+            Ok(_) => self.outage.answered(self.gate.address()),
+            Err(error) => {
+                self.outage.command_failed(self.gate.address(), error);
+                self.connector.failed(origin, error);
+            }
+        }
+        answer
+    }
+
     /// Begins a release that hands the key to a waiter of this process, where that is possible.
     fn hand_over_to(&self, next: &NextWaiter) -> Option<DirectHandOver> {
         if self.release_form.is_lock_only() { None } else { self.wait_room.as_ref()?.hand_over_to(next) }
@@ -305,13 +335,14 @@ impl<C: Connector> Store for RedisStore<C> {
             let (mut connection, origin) = match inner.connector.connection().await {
                 Ok(connected) => connected,
                 Err(error) => {
+                    inner.no_connection(&error);
                     inner.release_ended(&owner);
                     return Err(error);
                 }
             };
             let released = commands::release(&mut connection, &key, &owner, &inner.release_form).await;
             inner.release_ended(&owner);
-            released.inspect_err(|error| inner.connector.failed(&origin, error))
+            inner.judge(&origin, released)
         })
     }
 
@@ -325,6 +356,10 @@ impl<C: Connector> Store for RedisStore<C> {
             inner.release_ended(&owner);
             released
         })
+    }
+
+    fn draws_fences_at_its_clock(&self) -> bool {
+        true
     }
 
     fn keeps_order(&self) -> bool {
@@ -351,10 +386,11 @@ impl<C: Connector> Store for RedisStore<C> {
             let may_be_left = inner.wait_room.as_ref().is_some_and(|room| room.is_foreign(&key));
             let contended = enqueue.contended || inner.contended.contains(&key, Instant::now);
             // Made in any case: it is checked whether the server can take back what it grants.
-            let (mut connection, origin) = connector.connection().await?;
+            let (mut connection, origin) =
+                connector.connection().await.inspect_err(|error| inner.no_connection(error))?;
             if !contended && !fenced && !may_be_left {
                 let granted = commands::set_if_free(&mut connection, &key, &owner, ttl).await;
-                if granted.inspect_err(|error| connector.failed(&origin, error))? {
+                if inner.judge(&origin, granted)? {
                     return Ok(Acquired::Granted { fence: None });
                 }
                 inner.contended.note(&key, Instant::now());
@@ -370,7 +406,7 @@ impl<C: Connector> Store for RedisStore<C> {
             let lifetime = fenced.then_some(inner.fence_lifetime);
             let contended = &inner.contended;
             let answer = commands::acquire(&mut connection, &key, &owner, ttl, lifetime, contended).await;
-            answer.inspect_err(|error| connector.failed(&origin, error))
+            inner.judge(&origin, answer)
         })
     }
 

@@ -17,6 +17,7 @@ use redis::{RedisResult, aio::ConnectionLike};
 use super::errors::classify;
 use crate::{
     error::{StoreError, StoreErrorKind},
+    events,
     store::diagnosis::{Check, CheckState, CheckSubject, ServerDiagnosis},
 };
 
@@ -80,7 +81,7 @@ impl Gate {
         }
         if !self.has_passed.swap(true, Ordering::Relaxed) {
             for check in diagnosis.checks.iter().filter(|check| check.state == CheckState::Weak) {
-                tracing::warn!(server = self.server.address, "{}", check.finding);
+                events::server_weak(&self.server.address, &check.finding);
             }
         }
         Ok(Ok(answers.info().unwrap_or_default().to_owned()))

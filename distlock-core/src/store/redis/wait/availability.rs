@@ -7,7 +7,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use crate::error::StoreError;
+use crate::{error::StoreError, events};
 
 /// How long the waiters poll after the first refusal.
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
@@ -48,12 +48,9 @@ impl Availability {
             None => FIRST_PAUSE,
         };
         if refusal.is_none() {
-            tracing::warn!(
-                %error,
-                "the server has no wait queues for now: waiters poll, and try the wait queues again after {pause:?}"
-            );
+            events::queues_refused(error, pause);
         } else {
-            tracing::debug!(%error, "the server still has no wait queues, which are tried again after {pause:?}");
+            events::queues_still_refused(error, pause);
         }
         *refusal = Some(Refusal { pause, try_again_at: now + pause });
     }
@@ -61,7 +58,7 @@ impl Availability {
     /// Called when a command of a wait queue was answered.
     pub(super) fn worked(&self) {
         if self.refusal().take().is_some() {
-            tracing::info!("the server has wait queues again");
+            events::queues_back();
         }
     }
 

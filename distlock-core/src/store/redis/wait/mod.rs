@@ -36,6 +36,7 @@ use self::{availability::Availability, channel::WaitChannel, foreign::ForeignKey
 use super::commands::ReleaseForm;
 use crate::{
     error::{StoreError, StoreErrorKind},
+    events,
     key::Key,
     runtime::PerRuntime,
     store::{Acquired, Hint, HintFuture, NextWaiter},
@@ -127,10 +128,7 @@ impl WaitRoom {
                 self.availability.worked();
                 self.foreign.note(key, answer.ask_every, Instant::now);
                 if answer.unknown_queue && !self.has_met_unknown_queue.swap(true, Ordering::Relaxed) {
-                    tracing::warn!(
-                        key = key.name(),
-                        "a wait queue has an unknown format, perhaps of another version of distlock: its waiters poll"
-                    );
+                    events::unknown_queue(key);
                 }
                 Some(Ok(answer.acquired))
             }

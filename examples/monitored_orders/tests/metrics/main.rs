@@ -1,0 +1,5 @@
+//! The metrics, as a real exporter shows them.
+
+mod gauges;
+mod scrape;
+mod text;
