@@ -81,7 +81,9 @@ impl LockManager {
     /// its ttl. Until then it may run on beside its successor, and [fencing tokens](crate::FencingToken) tell
     /// the two apart. With `renew = false` it is not told. On a quorum a majority of the nodes has to answer.
     ///
-    /// Answers false for a holder without an [id](Holder::id), which is divided or not known.
+    /// The command is sent again if its connection breaks. False may then mean that the first sending has
+    /// ended the lease. It also answers false for a holder without an [id](Holder::id), which is divided or
+    /// not known.
     ///
     /// # Errors
     /// [`LockError::Store`] if the server, or a majority of a quorum, does not answer: whether the lock was
