@@ -130,14 +130,14 @@ impl Keeper {
         };
         let accept_here = |cleanup| match here() {
             Some(keeper) => keeper.state().accept(cleanup),
-            None => Err(cleanup),
+            None => Some(cleanup),
         };
         let refused = if is_acquire {
-            self.state().accept(cleanup).or_else(accept_here)
+            self.state().accept(cleanup).and_then(accept_here)
         } else {
-            accept_here(cleanup).or_else(|cleanup| self.state().accept(cleanup))
+            accept_here(cleanup).and_then(|cleanup| self.state().accept(cleanup))
         };
-        if let Err(cleanup) = refused {
+        if let Some(cleanup) = refused {
             self.shared().count_failed_release(cleanup.key(), &"the runtime was shut down");
         }
     }

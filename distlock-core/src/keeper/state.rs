@@ -92,15 +92,15 @@ impl KeeperState {
     }
 
     /// Takes a clean-up, or gives it back if no task is left to do it.
-    pub(super) fn accept(&self, cleanup: Cleanup) -> Result<(), Cleanup> {
+    pub(super) fn accept(&self, cleanup: Cleanup) -> Option<Cleanup> {
         let mut schedule = self.schedule();
         if self.is_gone() {
-            return Err(cleanup);
+            return Some(cleanup);
         }
         schedule.cleanups.push(cleanup);
         drop(schedule);
         self.wake.notify_one();
-        Ok(())
+        None
     }
 
     /// Closes the keeper when its task ends: every lease is lost, and every clean-up is left to the ttl.
