@@ -28,17 +28,20 @@ impl LockManager {
     /// * `redlock://[user:password@]host[:port],host[:port],..[/db]`: a quorum of independent servers, best
     ///   three or five; see [`QuorumStore`]. A server that was started less than 60 s ago does not grant yet,
     ///   and no ttl is longer than that: see [`restart_delay`](LockManagerBuilder::restart_delay).
+    /// * `redis-sentinel://[user:password@]host[:port],host[:port],../service`: the primary that the sentinels
+    ///   of this service name, with the feature `sentinel`. The port of a sentinel is 26379 unless given.
     /// * `unix:///path` or `redis+unix:///path`: one server at a Unix socket.
     /// * `memory://`: this process's memory, which excludes no other process.
     ///
-    /// `valkey://` is another name for `redis://`. With the feature `tls`, `rediss://`, `valkeys://` and
-    /// `redlocks://` do the same over TLS.
+    /// `valkey://` is another name for `redis://`. With the feature `tls`, `rediss://`, `valkeys://`,
+    /// `redlocks://` and `rediss-sentinel://` do the same over TLS.
     ///
     /// Settings of the [builder](LockManagerBuilder) may follow as parameters:
     /// `redis://host/?namespace=shop&ttl=10s&response_timeout=500ms`. They are `namespace`, `ttl`,
     /// `response_timeout`, and with servers `connect_timeout`, `fence_lifetime` and, on a quorum,
     /// `restart_delay`. A duration is written as in the attribute: `30` for seconds, `500ms`, `1m30s`. Beside
-    /// them, `db`, `user` and `pass` say what could stand before the `?`, and `protocol` is `resp2` or
+    /// them, `sentinel_user`, `sentinel_pass` and `sentinel_tls` (`yes` or `no`) are for the sentinels; `db`,
+    /// `user` and `pass` say what could stand before the `?`, and `protocol` is `resp2` or
     /// `resp3`; connections for waiting always ask for RESP3. A parameter that is not known is refused. In a
     /// user name, a password or a value, a character with a meaning of its own in URLs is percent-encoded.
     ///
@@ -74,6 +77,8 @@ impl LockManager {
             overrides: Overrides::default(),
             #[cfg(feature = "tls")]
             tls: None,
+            #[cfg(all(feature = "tls", feature = "sentinel"))]
+            sentinel_tls: None,
             runtime: None,
         }
     }
@@ -169,6 +174,8 @@ pub struct LockManagerBuilder {
     overrides: Overrides,
     #[cfg(feature = "tls")]
     tls: Option<crate::store::Tls>,
+    #[cfg(all(feature = "tls", feature = "sentinel"))]
+    sentinel_tls: Option<crate::store::Tls>,
     runtime: Option<Handle>,
 }
 
@@ -236,11 +243,20 @@ impl LockManagerBuilder {
         self
     }
 
-    /// Sets certificates of your own for a URL with TLS: `rediss://`, `valkeys://` or `redlocks://`. A
+    /// Sets certificates of your own for a URL with TLS: `rediss://`, `valkeys://`, `redlocks://` or
+    /// `rediss-sentinel://`. A
     /// [`client`](Self::client) brings its own.
     #[cfg(feature = "tls")]
     pub fn tls(mut self, tls: crate::store::Tls) -> Self {
         self.tls = Some(tls);
+        self
+    }
+
+    /// Sets certificates of your own for the sentinels of a `redis-sentinel://` or `rediss-sentinel://` URL,
+    /// which are then reached by TLS. The default is what [`tls`](Self::tls) sets, if the URL has TLS.
+    #[cfg(all(feature = "tls", feature = "sentinel"))]
+    pub fn sentinel_tls(mut self, tls: crate::store::Tls) -> Self {
+        self.sentinel_tls = Some(tls);
         self
     }
 
@@ -369,6 +385,8 @@ impl LockManagerBuilder {
             restart_delay: chosen.restart_delay.unwrap_or(DEFAULT_RESTART_DELAY),
             #[cfg(feature = "tls")]
             tls: self.tls,
+            #[cfg(all(feature = "tls", feature = "sentinel"))]
+            sentinel_tls: self.sentinel_tls,
         };
         check_fence_lifetime(settings.fence_lifetime).map_err(config)?;
         let restart_delay = Some(settings.restart_delay).filter(|delay| is_quorum && !delay.is_zero());

@@ -1,6 +1,7 @@
 //! The store that a URL names.
 //!
 //! - `scheme` has the schemes, `parameters` what stands behind the `?`, and `duration` reads a duration.
+//! - `sentinel` has the URLs of sentinels.
 
 #[cfg(feature = "redis")]
 use std::sync::Arc;
@@ -30,9 +31,13 @@ use crate::{
 mod duration;
 mod parameters;
 mod scheme;
+#[cfg(feature = "sentinel")]
+mod sentinel;
 
 use parameters::Parameters;
 pub(super) use scheme::KNOWN;
+#[cfg(all(feature = "redis", not(feature = "sentinel")))]
+use scheme::needs_feature;
 use scheme::{Kind, Scheme};
 
 /// Asks a server whether it answers, and whether it is set up as it must be.
@@ -52,6 +57,8 @@ pub(super) struct Settings {
     pub(super) restart_delay: Duration,
     #[cfg(feature = "tls")]
     pub(super) tls: Option<Tls>,
+    #[cfg(all(feature = "tls", feature = "sentinel"))]
+    pub(super) sentinel_tls: Option<Tls>,
 }
 
 #[cfg(feature = "redis")]
@@ -119,7 +126,15 @@ impl StoreUrl {
         #[cfg(feature = "tls")]
         if settings.tls.is_some() && !scheme.has_tls {
             return Err(config(format!(
-                "`.tls(..)` was called, and `{}://` connects without TLS; write `rediss://` or `redlocks://`",
+                "`.tls(..)` was called, and `{}://` connects without TLS; write `rediss://`, `redlocks://` or \
+                 `rediss-sentinel://`",
+                scheme.name
+            )));
+        }
+        #[cfg(all(feature = "tls", feature = "sentinel"))]
+        if settings.sentinel_tls.is_some() && !scheme.is_sentinel() {
+            return Err(config(format!(
+                "`.sentinel_tls(..)` was called, and `{}://` asks no sentinels; write `rediss-sentinel://`",
                 scheme.name
             )));
         }
@@ -142,6 +157,10 @@ impl StoreUrl {
             ))),
             #[cfg(feature = "redis")]
             Kind::Quorum => quorum(*scheme, place, parameters, settings),
+            #[cfg(feature = "sentinel")]
+            Kind::Sentinel => sentinel::sentinel(*scheme, place, parameters, settings),
+            #[cfg(all(feature = "redis", not(feature = "sentinel")))]
+            Kind::Sentinel => Err(config(needs_feature(scheme.name, "sentinel"))),
             #[cfg(not(feature = "redis"))]
             _ => {
                 let _ = (settings, parameters);

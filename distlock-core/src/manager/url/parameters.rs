@@ -12,6 +12,10 @@ pub(super) struct Parameters {
     pub(super) pass: Option<String>,
     /// The version of Redis's protocol, 2 or 3.
     pub(super) protocol: Option<u8>,
+    /// The credentials of the sentinels, and whether they are reached by TLS.
+    pub(super) sentinel_user: Option<String>,
+    pub(super) sentinel_pass: Option<String>,
+    pub(super) sentinel_tls: Option<bool>,
 }
 
 /// All parameters, with the schemes that they belong to.
@@ -26,6 +30,9 @@ const ALL: &[(&str, Reach)] = &[
     ("user", Reach::Servers),
     ("pass", Reach::Servers),
     ("protocol", Reach::Servers),
+    ("sentinel_user", Reach::Sentinels),
+    ("sentinel_pass", Reach::Sentinels),
+    ("sentinel_tls", Reach::Sentinels),
 ];
 
 /// The schemes that a parameter belongs to.
@@ -34,6 +41,7 @@ enum Reach {
     Everything,
     Servers,
     Quorums,
+    Sentinels,
 }
 
 /// Names that other libraries use, each with ours. Case, hyphens and underscores do not count.
@@ -67,7 +75,8 @@ impl Parameters {
         let mut named = Vec::new();
         let pairs = || query.split('&').filter(|pair| !pair.is_empty());
         // What follows `pass=` may be the rest of a password with a `&` in it.
-        let may_show_names = pairs().all(|pair| !pair.starts_with("pass="));
+        let may_show_names =
+            pairs().all(|pair| !pair.starts_with("pass=") && !pair.starts_with("sentinel_pass="));
         for pair in pairs() {
             let (written, value) = pair.split_once('=').unwrap_or((pair, ""));
             let Some((name, reach)) = ALL.iter().find(|(name, _)| *name == written) else {
@@ -106,6 +115,19 @@ impl Parameters {
             "restart_delay" => self.overrides.restart_delay = length()?,
             "user" => self.user = Some(value.to_owned()),
             "pass" => self.pass = Some(value.to_owned()),
+            "sentinel_user" => self.sentinel_user = Some(value.to_owned()),
+            "sentinel_pass" => self.sentinel_pass = Some(value.to_owned()),
+            "sentinel_tls" => {
+                self.sentinel_tls = Some(match value {
+                    "yes" => true,
+                    "no" => false,
+                    _ => {
+                        return Err("the URL's parameter `sentinel_tls` is neither `yes` nor `no`; write \
+                                    `sentinel_tls=yes` or `sentinel_tls=no`"
+                            .to_owned());
+                    }
+                });
+            }
             "db" => {
                 let number = value.parse().map_err(|_| {
                     "the URL's parameter `db` is not the number of a database; write `db=2`".to_owned()
@@ -136,6 +158,7 @@ impl Reach {
             Self::Everything => true,
             Self::Servers => !scheme.is_memory(),
             Self::Quorums => scheme.is_quorum(),
+            Self::Sentinels => scheme.is_sentinel(),
         }
     }
 }

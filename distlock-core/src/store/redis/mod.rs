@@ -40,7 +40,9 @@ mod wait;
 use check::{Gate, Server};
 use commands::ReleaseForm;
 pub(crate) use connect::endpoint::{Endpoint, Login};
-use connect::{Connector, callers_own::CallerConnection, endpoint::bad_url, single::PerRuntimeConnection};
+use connect::{
+    Connector, callers_own::CallerConnection, endpoint::bad_url, route::Route, single::PerRuntimeConnection,
+};
 use contended::ContendedKeys;
 pub use keys::names_on_server;
 pub(crate) use settings::{Role, Settings};
@@ -105,16 +107,15 @@ impl RedisStore {
             Role::Single => (Duration::ZERO, ReleaseForm::default()),
             Role::QuorumNode { restart_delay } => (restart_delay, ReleaseForm::lock_only()),
         };
-        let (connection, patience) = (endpoint.connection(&settings), settings.connect_timeout);
+        let (route, patience) = (Route::new(&endpoint, &settings), settings.connect_timeout);
         let release_form = Arc::new(release_form);
         let (form, lifetime) = (Arc::clone(&release_form), settings.fence_lifetime);
-        let wait_room = WaitRoom::new(&endpoint.client, connection.clone(), patience, lifetime, form)
-            .map_err(|error| bad_url(&error))?;
-        let (address, namespace) = (endpoint.address.clone(), namespace.map(str::to_owned));
-        let gate = Arc::new(Gate::new(Server { address, namespace, role: settings.role }));
+        let wait_room = WaitRoom::new(&route, patience, lifetime, form).map_err(|error| bad_url(&error))?;
+        let may_change = endpoint.is_found_by_sentinels();
+        let (address, namespace) = (endpoint.address, namespace.map(str::to_owned));
+        let gate = Arc::new(Gate::new(Server { address, namespace, role: settings.role, may_change }));
         let for_connections = Arc::clone(&gate);
-        let connector =
-            PerRuntimeConnection::new(endpoint, connection, patience, restart_delay, for_connections);
+        let connector = PerRuntimeConnection::new(route, patience, restart_delay, for_connections);
         Ok(Self::assemble(connector, Some(wait_room), release_form, lifetime, gate))
     }
 
@@ -127,8 +128,8 @@ impl RedisStore {
     pub(crate) async fn probe(&self) -> Result<(), StoreError> {
         match self.inner.connector.connection().await {
             Ok(_) => Ok(()),
-            // At the start of a program no failover is waited for.
-            Err(error) if error.kind() == StoreErrorKind::ReadOnly => {
+            // At the start of a program no failover is waited for, unless sentinels have named the replica.
+            Err(error) if error.kind() == StoreErrorKind::ReadOnly && !self.inner.gate.may_change() => {
                 Err(StoreError::new(StoreErrorKind::Unfit, error.to_string()).at(self.address()))
             }
             Err(error) => Err(error.at(self.address())),
@@ -150,7 +151,7 @@ where
     /// The store over a connection that the caller made.
     pub(crate) fn from_connection(connection: C, fence_lifetime: Duration) -> Self {
         let address = "own connection".to_owned();
-        let gate = Gate::new(Server { address, namespace: None, role: Role::Single });
+        let gate = Gate::new(Server { address, namespace: None, role: Role::Single, may_change: false });
         Self::assemble(CallerConnection(connection), None, Arc::default(), fence_lifetime, Arc::new(gate))
     }
 
@@ -326,7 +327,7 @@ impl<C: Connector> Store for RedisStore<C> {
         fenced: bool,
         enqueue: Enqueue,
     ) -> StoreFuture<Acquired> {
-        let (inner, key, owner) = (Arc::clone(&self.inner), key.clone(), *owner);
+        let (store, key, owner) = (self.clone(), key.clone(), *owner);
         Box::pin(async move {
             let connector = &inner.connector;
             // A free key costs what it costs on a store without wait queues. One that is left free for other

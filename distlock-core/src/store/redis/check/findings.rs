@@ -65,7 +65,8 @@ fn kind(answers: &Answers) -> Check {
     }
 }
 
-const SENTINEL: &str = "the server is a Sentinel, which keeps no keys; name the primary that it watches, with the primary's port";
+const SENTINEL: &str = "the server is a Sentinel, which keeps no keys; write `redis-sentinel://` with all sentinels and the name of \
+                        the service, or name the primary that it watches, with the primary's port";
 
 fn version(answers: &Answers) -> Check {
     const VERSION: CheckSubject = CheckSubject::Version;

@@ -50,6 +50,11 @@ impl Gate {
         &self.server.address
     }
 
+    /// Whether each connection may lead to another server.
+    pub(super) fn may_change(&self) -> bool {
+        self.server.may_change
+    }
+
     /// Checks a new connection, before it is used. Gives back the server's answer to INFO, which is empty if
     /// nothing depends on it.
     ///
@@ -59,7 +64,7 @@ impl Gate {
         &self,
         connection: &mut (impl ConnectionLike + Send),
     ) -> RedisResult<Result<String, StoreError>> {
-        if self.has_passed.load(Ordering::Relaxed) {
+        if self.has_passed.load(Ordering::Relaxed) && !self.server.may_change {
             return self.check_role(connection).await;
         }
         if self.asks_nothing.load(Ordering::Relaxed) {

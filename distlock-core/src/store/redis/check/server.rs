@@ -10,6 +10,8 @@ pub(in super::super) struct Server {
     /// The namespace of the keys, if it is known.
     pub(in super::super) namespace: Option<String>,
     pub(in super::super) role: Role,
+    /// Each connection may lead to another server, because sentinels say where it is.
+    pub(in super::super) may_change: bool,
 }
 
 impl Server {

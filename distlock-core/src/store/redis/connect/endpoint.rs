@@ -12,6 +12,9 @@ pub(crate) struct Endpoint {
     pub(in super::super) address: String,
     /// The host to connect to, if the client names the one in the server's certificate. Set by `with_tls`.
     host: Option<String>,
+    /// The sentinels that know where the server is, and its name there. Set by `found_by`.
+    #[cfg(feature = "sentinel")]
+    sentinels: Option<(String, Vec<Self>)>,
 }
 
 /// What a URL's parameters say beside its place; `None` for what they do not say. It may hold a password, so
@@ -28,7 +31,13 @@ pub(crate) struct Login<'a> {
 impl Endpoint {
     /// The server of a client that the caller made.
     pub(crate) fn of(client: Client) -> Self {
-        Self { address: client.get_connection_info().addr().to_string(), client, host: None }
+        Self {
+            address: client.get_connection_info().addr().to_string(),
+            client,
+            host: None,
+            #[cfg(feature = "sentinel")]
+            sentinels: None,
+        }
     }
 
     /// The server at one of redis-rs's URLs.
@@ -60,7 +69,45 @@ impl Endpoint {
             _ => (info, None),
         };
         let client = Client::build_with_tls(info, certificates).map_err(|error| bad_url(&error))?;
-        Ok(Self { client, address: self.address, host })
+        Ok(Self { client, host, ..self })
+    }
+
+    /// The primary of a service, which is wherever these sentinels say. The endpoint's own host is not used.
+    #[cfg(feature = "sentinel")]
+    pub(crate) fn found_by(mut self, service: &str, sentinels: Vec<Self>) -> Self {
+        let addresses: Vec<_> = sentinels.iter().map(|sentinel| &*sentinel.address).collect();
+        self.address = format!("{service} of {}", addresses.join(","));
+        self.sentinels = Some((service.to_owned(), sentinels));
+        self
+    }
+
+    /// Host and port, for messages.
+    #[cfg(feature = "sentinel")]
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Whether sentinels say where the server is.
+    pub(in super::super) fn is_found_by_sentinels(&self) -> bool {
+        #[cfg(feature = "sentinel")]
+        return self.sentinels.is_some();
+        #[cfg(not(feature = "sentinel"))]
+        false
+    }
+
+    #[cfg(feature = "sentinel")]
+    pub(super) fn sentinels(
+        &self,
+        settings: &Settings,
+    ) -> Option<std::sync::Arc<super::sentinel::Sentinels>> {
+        let (service, sentinels) = self.sentinels.as_ref()?;
+        Some(super::sentinel::Sentinels::new(service, sentinels, settings).into())
+    }
+
+    /// Whether the client's host is the name in the server's certificate.
+    #[cfg(feature = "sentinel")]
+    pub(super) fn has_server_name(&self) -> bool {
+        self.host.is_some()
     }
 
     /// The settings of a connection to the server.

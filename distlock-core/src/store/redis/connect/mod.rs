@@ -13,6 +13,9 @@ pub(super) mod callers_own;
 pub(super) mod endpoint;
 mod lookup;
 pub(super) mod once;
+pub(super) mod route;
+#[cfg(feature = "sentinel")]
+mod sentinel;
 pub(super) mod single;
 
 /// Gives the connections that a store sends its commands over.

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use redis::{AsyncConnectionConfig, Client, RedisResult, aio::MultiplexedConnection};
+use redis::{RedisResult, aio::MultiplexedConnection};
 use tokio::{sync::OnceCell, time::Instant};
 
 use super::{
@@ -18,8 +18,8 @@ use super::{
         restart::LastStart,
     },
     Connector,
-    endpoint::Endpoint,
     once::made,
+    route::{Route, Watched, Way},
     without_introduction,
 };
 use crate::{error::StoreError, runtime::PerRuntime};
@@ -30,8 +30,7 @@ use crate::{error::StoreError, runtime::PerRuntime};
 /// and dies with that runtime. If runtimes shared a connection, each `#[tokio::test]` could break the locks
 /// of the others.
 pub struct PerRuntimeConnection {
-    client: Client,
-    config: AsyncConnectionConfig,
+    route: Route,
     /// The longest that making a connection may take.
     patience: Duration,
     connections: Arc<PerRuntime<Arc<OnceCell<Connection>>>>,
@@ -50,26 +49,27 @@ pub struct Connection {
     commands: MultiplexedConnection,
     /// When the server grants leases again; `None` without a restart delay.
     grants_from: Option<Instant>,
+    _watched: Watched,
 }
 
 impl PerRuntimeConnection {
     pub(in super::super) fn new(
-        Endpoint { client, .. }: Endpoint,
-        config: AsyncConnectionConfig,
+        route: Route,
         patience: Duration,
         restart_delay: Duration,
         gate: Arc<Gate>,
     ) -> Self {
         let (connections, last_start, is_silent) = Default::default();
-        Self { client, config, patience, connections, restart_delay, last_start, gate, is_silent }
+        Self { route, patience, connections, restart_delay, last_start, gate, is_silent }
     }
 
-    async fn establish(&self) -> Result<Connection, StoreError> {
-        let mut commands = self.connect_once_more_if_hung_up().await.map_err(classify)?;
+    async fn establish(&self, cell: &Arc<OnceCell<Connection>>) -> Result<Connection, StoreError> {
+        let way = self.route.way().await?;
+        let mut commands = self.connect_once_more_if_hung_up(&way).await.map_err(classify)?;
         let info = match self.gate.check(&mut commands).await {
             // A proxy may hang up on a question that it does not know.
             Err(error) if hung_up(&error) => {
-                commands = self.connect_once_more_if_hung_up().await.map_err(classify)?;
+                commands = self.connect_once_more_if_hung_up(&way).await.map_err(classify)?;
                 self.gate.ask_nothing(&mut commands).await.map_err(classify)?;
                 String::new()
             }
@@ -77,18 +77,24 @@ impl PerRuntimeConnection {
         };
         let grants_from = |delay| self.last_start.grants_from(&info, delay, Instant::now());
         let grants_from = Some(self.restart_delay).filter(|delay| !delay.is_zero()).map(grants_from);
-        Ok(Connection { commands, grants_from })
+        let (connections, cell) = (Arc::downgrade(&self.connections), Arc::downgrade(cell));
+        let watched = way.watch(move || {
+            if let (Some(connections), Some(stale)) = (connections.upgrade(), cell.upgrade()) {
+                connections.replace_if(|cell| Arc::ptr_eq(cell, &stale), Arc::default);
+            }
+        });
+        Ok(Connection { commands, grants_from, _watched: watched })
     }
 
-    async fn connect_once_more_if_hung_up(&self) -> RedisResult<MultiplexedConnection> {
+    async fn connect_once_more_if_hung_up(&self, way: &Way) -> RedisResult<MultiplexedConnection> {
         if !self.is_silent.load(Ordering::Relaxed) {
-            match self.client.get_multiplexed_async_connection_with_config(&self.config).await {
+            match way.client.get_multiplexed_async_connection_with_config(&way.config).await {
                 Err(error) if hung_up(&error) => {}
                 connected => return connected,
             }
         }
-        let silent = without_introduction(&self.client)?;
-        let connection = silent.get_multiplexed_async_connection_with_config(&self.config).await?;
+        let silent = without_introduction(&way.client)?;
+        let connection = silent.get_multiplexed_async_connection_with_config(&way.config).await?;
         self.is_silent.store(true, Ordering::Relaxed);
         Ok(connection)
     }
@@ -102,7 +108,7 @@ impl Connector for PerRuntimeConnection {
 
     async fn connection(&self) -> Result<(Self::Connection, Self::Origin), StoreError> {
         let cell = self.connections.get_or_make(|| Ok(Arc::default()))?;
-        let connection = made(&cell, self.patience, || self.establish()).await?;
+        let connection = made(&cell, self.patience, || self.establish(&cell)).await?;
         Ok((connection.commands, cell))
     }
 

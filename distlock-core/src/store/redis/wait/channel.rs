@@ -26,14 +26,18 @@ use std::{
 };
 
 use futures_util::future::join;
-use redis::{AsyncConnectionConfig, Client, PushInfo, PushKind, RedisResult, aio::MultiplexedConnection};
+use redis::{PushInfo, PushKind, RedisResult, aio::MultiplexedConnection};
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
 use super::{
     super::{
         commands::{ReleaseForm, millis, release},
-        connect::{once::made, without_introduction},
+        connect::{
+            once::made,
+            route::{Route, Watched, Way},
+            without_introduction,
+        },
         errors::{breaks_connection, classify, hung_up},
         keys::{self, RedisKey},
     },
@@ -50,8 +54,7 @@ use crate::{
 
 /// One runtime's connection for waiting, and the waiters that are registered there.
 pub(super) struct WaitChannel {
-    client: Client,
-    config: AsyncConnectionConfig,
+    route: Route,
     /// The longest that making a connection may take.
     patience: Duration,
     /// How long a key's fencing counter outlives the key's last grant.
@@ -74,6 +77,7 @@ pub(super) struct WaitConnection {
     latest: LatestAnswer,
     /// Whether the server tells of keys that have changed since they were read over this connection.
     tracks: bool,
+    _watched: Watched,
 }
 
 /// When the latest command over a connection was sent that has been answered. Identifies the connection, too.
@@ -84,16 +88,14 @@ impl WaitChannel {
     /// A channel named after the namespace of the keys that it is used for.
     pub(super) fn new(
         namespace: &str,
-        client: Client,
-        config: AsyncConnectionConfig,
+        route: Route,
         patience: Duration,
         fence_lifetime: Duration,
         form: Arc<ReleaseForm>,
     ) -> Arc<Self> {
         let (connection, registry) = (Mutex::default(), Registry::default());
         Arc::new(Self {
-            client,
-            config,
+            route,
             patience,
             fence_lifetime,
             namespace: namespace.to_owned(),
@@ -147,12 +149,13 @@ impl WaitChannel {
 
     /// Makes a connection. Some proxies hang up on commands that they do not know, in place of refusing them.
     async fn establish(self: &Arc<Self>) -> Result<WaitConnection, StoreError> {
-        match self.subscribed(&self.client, true).await {
+        let mut way = self.route.way().await?;
+        match self.subscribed(&way, true).await {
             Err(error) if hung_up(&error) => {}
             subscribed => return subscribed.map_err(classify),
         }
-        let silent = without_introduction(&self.client).map_err(classify)?;
-        self.subscribed(&silent, false).await.map_err(|error| {
+        way.client = without_introduction(&way.client).map_err(classify)?;
+        self.subscribed(&way, false).await.map_err(|error| {
             if hung_up(&error) {
                 let detail = "the server, or a proxy before it, hangs up on HELLO or SUBSCRIBE";
                 StoreError::new(StoreErrorKind::Refused, detail).with_source(error)
@@ -162,11 +165,11 @@ impl WaitChannel {
         })
     }
 
-    async fn subscribed(self: &Arc<Self>, client: &Client, track: bool) -> RedisResult<WaitConnection> {
+    async fn subscribed(self: &Arc<Self>, way: &Way, track: bool) -> RedisResult<WaitConnection> {
         let latest = LatestAnswer::default();
         let (channel, at) = (Arc::downgrade(self), latest.clone());
-        let config = self.config.clone().set_push_sender(move |push| Self::on_push(&channel, &at, &push));
-        let mut commands = client.get_multiplexed_async_connection_with_config(&config).await?;
+        let config = way.config.clone().set_push_sender(move |push| Self::on_push(&channel, &at, &push));
+        let mut commands = way.client.get_multiplexed_async_connection_with_config(&config).await?;
         let name: Arc<str> = keys::channel(&self.namespace, Uuid::new_v4()).into();
         let mut tracker = commands.clone();
         let tracking = async {
@@ -184,7 +187,13 @@ impl WaitChannel {
         let (subscribed, tracks) = join(commands.subscribe(&*name), tracking).await;
         subscribed?;
         let tracks = tracks?;
-        Ok(WaitConnection { commands, name, latest, tracks })
+        let (channel, replaced) = (Arc::downgrade(self), latest.clone());
+        let watched = way.watch(move || {
+            if let Some(channel) = channel.upgrade() {
+                channel.reset(&replaced);
+            }
+        });
+        Ok(WaitConnection { commands, name, latest, tracks, _watched: watched })
     }
 
     /// Called by the connection for each message, in the order in which the server sent them.

@@ -1,0 +1,106 @@
+//! The way to a server: to one address, or to the primary that sentinels name at the moment.
+
+use redis::{AsyncConnectionConfig, Client, ProtocolVersion, RedisResult};
+
+use super::{super::settings::Settings, endpoint::Endpoint};
+#[cfg(feature = "sentinel")]
+use super::{
+    lookup::OfHost,
+    sentinel::{Place, Sentinels, Watch},
+};
+use crate::error::StoreError;
+
+/// How a store's connections find its server.
+#[derive(Clone)]
+pub(in super::super) struct Route {
+    client: Client,
+    config: AsyncConnectionConfig,
+    #[cfg(feature = "sentinel")]
+    sentinels: Option<std::sync::Arc<Sentinels>>,
+    /// The client's host is the name in the server's certificate, and not where the server is.
+    #[cfg(feature = "sentinel")]
+    has_server_name: bool,
+}
+
+/// Where a connection leads that is made now.
+pub(in super::super) struct Way {
+    pub(in super::super) client: Client,
+    pub(in super::super) config: AsyncConnectionConfig,
+    /// The primary that the sentinels have named, and the sentinels.
+    #[cfg(feature = "sentinel")]
+    named: Option<(Place, std::sync::Arc<Sentinels>)>,
+}
+
+/// Gives a connection up when the server is no longer the primary. Its drop ends that.
+#[derive(Clone)]
+pub(in super::super) struct Watched {
+    #[cfg(feature = "sentinel")]
+    _watch: Option<std::sync::Arc<Watch>>,
+}
+
+impl Route {
+    pub(in super::super) fn new(endpoint: &Endpoint, settings: &Settings) -> Self {
+        Self {
+            client: endpoint.client.clone(),
+            config: endpoint.connection(settings),
+            #[cfg(feature = "sentinel")]
+            sentinels: endpoint.sentinels(settings),
+            #[cfg(feature = "sentinel")]
+            has_server_name: endpoint.has_server_name(),
+        }
+    }
+
+    /// The same way for connections by RESP3, which has messages beside answers.
+    pub(in super::super) fn with_resp3(&self) -> RedisResult<Self> {
+        let info = self.client.get_connection_info().clone();
+        let resp3 = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
+        Ok(Self { client: Client::open(info.set_redis_settings(resp3))?, ..self.clone() })
+    }
+
+    /// Where the server is now.
+    ///
+    /// # Errors
+    /// Only errors that say that nothing was sent.
+    #[cfg(not(feature = "sentinel"))]
+    #[expect(clippy::unused_async, reason = "sentinels have to be asked")]
+    pub(in super::super) async fn way(&self) -> Result<Way, StoreError> {
+        Ok(Way { client: self.client.clone(), config: self.config.clone() })
+    }
+
+    /// Where the server is now. Asks the sentinels, if there are any.
+    ///
+    /// # Errors
+    /// Only errors that say that nothing was sent.
+    #[cfg(feature = "sentinel")]
+    pub(in super::super) async fn way(&self) -> Result<Way, StoreError> {
+        let Some(sentinels) = &self.sentinels else {
+            return Ok(Way { client: self.client.clone(), config: self.config.clone(), named: None });
+        };
+        let place = sentinels.primary().await.map_err(StoreError::before_sending)?;
+        let info = self.client.get_connection_info().clone();
+        let (addr, config) = if self.has_server_name {
+            (
+                place.with_name_of(info.addr()),
+                self.config.clone().set_dns_resolver(OfHost(place.host.clone())),
+            )
+        } else {
+            (place.like(info.addr()), self.config.clone())
+        };
+        let client = Client::open(info.set_addr(addr)).map_err(super::super::errors::classify)?;
+        Ok(Way { client, config, named: Some((place, sentinels.clone())) })
+    }
+}
+
+impl Way {
+    /// Calls `give_up` when the sentinels name another primary, on the current runtime.
+    #[cfg_attr(
+        not(feature = "sentinel"),
+        expect(clippy::unused_self, unused_variables, reason = "only sentinels tell of another primary")
+    )]
+    pub(in super::super) fn watch(&self, give_up: impl FnOnce() + Send + 'static) -> Watched {
+        Watched {
+            #[cfg(feature = "sentinel")]
+            _watch: self.named.clone().map(|(place, sentinels)| sentinels.watch(place, give_up).into()),
+        }
+    }
+}
