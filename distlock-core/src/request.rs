@@ -326,7 +326,7 @@ impl LockRequest {
         let started = Moment::now();
         let Self { manager, key, options } = self;
         let key = manager.key(&key)?;
-        let options = options.checked(key.name(), manager.restart_delay())?;
+        let options = options.checked(key.name(), manager.grant_delay())?;
         if call_chain::holds(manager.shared(), &key) {
             return Err(LockError::Reentrant { key: key.name().to_owned() });
         }

@@ -64,6 +64,12 @@ pub enum StoreErrorKind {
     /// Usual causes: a failover has demoted the server, or the URL names a replica. Try again; if it lasts,
     /// name the primary in the URL.
     ReadOnly,
+    /// Too few replicas have the lease: see [`replicas`](crate::LockManagerBuilder::replicas). A grant was
+    /// given back. A renewal does not count.
+    ///
+    /// Usual causes: a replica is down, or lags behind. Try again later; set `replicas` to a number that is
+    /// there when one of them is down.
+    NotReplicated,
     /// The server refused for a reason that waiting does not mend. Nothing was executed.
     ///
     /// Usual causes: wrong credentials, a missing permission, or a command that the server lacks. Change the
@@ -105,7 +111,13 @@ impl StoreError {
     /// Makes an error of a kind, with a message of lower case and without a full stop, which must not contain
     /// secrets.
     pub fn new(kind: StoreErrorKind, detail: impl Into<String>) -> Self {
-        Self { kind, detail: detail.into(), source: None, outcome_unknown_before: false, borne_for: Duration::ZERO }
+        Self {
+            kind,
+            detail: detail.into(),
+            source: None,
+            outcome_unknown_before: false,
+            borne_for: Duration::ZERO,
+        }
     }
 
     pub(crate) fn timed_out() -> Self {
@@ -139,7 +151,7 @@ impl StoreError {
     /// The same error, which a call that waits bears for as long, or for one ttl if that is longer.
     #[cfg(feature = "redis")]
     pub(crate) fn borne_for(mut self, time: Duration) -> Self {
-        self.borne_for = time;
+        self.borne_for = self.borne_for.max(time);
         self
     }
 
@@ -176,7 +188,12 @@ impl StoreError {
     /// Whether the same command may succeed a moment later.
     #[must_use]
     pub fn is_transient(&self) -> bool {
-        use StoreErrorKind::{Disconnected, NoQuorum, ReadOnly, TimedOut, Unavailable, Unreachable};
-        matches!(self.kind, Unreachable | Disconnected | TimedOut | Unavailable | ReadOnly | NoQuorum)
+        use StoreErrorKind::{
+            Disconnected, NoQuorum, NotReplicated, ReadOnly, TimedOut, Unavailable, Unreachable,
+        };
+        matches!(
+            self.kind,
+            Unreachable | Disconnected | TimedOut | Unavailable | ReadOnly | NotReplicated | NoQuorum
+        )
     }
 }

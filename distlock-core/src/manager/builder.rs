@@ -16,7 +16,7 @@ use crate::{
     key::Key,
     limits::{
         DEFAULT_CONNECT_TIMEOUT, DEFAULT_FENCE_LIFETIME, DEFAULT_NAMESPACE, DEFAULT_RESPONSE_TIMEOUT,
-        DEFAULT_RESTART_DELAY, DEFAULT_TTL, check_fence_lifetime, check_restart_delay, check_ttl,
+        DEFAULT_RESTART_DELAY, DEFAULT_TTL, GrantDelay, check_fence_lifetime, check_grant_delay, check_ttl,
     },
     store::{MemoryStore, QuorumStore, Store},
 };
@@ -317,6 +317,44 @@ impl LockManagerBuilder {
         self
     }
 
+    /// Sets for how long a server that has become the primary grants nothing: at least the longest ttl. The
+    /// default is zero: it grants at once. For one server or one behind sentinels, set the same on all
+    /// managers.
+    ///
+    /// A failover may forget the last grants. Meanwhile their leases run out, and renewal goes on: a lease
+    /// that the new primary has not heard of, or that its faster clock has ended early, is over before the
+    /// key is granted to another owner. No ttl may be above the delay, as for
+    /// [`restart_delay`](Self::restart_delay). It costs as long without new locks after each failover, planned
+    /// ones and restarts without data too. Calls that wait wait through it.
+    ///
+    /// It does not help against an old primary that was cut off and still grants. For that, set
+    /// `min-replicas-to-write 1` and `min-replicas-max-lag s` on the servers, and a delay of the longest ttl
+    /// and these `s` seconds.
+    ///
+    /// The first connection that meets a replication id writes down the server's time, and the delay counts
+    /// from then. A server that is promoted behind a proxy, without breaking the proxy's connections to its
+    /// clients, is not noticed.
+    pub fn failover_delay(mut self, delay: Duration) -> Self {
+        self.overrides.failover_delay = Some(delay);
+        self
+    }
+
+    /// Sets how many replicas must have a grant, a claim or a renewal before it counts. The default is zero:
+    /// none. For one server or one behind sentinels.
+    ///
+    /// Each of them then takes a write and a `WAIT` more, of half the response timeout at the most. If too few
+    /// replicas have a grant by then, it is given back, and the call fails with
+    /// [`NotReplicated`](crate::StoreErrorKind::NotReplicated). A renewal that too few have is tried again
+    /// until the lease ends.
+    ///
+    /// This makes the window of a failover smaller: that many replicas had the lease, and a primary that is
+    /// cut off from them grants nothing. It does not close the window: the replica that is promoted need not
+    /// be one of them, and its clock need not agree.
+    pub fn replicas(mut self, count: u32) -> Self {
+        self.overrides.replicas = Some(count);
+        self
+    }
+
     /// Sets the runtime on which [`blocking_acquire`](crate::LockRequest::blocking_acquire) acquires and its
     /// lease is renewed. It must be driven for as long as the lease is held.
     ///
@@ -383,17 +421,23 @@ impl LockManagerBuilder {
             connect_timeout: chosen.connect_timeout.unwrap_or(DEFAULT_CONNECT_TIMEOUT),
             fence_lifetime: chosen.fence_lifetime.unwrap_or(DEFAULT_FENCE_LIFETIME),
             restart_delay: chosen.restart_delay.unwrap_or(DEFAULT_RESTART_DELAY),
+            failover_delay: chosen.failover_delay.unwrap_or_default(),
+            replicas: chosen.replicas.unwrap_or_default(),
             #[cfg(feature = "tls")]
             tls: self.tls,
             #[cfg(all(feature = "tls", feature = "sentinel"))]
             sentinel_tls: self.sentinel_tls,
         };
         check_fence_lifetime(settings.fence_lifetime).map_err(config)?;
-        let restart_delay = Some(settings.restart_delay).filter(|delay| is_quorum && !delay.is_zero());
-        check_restart_delay(ttl, restart_delay).map_err(|reason| config(format!("ttl {ttl:?}: {reason}")))?;
+        let (delay, as_limit): (_, fn(_) -> _) = match is_quorum {
+            true => (settings.restart_delay, GrantDelay::Restart),
+            false => (settings.failover_delay, GrantDelay::Failover),
+        };
+        let delay = Some(delay).filter(|delay| !delay.is_zero()).map(as_limit);
+        check_grant_delay(ttl, delay).map_err(|reason| config(format!("ttl {ttl:?}: {reason}")))?;
         let (store, probe) = open(&settings)?;
         let timeout = settings.response_timeout;
-        let manager = LockManager::over(store, namespace, ttl, timeout, restart_delay, self.runtime);
+        let manager = LockManager::over(store, namespace, ttl, timeout, delay, self.runtime);
         Ok((manager, probe))
     }
 }

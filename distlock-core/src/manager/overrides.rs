@@ -11,6 +11,8 @@ pub(super) struct Overrides {
     pub(super) connect_timeout: Option<Duration>,
     pub(super) fence_lifetime: Option<Duration>,
     pub(super) restart_delay: Option<Duration>,
+    pub(super) failover_delay: Option<Duration>,
+    pub(super) replicas: Option<u32>,
 }
 
 impl Overrides {
@@ -26,6 +28,8 @@ impl Overrides {
             connect_timeout: one("connect_timeout", self.connect_timeout, url.connect_timeout)?,
             fence_lifetime: one("fence_lifetime", self.fence_lifetime, url.fence_lifetime)?,
             restart_delay: one("restart_delay", self.restart_delay, url.restart_delay)?,
+            failover_delay: one("failover_delay", self.failover_delay, url.failover_delay)?,
+            replicas: one("replicas", self.replicas, url.replicas)?,
         })
     }
 }

@@ -70,6 +70,10 @@ macro_rules! forward {
                 (**self).register_waiter(key, owner)
             }
 
+            fn confirms_before_use(&self) -> bool {
+                (**self).confirms_before_use()
+            }
+
             fn keeps_order(&self) -> bool {
                 (**self).keeps_order()
             }

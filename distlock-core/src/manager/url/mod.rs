@@ -55,6 +55,8 @@ pub(super) struct Settings {
     pub(super) connect_timeout: Duration,
     pub(super) fence_lifetime: Duration,
     pub(super) restart_delay: Duration,
+    pub(super) failover_delay: Duration,
+    pub(super) replicas: u32,
     #[cfg(feature = "tls")]
     pub(super) tls: Option<Tls>,
     #[cfg(all(feature = "tls", feature = "sentinel"))]
@@ -65,8 +67,13 @@ pub(super) struct Settings {
 impl Settings {
     /// The settings of a server in this role.
     fn of(&self, role: Role) -> redis::Settings {
-        let Self { response_timeout, connect_timeout, fence_lifetime, .. } = *self;
-        redis::Settings { response_timeout, connect_timeout, fence_lifetime, role }
+        let Self { response_timeout, connect_timeout, fence_lifetime, failover_delay, replicas, .. } = *self;
+        // They are for one server: a quorum has its own delay.
+        let (failover_delay, replicas) = match role {
+            Role::Single => (failover_delay, replicas),
+            Role::QuorumNode { .. } => (Duration::ZERO, 0),
+        };
+        redis::Settings { response_timeout, connect_timeout, fence_lifetime, failover_delay, replicas, role }
     }
 }
 

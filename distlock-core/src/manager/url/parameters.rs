@@ -26,6 +26,8 @@ const ALL: &[(&str, Reach)] = &[
     ("connect_timeout", Reach::Servers),
     ("fence_lifetime", Reach::Servers),
     ("restart_delay", Reach::Quorums),
+    ("failover_delay", Reach::OneServer),
+    ("replicas", Reach::OneServer),
     ("db", Reach::Servers),
     ("user", Reach::Servers),
     ("pass", Reach::Servers),
@@ -40,6 +42,8 @@ const ALL: &[(&str, Reach)] = &[
 enum Reach {
     Everything,
     Servers,
+    /// Those whose locks are on one server at a time.
+    OneServer,
     Quorums,
     Sentinels,
 }
@@ -113,6 +117,14 @@ impl Parameters {
             "connect_timeout" => self.overrides.connect_timeout = length()?,
             "fence_lifetime" => self.overrides.fence_lifetime = length()?,
             "restart_delay" => self.overrides.restart_delay = length()?,
+            "failover_delay" => self.overrides.failover_delay = length()?,
+            "replicas" => {
+                let number = value.parse().map_err(|_| {
+                    "the URL's parameter `replicas` is not a number of replicas; write `replicas=1`"
+                        .to_owned()
+                });
+                self.overrides.replicas = Some(number?);
+            }
             "user" => self.user = Some(value.to_owned()),
             "pass" => self.pass = Some(value.to_owned()),
             "sentinel_user" => self.sentinel_user = Some(value.to_owned()),
@@ -157,6 +169,7 @@ impl Reach {
         match self {
             Self::Everything => true,
             Self::Servers => !scheme.is_memory(),
+            Self::OneServer => !scheme.is_memory() && !scheme.is_quorum(),
             Self::Quorums => scheme.is_quorum(),
             Self::Sentinels => scheme.is_sentinel(),
         }

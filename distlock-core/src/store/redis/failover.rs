@@ -48,7 +48,8 @@ impl FailoverDelay {
         let info = info.map_err(classify)?;
         let id = info.lines().find_map(|line| line.trim().strip_prefix("master_replid:"));
         let Some(id) = id.filter(|id| !id.is_empty()) else {
-            let detail = "the server does not tell its replication id, on which the `failover_delay` rests (INFO)";
+            let detail =
+                "the server does not tell its replication id, on which the `failover_delay` rests (INFO)";
             return Err(StoreError::new(StoreErrorKind::Unfit, detail));
         };
         let now = Instant::now();

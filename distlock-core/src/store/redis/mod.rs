@@ -27,8 +27,11 @@ mod check;
 mod commands;
 mod connect;
 mod contended;
+mod embargo;
 mod errors;
+mod failover;
 mod keys;
+mod replicated;
 mod restart;
 mod script;
 mod settings;
@@ -41,10 +44,12 @@ use check::{Gate, Server};
 use commands::ReleaseForm;
 pub(crate) use connect::endpoint::{Endpoint, Login};
 use connect::{
-    Connector, callers_own::CallerConnection, endpoint::bad_url, route::Route, single::PerRuntimeConnection,
+    Connector, callers_own::CallerConnection, endpoint::bad_url, pool::Pool, route::Route,
+    single::PerRuntimeConnection,
 };
 use contended::ContendedKeys;
 pub use keys::names_on_server;
+use replicated::Replicas;
 pub(crate) use settings::{Role, Settings};
 #[cfg(feature = "tls")]
 pub use tls::Tls;
@@ -67,7 +72,13 @@ struct Inner<C> {
     /// How long a key's fencing counter outlives the key's last grant.
     fence_lifetime: Duration,
     gate: Arc<Gate>,
+    /// The replicas that must have a grant or a renewal; `None` if none need have it.
+    replicas: Option<Replicas>,
 }
+
+/// For how long a waiting call bears that sentinels name no primary that grants: as long as they allow a
+/// failover to take unless it is configured.
+const FAILOVER_LASTS: Duration = Duration::from_secs(180);
 
 /// What a connection is wanted for.
 #[derive(Clone, Copy, PartialEq)]
@@ -107,16 +118,20 @@ impl RedisStore {
             Role::Single => (Duration::ZERO, ReleaseForm::default()),
             Role::QuorumNode { restart_delay } => (restart_delay, ReleaseForm::lock_only()),
         };
-        let (route, patience) = (Route::new(&endpoint, &settings), settings.connect_timeout);
+        let (route, patience) = (Route::new(&endpoint, namespace, &settings), settings.connect_timeout);
         let release_form = Arc::new(release_form);
         let (form, lifetime) = (Arc::clone(&release_form), settings.fence_lifetime);
         let wait_room = WaitRoom::new(&route, patience, lifetime, form).map_err(|error| bad_url(&error))?;
         let may_change = endpoint.is_found_by_sentinels();
         let (address, namespace) = (endpoint.address, namespace.map(str::to_owned));
         let gate = Arc::new(Gate::new(Server { address, namespace, role: settings.role, may_change }));
-        let for_connections = Arc::clone(&gate);
-        let connector = PerRuntimeConnection::new(route, patience, restart_delay, for_connections);
-        Ok(Self::assemble(connector, Some(wait_room), release_form, lifetime, gate))
+        let replicas = Replicas::new(settings.replicas, settings.response_timeout);
+        let (for_connections, has_pool) = (Arc::clone(&gate), replicas.is_some());
+        let connector = PerRuntimeConnection::new(route, patience, restart_delay, for_connections, has_pool);
+        let (contended, wait_room) = (ContendedKeys::default(), Some(wait_room));
+        let fence_lifetime = lifetime;
+        let inner = Inner { connector, wait_room, release_form, contended, fence_lifetime, gate, replicas };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// Host and port, for messages.
@@ -152,7 +167,10 @@ where
     pub(crate) fn from_connection(connection: C, fence_lifetime: Duration) -> Self {
         let address = "own connection".to_owned();
         let gate = Gate::new(Server { address, namespace: None, role: Role::Single, may_change: false });
-        Self::assemble(CallerConnection(connection), None, Arc::default(), fence_lifetime, Arc::new(gate))
+        let (release_form, contended, gate) = (Arc::default(), ContendedKeys::default(), Arc::new(gate));
+        let (connector, wait_room, replicas) = (CallerConnection(connection), None, None);
+        let inner = Inner { connector, wait_room, release_form, contended, fence_lifetime, gate, replicas };
+        Self { inner: Arc::new(inner) }
     }
 
     /// Asks whether the server answers.
@@ -163,19 +181,6 @@ where
 }
 
 impl<C: Connector> RedisStore<C> {
-    fn assemble(
-        connector: C,
-        wait_room: Option<WaitRoom>,
-        release_form: Arc<ReleaseForm>,
-        fence_lifetime: Duration,
-        gate: Arc<Gate>,
-    ) -> Self {
-        let contended = ContendedKeys::default();
-        Self {
-            inner: Arc::new(Inner { connector, wait_room, release_form, contended, fence_lifetime, gate }),
-        }
-    }
-
     /// Runs a command over the current runtime's connection.
     ///
     /// The future owns all that it uses: see [`StoreFuture`]. The connection is looked up at the first poll,
@@ -192,23 +197,102 @@ impl<C: Connector> RedisStore<C> {
         Box::pin(async move {
             let (connection, origin) = inner.connector.connection().await?;
             if purpose == Purpose::Grant
-                && let Some(remaining) = inner.connector.grant_embargo(&origin)
+                && let Some(refusal) = inner.connector.grant_embargo(&origin)
             {
-                let detail = format!(
-                    "the server was started a short time ago, perhaps without its data, and grants nothing for \
-                     another {remaining:.0?} (restart_delay)"
-                );
-                return Err(StoreError::new(StoreErrorKind::Unavailable, detail));
+                return Err(refusal);
             }
             operation(connection).await.inspect_err(|error| inner.connector.failed(&origin, error))
         })
     }
 }
 
+impl<C: Connector> RedisStore<C> {
+    /// A grant counts when the replicas have it that must have it.
+    fn granted(
+        &self,
+        answer: StoreFuture<Acquired>,
+        key: &Key,
+        owner: &OwnerToken,
+        ttl: Duration,
+    ) -> StoreFuture<Acquired> {
+        let Some(replicas) = self.inner.replicas else { return answer };
+        let (inner, key, owner) = (Arc::clone(&self.inner), key.clone(), *owner);
+        Box::pin(async move {
+            let answer = answer.await?;
+            if !matches!(answer, Acquired::Granted { .. }) {
+                return Ok(answer);
+            }
+            let form = &inner.release_form;
+            let confirmed = inner
+                .over_pool(async |pool| replicas.confirm_grant(pool, &key, &owner, ttl, form).await)
+                .await;
+            match confirmed {
+                Ok(true) => Ok(answer),
+                // It has lapsed.
+                Ok(false) => Ok(Acquired::Busy { remaining: Some(Duration::ZERO) }),
+                Err(error) if error.kind() == StoreErrorKind::NotReplicated => Err(error),
+                Err(error) => Err(error.after_unknown_outcome()),
+            }
+        })
+    }
+}
+
 impl<C: Connector> Inner<C> {
+    /// Runs commands that may block, over a connection that nothing else uses meanwhile.
+    async fn over_pool<T>(
+        &self,
+        commands: impl AsyncFnOnce(&Pool) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let (_, origin) = self.connector.connection().await?;
+        let Some(pool) = self.connector.pool(&origin) else {
+            return Err(StoreError::new(StoreErrorKind::Refused, "this connection cannot wait for replicas"));
+        };
+        commands(&pool).await.inspect_err(|error| self.connector.failed(&origin, error))
+    }
+
     /// Begins a release that hands the key to a waiter of this process, where that is possible.
     fn hand_over_to(&self, next: &NextWaiter) -> Option<DirectHandOver> {
         if self.release_form.is_lock_only() { None } else { self.wait_room.as_ref()?.hand_over_to(next) }
+    }
+
+    /// Takes the key, or enqueues the owner.
+    async fn take_or_enqueue(
+        self: Arc<Self>,
+        key: Key,
+        owner: OwnerToken,
+        ttl: Duration,
+        fenced: bool,
+        enqueue: Enqueue,
+    ) -> Result<Acquired, StoreError> {
+        let connector = &self.connector;
+        // A free key costs what it costs on a store without wait queues. One that is left free for other
+        // libraries is not to be taken.
+        let may_be_left = self.wait_room.as_ref().is_some_and(|room| room.is_foreign(&key));
+        let contended = enqueue.contended || self.contended.contains(&key, Instant::now);
+        // Made in any case: it is checked whether the server can take back what it grants.
+        let (mut connection, origin) = connector.connection().await?;
+        if let Some(refusal) = connector.grant_embargo(&origin) {
+            return Err(refusal);
+        }
+        if !contended && !fenced && !may_be_left {
+            let granted = commands::set_if_free(&mut connection, &key, &owner, ttl).await;
+            if granted.inspect_err(|error| connector.failed(&origin, error))? {
+                return Ok(Acquired::Granted { fence: None });
+            }
+            self.contended.note(&key, Instant::now());
+        }
+        // Boxed: the acquire of a free key does not carry the size of this future.
+        if let Some(room) = &self.wait_room
+            && let Some(answer) =
+                Box::pin(room.acquire_or_enqueue(&key, &owner, ttl, fenced, enqueue.waiting_since)).await
+        {
+            return answer;
+        }
+        let (mut connection, origin) = connector.connection().await?;
+        let lifetime = fenced.then_some(self.fence_lifetime);
+        let contended = &self.contended;
+        let answer = commands::acquire(&mut connection, &key, &owner, ttl, lifetime, contended).await;
+        answer.inspect_err(|error| connector.failed(&origin, error))
     }
 
     /// Called when the owner's release is sent.
@@ -228,11 +312,12 @@ impl<C: Connector> Inner<C> {
 
 impl<C: Connector> Store for RedisStore<C> {
     fn acquire(&self, key: &Key, owner: &OwnerToken, ttl: Duration, fenced: bool) -> StoreFuture<Acquired> {
-        let (inner, key, owner) = (Arc::clone(&self.inner), key.clone(), *owner);
-        self.with_connection(Purpose::Grant, move |mut connection| async move {
+        let (inner, asked, by) = (Arc::clone(&self.inner), key.clone(), *owner);
+        let answer = self.with_connection(Purpose::Grant, move |mut connection| async move {
             let lifetime = fenced.then_some(inner.fence_lifetime);
-            commands::acquire(&mut connection, &key, &owner, ttl, lifetime, &inner.contended).await
-        })
+            commands::acquire(&mut connection, &asked, &by, ttl, lifetime, &inner.contended).await
+        });
+        self.granted(answer, key, owner, ttl)
     }
 
     fn acquire_proposed(
@@ -270,6 +355,12 @@ impl<C: Connector> Store for RedisStore<C> {
 
     fn renew(&self, key: &Key, owner: &OwnerToken, ttl: Duration) -> StoreFuture<bool> {
         let (key, owner) = (key.clone(), *owner);
+        if let Some(replicas) = self.inner.replicas {
+            let inner = Arc::clone(&self.inner);
+            return Box::pin(async move {
+                inner.over_pool(async |pool| replicas.renew(pool, &key, &owner, ttl).await).await
+            });
+        }
         self.with_connection(Purpose::Other, move |mut connection| async move {
             commands::renew(&mut connection, &key, &owner, ttl).await
         })
@@ -277,6 +368,12 @@ impl<C: Connector> Store for RedisStore<C> {
 
     fn confirm_hand_over(&self, key: &Key, owner: &OwnerToken, ttl: Duration) -> StoreFuture<bool> {
         let (key, owner, form) = (key.clone(), *owner, Arc::clone(&self.inner.release_form));
+        if let Some(replicas) = self.inner.replicas {
+            let inner = Arc::clone(&self.inner);
+            return Box::pin(async move {
+                inner.over_pool(async |pool| replicas.claim(pool, &key, &owner, ttl, &form).await).await
+            });
+        }
         self.with_connection(Purpose::Other, move |mut connection| async move {
             commands::confirm_hand_over(&mut connection, &key, &owner, ttl, &form).await
         })
@@ -293,14 +390,22 @@ impl<C: Connector> Store for RedisStore<C> {
                     return Err(error);
                 }
             };
-            let released = commands::release(&mut connection, &key, &owner, &inner.release_form).await;
+            // Whether the next waiter may have the key is not known during an embargo.
+            let may_grant = inner.connector.grant_embargo(&origin).is_none();
+            let lock_only = ReleaseForm::lock_only();
+            let form = if may_grant { &*inner.release_form } else { &lock_only };
+            let released = commands::release(&mut connection, &key, &owner, form).await;
             inner.release_ended(&owner);
             released.inspect_err(|error| inner.connector.failed(&origin, error))
         })
     }
 
     fn release_and_hand_over(&self, key: &Key, owner: &OwnerToken, next: NextWaiter) -> StoreFuture<bool> {
-        let Some(mut hand_over) = self.inner.hand_over_to(&next) else { return self.release(key, owner) };
+        // The waiter would begin before replicas have its lease.
+        let next = self.inner.replicas.is_none().then_some(next);
+        let Some(mut hand_over) = next.and_then(|next| self.inner.hand_over_to(&next)) else {
+            return self.release(key, owner);
+        };
         self.inner.release_sent(owner);
         let (inner, key, owner) = (Arc::clone(&self.inner), key.clone(), *owner);
         Box::pin(async move {
@@ -311,12 +416,18 @@ impl<C: Connector> Store for RedisStore<C> {
         })
     }
 
+    fn confirms_before_use(&self) -> bool {
+        self.inner.replicas.is_some()
+    }
+
     fn keeps_order(&self) -> bool {
         C::KEEPS_ORDER
     }
 
     fn register_waiter(&self, key: &Key, owner: &OwnerToken) -> bool {
-        self.inner.wait_room.as_ref().is_some_and(|room| room.register(key, owner))
+        // A release names no waiter of this process then.
+        let is_named = self.inner.replicas.is_none();
+        is_named && self.inner.wait_room.as_ref().is_some_and(|room| room.register(key, owner))
     }
 
     fn acquire_or_enqueue(
@@ -327,35 +438,12 @@ impl<C: Connector> Store for RedisStore<C> {
         fenced: bool,
         enqueue: Enqueue,
     ) -> StoreFuture<Acquired> {
-        let (store, key, owner) = (self.clone(), key.clone(), *owner);
-        Box::pin(async move {
-            let connector = &inner.connector;
-            // A free key costs what it costs on a store without wait queues. One that is left free for other
-            // libraries is not to be taken.
-            let may_be_left = inner.wait_room.as_ref().is_some_and(|room| room.is_foreign(&key));
-            let contended = enqueue.contended || inner.contended.contains(&key, Instant::now);
-            // Made in any case: it is checked whether the server can take back what it grants.
-            let (mut connection, origin) = connector.connection().await?;
-            if !contended && !fenced && !may_be_left {
-                let granted = commands::set_if_free(&mut connection, &key, &owner, ttl).await;
-                if granted.inspect_err(|error| connector.failed(&origin, error))? {
-                    return Ok(Acquired::Granted { fence: None });
-                }
-                inner.contended.note(&key, Instant::now());
-            }
-            // Boxed: the acquire of a free key does not carry the size of this future.
-            if let Some(room) = &inner.wait_room
-                && let Some(answer) =
-                    Box::pin(room.acquire_or_enqueue(&key, &owner, ttl, fenced, enqueue.waiting_since)).await
-            {
-                return answer;
-            }
-            let (mut connection, origin) = connector.connection().await?;
-            let lifetime = fenced.then_some(inner.fence_lifetime);
-            let contended = &inner.contended;
-            let answer = commands::acquire(&mut connection, &key, &owner, ttl, lifetime, contended).await;
-            answer.inspect_err(|error| connector.failed(&origin, error))
-        })
+        let answer = Arc::clone(&self.inner).take_or_enqueue(key.clone(), *owner, ttl, fenced, enqueue);
+        let answer = self.granted(Box::pin(answer), key, owner, ttl);
+        if !self.inner.gate.may_change() {
+            return answer;
+        }
+        Box::pin(async move { answer.await.map_err(|error| error.borne_for(FAILOVER_LASTS)) })
     }
 
     fn is_queued(&self, owner: &OwnerToken) -> bool {

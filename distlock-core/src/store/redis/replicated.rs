@@ -112,7 +112,8 @@ impl Replicas {
             return Ok(());
         }
         let (count, patience) = (self.count, self.patience);
-        let detail = format!("{have} replicas have the lease after {patience:?}, and {count} must have it (replicas)");
+        let detail =
+            format!("{have} replicas have the lease after {patience:?}, and {count} must have it (replicas)");
         Err(StoreError::new(StoreErrorKind::NotReplicated, detail))
     }
 }

@@ -19,6 +19,10 @@ pub(crate) struct Settings {
     pub(crate) connect_timeout: Duration,
     /// How long a key's fencing counter outlives the key's last grant.
     pub(crate) fence_lifetime: Duration,
+    /// How long a server grants nothing after it became the primary; zero for no time.
+    pub(crate) failover_delay: Duration,
+    /// How many replicas must have a grant or a renewal before it counts.
+    pub(crate) replicas: u32,
     /// What the server is used as.
     pub(crate) role: Role,
 }
@@ -35,7 +39,16 @@ pub(crate) enum Role {
 impl Default for Settings {
     fn default() -> Self {
         let (response_timeout, connect_timeout) = (DEFAULT_RESPONSE_TIMEOUT, DEFAULT_CONNECT_TIMEOUT);
-        Self { response_timeout, connect_timeout, fence_lifetime: DEFAULT_FENCE_LIFETIME, role: Role::Single }
+        let (failover_delay, replicas) = (Duration::ZERO, 0);
+        let fence_lifetime = DEFAULT_FENCE_LIFETIME;
+        Self {
+            response_timeout,
+            connect_timeout,
+            fence_lifetime,
+            failover_delay,
+            replicas,
+            role: Role::Single,
+        }
     }
 }
 

@@ -142,6 +142,17 @@ impl Gate {
     }
 }
 
+/// Checks that the server behind a connection for waiting accepts writes.
+///
+/// # Errors
+/// As [`Gate::check`].
+pub(super) async fn ensure_primary(
+    connection: &mut (impl ConnectionLike + Send),
+) -> RedisResult<Result<(), StoreError>> {
+    let role = findings::role(&questions::ask_role(connection, false).await?);
+    Ok(if role.state == CheckState::Broken { Err(unfit(&role)) } else { Ok(()) })
+}
+
 fn first_broken(diagnosis: &ServerDiagnosis) -> Option<&Check> {
     diagnosis.checks.iter().find(|check| check.state == CheckState::Broken)
 }

@@ -1,10 +1,10 @@
 //! The connection that the caller gave.
 
-use std::time::Duration;
+use std::sync::Arc;
 
 use redis::aio::ConnectionLike;
 
-use super::Connector;
+use super::{Connector, pool::Pool};
 use crate::error::StoreError;
 
 /// A connection that the caller made, whose timeouts, reconnecting and runtime are the caller's business.
@@ -21,7 +21,11 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> Connector for CallerConn
         Ok((self.0.clone(), ()))
     }
 
-    fn grant_embargo(&self, (): &()) -> Option<Duration> {
+    fn grant_embargo(&self, (): &()) -> Option<StoreError> {
+        None
+    }
+
+    fn pool(&self, (): &()) -> Option<Arc<Pool>> {
         None
     }
 

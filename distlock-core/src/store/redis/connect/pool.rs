@@ -1,6 +1,6 @@
 //! Connections that are used by one task at a time, because a command may block them.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use redis::{RedisResult, aio::MultiplexedConnection};
 use tokio::sync::Semaphore;
@@ -15,10 +15,11 @@ use crate::error::StoreError;
 const MOST: usize = 16;
 
 /// Connections to the server that one connection for commands leads to. It ends with that one.
-pub(in super::super) struct Pool {
+pub struct Pool {
     way: Way,
     /// Connections that nobody uses at the moment.
     idle: Mutex<Vec<MultiplexedConnection>>,
+    /// Permits for the connections that are in use.
     turns: Semaphore,
 }
 
@@ -55,7 +56,7 @@ impl Pool {
         self.way.client.get_multiplexed_async_connection_with_config(&self.way.config).await
     }
 
-    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<MultiplexedConnection>> {
+    fn idle(&self) -> MutexGuard<'_, Vec<MultiplexedConnection>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

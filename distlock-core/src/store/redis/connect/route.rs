@@ -1,8 +1,13 @@
 //! The way to a server: to one address, or to the primary that sentinels name at the moment.
 
-use redis::{AsyncConnectionConfig, Client, ProtocolVersion, RedisResult};
+use std::sync::Arc;
 
-use super::{super::settings::Settings, endpoint::Endpoint};
+use redis::{AsyncConnectionConfig, Client, ProtocolVersion, RedisResult, aio::ConnectionLike};
+
+use super::{
+    super::{embargo::GrantsFrom, failover::FailoverDelay, settings::Settings},
+    endpoint::Endpoint,
+};
 #[cfg(feature = "sentinel")]
 use super::{
     lookup::OfHost,
@@ -15,8 +20,10 @@ use crate::error::StoreError;
 pub(in super::super) struct Route {
     client: Client,
     config: AsyncConnectionConfig,
+    /// What each connection over which leases are granted has to wait for.
+    failover_delay: Option<Arc<FailoverDelay>>,
     #[cfg(feature = "sentinel")]
-    sentinels: Option<std::sync::Arc<Sentinels>>,
+    sentinels: Option<Arc<Sentinels>>,
     /// The client's host is the name in the server's certificate, and not where the server is.
     #[cfg(feature = "sentinel")]
     has_server_name: bool,
@@ -28,19 +35,20 @@ pub(in super::super) struct Way {
     pub(in super::super) config: AsyncConnectionConfig,
     /// The primary that the sentinels have named, and the sentinels.
     #[cfg(feature = "sentinel")]
-    named: Option<(Place, std::sync::Arc<Sentinels>)>,
+    named: Option<(Place, Arc<Sentinels>)>,
 }
 
 /// Gives a connection up when the server is no longer the primary. Its drop ends that.
 #[derive(Clone)]
 pub(in super::super) struct Watched {
     #[cfg(feature = "sentinel")]
-    _watch: Option<std::sync::Arc<Watch>>,
+    _watch: Option<Arc<Watch>>,
 }
 
 impl Route {
-    pub(in super::super) fn new(endpoint: &Endpoint, settings: &Settings) -> Self {
+    pub(in super::super) fn new(endpoint: &Endpoint, namespace: Option<&str>, settings: &Settings) -> Self {
         Self {
+            failover_delay: FailoverDelay::new(settings.failover_delay, namespace).map(Arc::new),
             client: endpoint.client.clone(),
             config: endpoint.connection(settings),
             #[cfg(feature = "sentinel")]
@@ -55,6 +63,20 @@ impl Route {
         let info = self.client.get_connection_info().clone();
         let resp3 = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
         Ok(Self { client: Client::open(info.set_redis_settings(resp3))?, ..self.clone() })
+    }
+
+    /// When the server behind a new connection grants leases again after a failover; `None` for at once.
+    ///
+    /// # Errors
+    /// If the server does not say since when it is the primary.
+    pub(in super::super) async fn grants_from(
+        &self,
+        connection: &mut (impl ConnectionLike + Send),
+    ) -> Result<Option<GrantsFrom>, StoreError> {
+        match &self.failover_delay {
+            Some(delay) => delay.grants_from(connection).await.map(Some),
+            None => Ok(None),
+        }
     }
 
     /// Where the server is now.
@@ -92,6 +114,14 @@ impl Route {
 }
 
 impl Way {
+    /// Whether sentinels have named the server, which may be a replica.
+    pub(in super::super) fn is_hearsay(&self) -> bool {
+        #[cfg(feature = "sentinel")]
+        return self.named.is_some();
+        #[cfg(not(feature = "sentinel"))]
+        false
+    }
+
     /// Calls `give_up` when the sentinels name another primary, on the current runtime.
     #[cfg_attr(
         not(feature = "sentinel"),

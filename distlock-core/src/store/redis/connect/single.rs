@@ -14,11 +14,13 @@ use tokio::{sync::OnceCell, time::Instant};
 use super::{
     super::{
         check::Gate,
+        embargo::{GrantsFrom, Reason},
         errors::{breaks_connection, classify, hung_up},
         restart::LastStart,
     },
     Connector,
     once::made,
+    pool::Pool,
     route::{Route, Watched, Way},
     without_introduction,
 };
@@ -38,6 +40,8 @@ pub struct PerRuntimeConnection {
     restart_delay: Duration,
     last_start: LastStart,
     gate: Arc<Gate>,
+    /// Whether each connection has a pool beside it.
+    has_pool: bool,
     /// Connections are made without `CLIENT SETINFO`, because the server or a proxy hangs up on it. Set when
     /// that turns out, never cleared.
     is_silent: AtomicBool,
@@ -47,8 +51,10 @@ pub struct PerRuntimeConnection {
 #[derive(Clone)]
 pub struct Connection {
     commands: MultiplexedConnection,
-    /// When the server grants leases again; `None` without a restart delay.
-    grants_from: Option<Instant>,
+    /// When the server grants leases again; `None` without a delay.
+    grants_from: Option<GrantsFrom>,
+    /// Connections to the same server for commands that may block.
+    pool: Option<Arc<Pool>>,
     _watched: Watched,
 }
 
@@ -58,9 +64,10 @@ impl PerRuntimeConnection {
         patience: Duration,
         restart_delay: Duration,
         gate: Arc<Gate>,
+        has_pool: bool,
     ) -> Self {
         let (connections, last_start, is_silent) = Default::default();
-        Self { route, patience, connections, restart_delay, last_start, gate, is_silent }
+        Self { route, patience, connections, restart_delay, last_start, gate, has_pool, is_silent }
     }
 
     async fn establish(&self, cell: &Arc<OnceCell<Connection>>) -> Result<Connection, StoreError> {
@@ -77,13 +84,18 @@ impl PerRuntimeConnection {
         };
         let grants_from = |delay| self.last_start.grants_from(&info, delay, Instant::now());
         let grants_from = Some(self.restart_delay).filter(|delay| !delay.is_zero()).map(grants_from);
+        let grants_from = match grants_from {
+            Some(at) => Some(GrantsFrom { at, reason: Reason::Restart }),
+            None => self.route.grants_from(&mut commands).await?,
+        };
         let (connections, cell) = (Arc::downgrade(&self.connections), Arc::downgrade(cell));
         let watched = way.watch(move || {
             if let (Some(connections), Some(stale)) = (connections.upgrade(), cell.upgrade()) {
                 connections.replace_if(|cell| Arc::ptr_eq(cell, &stale), Arc::default);
             }
         });
-        Ok(Connection { commands, grants_from, _watched: watched })
+        let pool = self.has_pool.then(|| Arc::new(Pool::new(way)));
+        Ok(Connection { commands, grants_from, pool, _watched: watched })
     }
 
     async fn connect_once_more_if_hung_up(&self, way: &Way) -> RedisResult<MultiplexedConnection> {
@@ -112,9 +124,12 @@ impl Connector for PerRuntimeConnection {
         Ok((connection.commands, cell))
     }
 
-    fn grant_embargo(&self, origin: &Self::Origin) -> Option<Duration> {
-        let remaining = origin.get()?.grants_from?.saturating_duration_since(Instant::now());
-        Some(remaining).filter(|remaining| !remaining.is_zero())
+    fn grant_embargo(&self, origin: &Self::Origin) -> Option<StoreError> {
+        origin.get()?.grants_from?.refusal(Instant::now())
+    }
+
+    fn pool(&self, origin: &Self::Origin) -> Option<Arc<Pool>> {
+        origin.get()?.pool.clone()
     }
 
     /// Gives the connection up if it is of no use after the error: the next command makes a new one.

@@ -27,17 +27,19 @@ use std::{
 
 use futures_util::future::join;
 use redis::{PushInfo, PushKind, RedisResult, aio::MultiplexedConnection};
-use tokio::sync::OnceCell;
+use tokio::{sync::OnceCell, time::Instant};
 use uuid::Uuid;
 
 use super::{
     super::{
+        check::ensure_primary,
         commands::{ReleaseForm, millis, release},
         connect::{
             once::made,
             route::{Route, Watched, Way},
             without_introduction,
         },
+        embargo::GrantsFrom,
         errors::{breaks_connection, classify, hung_up},
         keys::{self, RedisKey},
     },
@@ -77,6 +79,8 @@ pub(super) struct WaitConnection {
     latest: LatestAnswer,
     /// Whether the server tells of keys that have changed since they were read over this connection.
     tracks: bool,
+    /// When the server grants leases again; `None` without a delay.
+    grants_from: Option<GrantsFrom>,
     _watched: Watched,
 }
 
@@ -152,17 +156,31 @@ impl WaitChannel {
         let mut way = self.route.way().await?;
         match self.subscribed(&way, true).await {
             Err(error) if hung_up(&error) => {}
-            subscribed => return subscribed.map_err(classify),
+            subscribed => return self.admitted(subscribed.map_err(classify)?, &way).await,
         }
         way.client = without_introduction(&way.client).map_err(classify)?;
-        self.subscribed(&way, false).await.map_err(|error| {
+        let subscribed = self.subscribed(&way, false).await.map_err(|error| {
             if hung_up(&error) {
                 let detail = "the server, or a proxy before it, hangs up on HELLO or SUBSCRIBE";
                 StoreError::new(StoreErrorKind::Refused, detail).with_source(error)
             } else {
                 classify(error)
             }
-        })
+        });
+        self.admitted(subscribed?, &way).await
+    }
+
+    /// Checks a new connection, over which leases are granted to waiters.
+    async fn admitted(
+        &self,
+        mut connection: WaitConnection,
+        way: &Way,
+    ) -> Result<WaitConnection, StoreError> {
+        if way.is_hearsay() {
+            ensure_primary(&mut connection.commands).await.map_err(classify)??;
+        }
+        connection.grants_from = self.route.grants_from(&mut connection.commands).await?;
+        Ok(connection)
     }
 
     async fn subscribed(self: &Arc<Self>, way: &Way, track: bool) -> RedisResult<WaitConnection> {
@@ -193,7 +211,7 @@ impl WaitChannel {
                 channel.reset(&replaced);
             }
         });
-        Ok(WaitConnection { commands, name, latest, tracks, _watched: watched })
+        Ok(WaitConnection { commands, name, latest, tracks, grants_from: None, _watched: watched })
     }
 
     /// Called by the connection for each message, in the order in which the server sent them.
@@ -278,6 +296,11 @@ impl WaitChannel {
 impl WaitConnection {
     fn is_told_by(&self, latest: &LatestAnswer) -> bool {
         Arc::ptr_eq(&self.latest.0, &latest.0)
+    }
+
+    /// Why the server must not grant a lease over this connection yet.
+    pub(super) fn grant_embargo(&self) -> Option<StoreError> {
+        self.grants_from?.refusal(Instant::now())
     }
 
     /// Called when a command that was sent at `sent` has been answered.
