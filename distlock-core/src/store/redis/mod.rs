@@ -124,7 +124,10 @@ impl RedisStore {
         let wait_room = WaitRoom::new(&route, patience, lifetime, form).map_err(|error| bad_url(&error))?;
         let may_change = endpoint.is_found_by_sentinels();
         let (address, namespace) = (endpoint.address, namespace.map(str::to_owned));
-        let gate = Arc::new(Gate::new(Server { address, namespace, role: settings.role, may_change }));
+        let has_failover_delay = !settings.failover_delay.is_zero();
+        let Settings { role, replicas, .. } = settings;
+        let server = Server { address, namespace, role, may_change, has_failover_delay, replicas };
+        let gate = Arc::new(Gate::new(server));
         let replicas = Replicas::new(settings.replicas, settings.response_timeout);
         let (for_connections, has_pool) = (Arc::clone(&gate), replicas.is_some());
         let connector = PerRuntimeConnection::new(route, patience, restart_delay, for_connections, has_pool);
@@ -166,7 +169,7 @@ where
     /// The store over a connection that the caller made.
     pub(crate) fn from_connection(connection: C, fence_lifetime: Duration) -> Self {
         let address = "own connection".to_owned();
-        let gate = Gate::new(Server { address, namespace: None, role: Role::Single, may_change: false });
+        let gate = Gate::new(Server::plain(address));
         let (release_form, contended, gate) = (Arc::default(), ContendedKeys::default(), Arc::new(gate));
         let (connector, wait_room, replicas) = (CallerConnection(connection), None, None);
         let inner = Inner { connector, wait_room, release_form, contended, fence_lifetime, gate, replicas };

@@ -30,7 +30,7 @@ pub(super) fn diagnosis(server: &Server, answers: &Answers) -> ServerDiagnosis {
         waiters(server, answers),
         eviction(answers),
         persistence(server, answers),
-        replication(answers),
+        replication(server, answers),
     ]);
     diagnosis
 }
@@ -252,13 +252,30 @@ fn persistence(server: &Server, answers: &Answers) -> Check {
     }
 }
 
-fn replication(answers: &Answers) -> Check {
+fn replication(server: &Server, answers: &Answers) -> Check {
     const REPLICATION: CheckSubject = CheckSubject::Replication;
     let Some(replicas) = answers.field("connected_slaves") else {
         return unknown(REPLICATION, "the server does not say whether it has replicas (INFO)");
     };
     // The field is there if `min-replicas-to-write` is above zero.
-    if replicas == "0" || answers.field("min_slaves_good_slaves").is_some() {
+    let has = replicas.parse().unwrap_or(0);
+    if has < server.replicas {
+        let wanted = server.replicas;
+        let finding = format!(
+            "the server has {has} replicas, and a lease counts when {wanted} have it (replicas), so that no lock is \
+             granted; add replicas, or set `replicas` to a lower number"
+        );
+        return weak(REPLICATION, finding);
+    }
+    if server.has_failover_delay && answers.field("min_slaves_good_slaves").is_none() {
+        return weak(
+            REPLICATION,
+            "the failover_delay does not help against a primary that is cut off and goes on granting beside the one \
+             that is promoted; set `min-replicas-to-write 1`, and a failover_delay of the longest ttl and \
+             `min-replicas-max-lag`",
+        );
+    }
+    if has == 0 || answers.field("min_slaves_good_slaves").is_some() {
         return ok(REPLICATION, "the server has no replicas, or stops granting without them");
     }
     weak(

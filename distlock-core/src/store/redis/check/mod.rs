@@ -14,7 +14,7 @@ use std::sync::{
 
 use redis::{RedisResult, aio::ConnectionLike};
 
-use super::errors::classify;
+use super::errors::{classify, is_refused};
 use crate::{
     error::{StoreError, StoreErrorKind},
     store::diagnosis::{Check, CheckState, CheckSubject, ServerDiagnosis},
@@ -82,12 +82,32 @@ impl Gate {
         if self.server.has_restart_delay() && answers.info().is_none() {
             return Ok(Err(no_info()));
         }
+        if self.server.replicas > 0
+            && let Err(refused) = self.may_wait(connection).await?
+        {
+            return Ok(Err(refused));
+        }
         if !self.has_passed.swap(true, Ordering::Relaxed) {
             for check in diagnosis.checks.iter().filter(|check| check.state == CheckState::Weak) {
                 tracing::warn!(server = self.server.address, "{}", check.finding);
             }
         }
         Ok(Ok(answers.info().unwrap_or_default().to_owned()))
+    }
+
+    /// Asks whether the server lets its client wait for replicas.
+    async fn may_wait(
+        &self,
+        connection: &mut (impl ConnectionLike + Send),
+    ) -> RedisResult<Result<(), StoreError>> {
+        match redis::cmd("WAIT").arg(0).arg(0).exec_async(connection).await {
+            Err(error) if is_refused(&error) => {
+                let detail =
+                    "the server forbids WAIT, by which `replicas` are waited for; allow it by `+wait`";
+                Ok(Err(StoreError::new(StoreErrorKind::Unfit, detail)))
+            }
+            answer => answer.map(Ok),
+        }
     }
 
     /// Checks that the server behind a later connection accepts writes: a failover may have put another

@@ -12,9 +12,19 @@ pub(in super::super) struct Server {
     pub(in super::super) role: Role,
     /// Each connection may lead to another server, because sentinels say where it is.
     pub(in super::super) may_change: bool,
+    /// A server that has become the primary grants nothing for some time.
+    pub(in super::super) has_failover_delay: bool,
+    /// How many replicas must have a lease.
+    pub(in super::super) replicas: u32,
 }
 
 impl Server {
+    /// The only server of its locks, with nothing special about it.
+    pub(in super::super) fn plain(address: String) -> Self {
+        let (namespace, role) = (None, Role::Single);
+        Self { address, namespace, role, may_change: false, has_failover_delay: false, replicas: 0 }
+    }
+
     /// The namespace of the keys, or a guess.
     pub(super) fn namespace(&self) -> &str {
         self.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE)
