@@ -74,3 +74,23 @@ async fn calls_wait_through_a_failover_under_load() {
     let primary = watched.primary().await;
     eventually(SOON, async || !primary.has("lock:hot").await).await;
 }
+
+/// The old primary works on, and knows nothing of the failover: only the sentinels cannot reach it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_primary_that_is_cut_off_from_the_sentinels_is_left_without_an_error() {
+    let watched = Watched::start_with(&["--user", "app", "on", ">pw", "~*", "&*", "+@all"], &[]).await;
+    let locks = LockManager::connect(watched.url().replace("://", "://app:pw@")).await.unwrap();
+    let waits = locks.clone();
+    locks.lock("k").acquire().await.unwrap().release().await.unwrap();
+    let old = watched.named_by(0).await;
+    watched.servers[old].command::<()>(&["ACL", "SETUSER", "default", "-@all"]).await;
+    eventually(SOON, async || watched.named_by(0).await != old).await;
+    let new = &watched.servers[watched.named_by(0).await];
+    eventually(SOON, async || {
+        let guard = waits.lock("k").acquire().await.unwrap();
+        let has_moved = new.has("lock:k").await;
+        guard.release().await.unwrap();
+        has_moved
+    })
+    .await;
+}

@@ -79,6 +79,8 @@ impl LockManager {
             tls: None,
             #[cfg(all(feature = "tls", feature = "sentinel"))]
             sentinel_tls: None,
+            #[cfg(feature = "credentials")]
+            credentials: None,
             runtime: None,
         }
     }
@@ -176,6 +178,8 @@ pub struct LockManagerBuilder {
     tls: Option<crate::store::Tls>,
     #[cfg(all(feature = "tls", feature = "sentinel"))]
     sentinel_tls: Option<crate::store::Tls>,
+    #[cfg(feature = "credentials")]
+    credentials: Option<crate::store::redis::Credentials>,
     runtime: Option<Handle>,
 }
 
@@ -257,6 +261,18 @@ impl LockManagerBuilder {
     #[cfg(all(feature = "tls", feature = "sentinel"))]
     pub fn sentinel_tls(mut self, tls: crate::store::Tls) -> Self {
         self.sentinel_tls = Some(tls);
+        self
+    }
+
+    /// Sets where user name and password come from, for tokens that rotate: a provider of redis-rs 1, such as
+    /// its `EntraIdCredentialsProvider`. For URLs and clients; sentinels have their own.
+    ///
+    /// Each connection takes the latest ones when it is made, and authenticates anew whenever the provider
+    /// has others. No held lock and no waiter notices. Each connection subscribes to the provider, whose
+    /// stream must give the current credentials at once.
+    #[cfg(feature = "credentials")]
+    pub fn credentials(mut self, provider: impl redis::StreamingCredentialsProvider + 'static) -> Self {
+        self.credentials = Some(crate::store::redis::Credentials::new(provider));
         self
     }
 
@@ -427,6 +443,8 @@ impl LockManagerBuilder {
             tls: self.tls,
             #[cfg(all(feature = "tls", feature = "sentinel"))]
             sentinel_tls: self.sentinel_tls,
+            #[cfg(feature = "credentials")]
+            credentials: self.credentials,
         };
         check_fence_lifetime(settings.fence_lifetime).map_err(config)?;
         let (delay, as_limit): (_, fn(_) -> _) = match is_quorum {

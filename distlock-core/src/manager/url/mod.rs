@@ -61,6 +61,8 @@ pub(super) struct Settings {
     pub(super) tls: Option<Tls>,
     #[cfg(all(feature = "tls", feature = "sentinel"))]
     pub(super) sentinel_tls: Option<Tls>,
+    #[cfg(feature = "credentials")]
+    pub(super) credentials: Option<redis::Credentials>,
 }
 
 #[cfg(feature = "redis")]
@@ -192,7 +194,18 @@ fn single(endpoint: Endpoint, settings: &Settings) -> Result<Opened, LockError> 
 /// The server of a client that the caller made.
 #[cfg(feature = "redis")]
 pub(super) fn of_client(client: ::redis::Client, settings: &Settings) -> Result<Opened, LockError> {
-    single(Endpoint::of(client), settings)
+    single(with_credentials(Endpoint::of(client), settings), settings)
+}
+
+/// The server, with the provider's user name and password if there is one.
+#[cfg(feature = "redis")]
+fn with_credentials(endpoint: Endpoint, settings: &Settings) -> Endpoint {
+    #[cfg(feature = "credentials")]
+    if let Some(credentials) = &settings.credentials {
+        return endpoint.with_credentials(credentials.clone());
+    }
+    let _ = settings;
+    endpoint
 }
 
 /// The store over a connection that the caller made.
@@ -264,11 +277,11 @@ fn endpoint(
     let login = Login { db: *db, user: user.as_deref(), pass: pass.as_deref(), protocol: *protocol };
     let endpoint = Endpoint::from_url(&url, &login)?;
     #[cfg(feature = "tls")]
-    if let Some(tls) = &settings.tls {
-        return endpoint.with_tls(tls);
-    }
-    let _ = settings;
-    Ok(endpoint)
+    let endpoint = match &settings.tls {
+        Some(tls) => endpoint.with_tls(tls)?,
+        None => endpoint,
+    };
+    Ok(with_credentials(endpoint, settings))
 }
 
 /// Fails if a node is not fit for locks. One that does not say so soon is not waited for.

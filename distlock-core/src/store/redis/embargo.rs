@@ -1,5 +1,7 @@
 //! For how long a server must not grant a lease.
 
+use std::time::Duration;
+
 use tokio::time::Instant;
 
 use crate::error::{StoreError, StoreErrorKind};
@@ -37,6 +39,7 @@ impl GrantsFrom {
                  nothing for another {remaining:.0?} (failover_delay)"
             ),
         };
-        Some(StoreError::new(StoreErrorKind::Unavailable, detail).borne_for(remaining * 2))
+        // It ends by itself.
+        Some(StoreError::new(StoreErrorKind::Unavailable, detail).borne_for(Duration::MAX))
     }
 }

@@ -42,6 +42,8 @@ mod wait;
 
 use check::{Gate, Server};
 use commands::ReleaseForm;
+#[cfg(feature = "credentials")]
+pub(crate) use connect::credentials::Credentials;
 pub(crate) use connect::endpoint::{Endpoint, Login};
 use connect::{
     Connector, callers_own::CallerConnection, endpoint::bad_url, pool::Pool, route::Route,

@@ -12,6 +12,9 @@ pub(crate) struct Endpoint {
     pub(in super::super) address: String,
     /// The host to connect to, if the client names the one in the server's certificate. Set by `with_tls`.
     host: Option<String>,
+    /// Who knows user name and password. Set by `with_credentials`.
+    #[cfg(feature = "credentials")]
+    credentials: Option<super::credentials::Credentials>,
     /// The sentinels that know where the server is, and its name there. Set by `found_by`.
     #[cfg(feature = "sentinel")]
     sentinels: Option<(String, Vec<Self>)>,
@@ -35,6 +38,8 @@ impl Endpoint {
             address: client.get_connection_info().addr().to_string(),
             client,
             host: None,
+            #[cfg(feature = "credentials")]
+            credentials: None,
             #[cfg(feature = "sentinel")]
             sentinels: None,
         }
@@ -70,6 +75,13 @@ impl Endpoint {
         };
         let client = Client::build_with_tls(info, certificates).map_err(|error| bad_url(&error))?;
         Ok(Self { client, host, ..self })
+    }
+
+    /// The same server, with user name and password from a provider.
+    #[cfg(feature = "credentials")]
+    pub(crate) fn with_credentials(mut self, credentials: super::credentials::Credentials) -> Self {
+        self.credentials = Some(credentials);
+        self
     }
 
     /// The primary of a service, which is wherever these sentinels say. The endpoint's own host is not used.
@@ -113,6 +125,11 @@ impl Endpoint {
     /// The settings of a connection to the server.
     pub(in super::super) fn connection(&self, settings: &Settings) -> AsyncConnectionConfig {
         let connection = settings.connection();
+        #[cfg(feature = "credentials")]
+        let connection = match &self.credentials {
+            Some(credentials) => connection.set_credentials_provider(credentials.clone()),
+            None => connection,
+        };
         match &self.host {
             Some(host) => connection.set_dns_resolver(OfHost(host.clone())),
             None => connection,

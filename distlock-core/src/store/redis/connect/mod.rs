@@ -11,6 +11,8 @@ use self::pool::Pool;
 use crate::error::StoreError;
 
 pub(super) mod callers_own;
+#[cfg(feature = "credentials")]
+pub(super) mod credentials;
 pub(super) mod endpoint;
 mod lookup;
 pub(super) mod once;
