@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use distlock::{LockError, LockManager, StoreErrorKind};
-use test_support::{RedisServer, Watched, in_time};
+use test_support::{RedisServer, Watched, eventually, in_time};
 
 use crate::SOON;
 
@@ -16,6 +16,9 @@ async fn a_lease_that_was_not_replicated_runs_out_before_the_key_is_granted_agai
     let with =
         LockManager::builder().url(watched.url()).failover_delay(TTL).ttl(TTL).connect().await.unwrap();
     let kept = without.lock("kept").ttl(TTL).acquire().await.unwrap();
+    for replica in &watched.servers[1..] {
+        eventually(SOON, async || replica.has("lock:kept").await).await;
+    }
     // From now on nothing is replicated.
     let at = watched.named_by(0).await;
     watched.servers[1].pause();

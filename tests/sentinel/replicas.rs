@@ -18,13 +18,17 @@ impl Replicated {
         let primary = RedisServer::start_with(&["--repl-diskless-sync-delay", "0"]);
         let port = primary.port().to_string();
         let replicas = [(); 2].map(|()| RedisServer::start_with(&["--replicaof", "127.0.0.1", &port]));
-        eventually(SOON, async || primary.replicas().await == 2).await;
+        // A replica that is still loading is late.
+        primary.command::<()>(&["SET", "loaded", ""]).await;
+        for replica in &replicas {
+            eventually(SOON, async || replica.has("loaded").await).await;
+        }
         Self { primary, replicas }
     }
 
-    /// A manager that waits for this many replicas, for 200 ms.
+    /// A manager that waits for this many replicas, for half a second.
     async fn locks(&self, count: u32) -> LockManager {
-        let url = format!("{}?replicas={count}&response_timeout=400ms", self.primary.url());
+        let url = format!("{}?replicas={count}&response_timeout=1s", self.primary.url());
         LockManager::connect(url).await.unwrap()
     }
 }
@@ -40,7 +44,7 @@ async fn a_lock_that_a_replica_does_not_have_is_given_back() {
     let (both, one) = (servers.locks(2).await, servers.locks(1).await);
     for fenced in [false, true] {
         let lock = || if fenced { both.lock("k").fenced() } else { both.lock("k") };
-        lock().acquire().await.unwrap().release().await.unwrap();
+        lock().wait(SOON).acquire().await.unwrap().release().await.unwrap();
         servers.replicas[0].pause();
         // All connections of the pool have written before.
         for _ in 0..3 {
@@ -49,7 +53,7 @@ async fn a_lock_that_a_replica_does_not_have_is_given_back() {
             assert!(error.to_string().contains("1 replicas have the lease"), "{error}");
             assert!(!servers.primary.has("lock:k").await);
         }
-        one.lock("k").acquire().await.unwrap().release().await.unwrap();
+        one.lock("k").wait(SOON).acquire().await.unwrap().release().await.unwrap();
         servers.replicas[0].resume();
         // A call that waits tries again.
         let waited = in_time(SOON, lock().wait(SOON).acquire()).await.unwrap();
@@ -61,9 +65,9 @@ async fn a_lock_that_a_replica_does_not_have_is_given_back() {
 async fn a_renewal_that_a_replica_does_not_have_does_not_count() {
     let servers = Replicated::start().await;
     let locks = servers.locks(2).await;
-    let guard = locks.lock("k").ttl(Duration::from_secs(1)).acquire().await.unwrap();
+    let guard = locks.lock("k").ttl(Duration::from_secs(2)).wait(SOON).acquire().await.unwrap();
     // It is renewed.
-    tokio::time::sleep(Duration::from_millis(1500)).await;
+    tokio::time::sleep(Duration::from_millis(2500)).await;
     assert!(guard.is_held());
     servers.replicas[0].pause();
     in_time(SOON, guard.lost()).await;
@@ -75,12 +79,12 @@ async fn a_hand_over_counts_when_the_replicas_have_it() {
     let servers = Replicated::start().await;
     let (locks, other) = (servers.locks(2).await, servers.locks(2).await);
     for from in [&other, &locks] {
-        let held = from.lock("k").acquire().await.unwrap();
+        let held = from.lock("k").wait(SOON).acquire().await.unwrap();
         let waiter = tokio::spawn(locks.lock("k").wait(SOON).acquire());
         eventually(SOON, async || servers.primary.wait_queue_of("lock:k").await.is_some()).await;
         servers.replicas[0].pause();
         held.release().await.unwrap();
-        tokio::time::sleep(Duration::from_millis(600)).await;
+        tokio::time::sleep(Duration::from_millis(1200)).await;
         assert!(!waiter.is_finished());
         servers.replicas[0].resume();
         in_time(SOON, waiter).await.unwrap().unwrap().release().await.unwrap();
