@@ -35,8 +35,9 @@ pub struct StoreError {
 
 /// What a store error means for the caller.
 ///
-/// A call that waits tries again by itself after an error that may pass, for one ttl at the most, or for three
-/// minutes where sentinels say where the server is: after `Unreachable`, `Disconnected`, `TimedOut`, `Unavailable`, `ReadOnly` and `NoQuorum`.
+/// A call that waits tries again by itself after an error that may pass: `Unreachable`, `Disconnected`,
+/// `TimedOut`, `Unavailable`, `ReadOnly`, `NotReplicated` and `NoQuorum`. It does so for one ttl at the most,
+/// for three minutes where sentinels say where the server is, and for as long as a `failover_delay` lasts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StoreErrorKind {

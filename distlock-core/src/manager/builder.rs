@@ -28,8 +28,8 @@ impl LockManager {
     /// * `redlock://[user:password@]host[:port],host[:port],..[/db]`: a quorum of independent servers, best
     ///   three or five; see [`QuorumStore`]. A server that was started less than 60 s ago does not grant yet,
     ///   and no ttl is longer than that: see [`restart_delay`](LockManagerBuilder::restart_delay).
-    /// * `redis-sentinel://[user:password@]host[:port],host[:port],../service`: the primary that the sentinels
-    ///   of this service name, with the feature `sentinel`. The port of a sentinel is 26379 unless given.
+    /// * `redis-sentinel://[user:password@]host[:port],host[:port],../service`: the primary that these
+    ///   sentinels name, with the feature `sentinel`. The port of a sentinel is 26379 unless given.
     /// * `unix:///path` or `redis+unix:///path`: one server at a Unix socket.
     /// * `memory://`: this process's memory, which excludes no other process.
     ///
@@ -340,8 +340,9 @@ impl LockManagerBuilder {
     /// A failover may forget the last grants. Meanwhile their leases run out, and renewal goes on: a lease
     /// that the new primary has not heard of, or that its faster clock has ended early, is over before the
     /// key is granted to another owner. No ttl may be above the delay, as for
-    /// [`restart_delay`](Self::restart_delay). It costs as long without new locks after each failover, planned
-    /// ones and restarts without data too. Calls that wait wait through it.
+    /// [`restart_delay`](Self::restart_delay). It costs as long without new locks after each failover, even a
+    /// planned one, at the first use of a server, and after a restart without data. Calls that wait wait
+    /// through it.
     ///
     /// It does not help against an old primary that was cut off and still grants. For that, set
     /// `min-replicas-to-write 1` and `min-replicas-max-lag s` on the servers, and a delay of the longest ttl
@@ -358,8 +359,8 @@ impl LockManagerBuilder {
     /// Sets how many replicas must have a grant, a claim or a renewal before it counts. The default is zero:
     /// none. For one server or one behind sentinels.
     ///
-    /// Each of them then takes a write and a `WAIT` more, of half the response timeout at the most. If too few
-    /// replicas have a grant by then, it is given back, and the call fails with
+    /// Each of them then takes a write and a `WAIT` more, of half the response timeout at the most. If too
+    /// few replicas have a grant by then, it is given back, and the call fails with
     /// [`NotReplicated`](crate::StoreErrorKind::NotReplicated). A renewal that too few have is tried again
     /// until the lease ends.
     ///

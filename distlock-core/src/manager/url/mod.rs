@@ -1,31 +1,22 @@
 //! The store that a URL names.
 //!
 //! - `scheme` has the schemes, `parameters` what stands behind the `?`, and `duration` reads a duration.
-//! - `sentinel` has the URLs of sentinels.
+//! - `server` has one server, and `sentinel` one that sentinels know.
 
 #[cfg(feature = "redis")]
-use std::sync::Arc;
-use std::{pin::Pin, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-#[cfg(feature = "redis")]
-use crate::{
-    error::StoreErrorKind,
-    store::{
-        QuorumStore, RedisStore,
-        redis::{self, Endpoint, Login, Role},
-    },
-};
 #[cfg(feature = "redis")]
 use futures_util::future::join_all;
 #[cfg(feature = "redis")]
 use tokio::time::timeout;
 
 use super::overrides::Overrides;
-#[cfg(feature = "tls")]
-use crate::store::redis::Tls;
+use crate::{error::LockError, store::MemoryStore};
+#[cfg(feature = "redis")]
 use crate::{
-    error::LockError,
-    store::{MemoryStore, Store},
+    error::StoreErrorKind,
+    store::{QuorumStore, RedisStore, Store, redis::Role},
 };
 
 mod duration;
@@ -33,51 +24,18 @@ mod parameters;
 mod scheme;
 #[cfg(feature = "sentinel")]
 mod sentinel;
+mod server;
 
 use parameters::Parameters;
 pub(super) use scheme::KNOWN;
 #[cfg(all(feature = "redis", not(feature = "sentinel")))]
 use scheme::needs_feature;
 use scheme::{Kind, Scheme};
-
-/// Asks a server whether it answers, and whether it is set up as it must be.
-pub(super) type Probe = Pin<Box<dyn Future<Output = Result<(), LockError>> + Send>>;
-
-/// A store, and how to ask it whether it answers.
-pub(super) type Opened = (Box<dyn Store>, Option<Probe>);
-
-/// How a store's servers are reached and used, from the builder and from the URL.
-#[derive(Clone)]
-#[cfg_attr(not(feature = "redis"), expect(dead_code, reason = "memory has no server"))]
-pub(super) struct Settings {
-    pub(super) namespace: String,
-    pub(super) response_timeout: Duration,
-    pub(super) connect_timeout: Duration,
-    pub(super) fence_lifetime: Duration,
-    pub(super) restart_delay: Duration,
-    pub(super) failover_delay: Duration,
-    pub(super) replicas: u32,
-    #[cfg(feature = "tls")]
-    pub(super) tls: Option<Tls>,
-    #[cfg(all(feature = "tls", feature = "sentinel"))]
-    pub(super) sentinel_tls: Option<Tls>,
-    #[cfg(feature = "credentials")]
-    pub(super) credentials: Option<redis::Credentials>,
-}
-
 #[cfg(feature = "redis")]
-impl Settings {
-    /// The settings of a server in this role.
-    fn of(&self, role: Role) -> redis::Settings {
-        let Self { response_timeout, connect_timeout, fence_lifetime, failover_delay, replicas, .. } = *self;
-        // They are for one server: a quorum has its own delay.
-        let (failover_delay, replicas) = match role {
-            Role::Single => (failover_delay, replicas),
-            Role::QuorumNode { .. } => (Duration::ZERO, 0),
-        };
-        redis::Settings { response_timeout, connect_timeout, fence_lifetime, failover_delay, replicas, role }
-    }
-}
+pub(super) use server::of_client;
+pub(super) use server::{Opened, Probe, Settings, config};
+#[cfg(feature = "redis")]
+use server::{endpoint, single};
 
 /// A URL whose parts are known.
 ///
@@ -182,32 +140,6 @@ impl StoreUrl {
     }
 }
 
-/// One server.
-#[cfg(feature = "redis")]
-fn single(endpoint: Endpoint, settings: &Settings) -> Result<Opened, LockError> {
-    let store = Arc::new(RedisStore::at(endpoint, Some(&settings.namespace), settings.of(Role::Single))?);
-    let probed = Arc::clone(&store);
-    let probe = async move { probed.probe().await.map_err(|error| error.for_key("")) };
-    Ok((Box::new(store), Some(Box::pin(probe))))
-}
-
-/// The server of a client that the caller made.
-#[cfg(feature = "redis")]
-pub(super) fn of_client(client: ::redis::Client, settings: &Settings) -> Result<Opened, LockError> {
-    single(with_credentials(Endpoint::of(client), settings), settings)
-}
-
-/// The server, with the provider's user name and password if there is one.
-#[cfg(feature = "redis")]
-fn with_credentials(endpoint: Endpoint, settings: &Settings) -> Endpoint {
-    #[cfg(feature = "credentials")]
-    if let Some(credentials) = &settings.credentials {
-        return endpoint.with_credentials(credentials.clone());
-    }
-    let _ = settings;
-    endpoint
-}
-
 /// The store over a connection that the caller made.
 #[cfg(feature = "redis")]
 pub(super) fn of_connection<C>(connection: C, settings: &Settings) -> Opened
@@ -264,26 +196,6 @@ fn quorum(
     Ok((Box::new(store), Some(Box::pin(ping))))
 }
 
-/// How a server is reached that stands in `[user:password@]host[:port][/db]` or has this socket.
-#[cfg(feature = "redis")]
-fn endpoint(
-    scheme: Scheme,
-    place: &str,
-    parameters: &Parameters,
-    settings: &Settings,
-) -> Result<Endpoint, LockError> {
-    let url = format!("{}://{place}", scheme.of_one_server());
-    let Parameters { db, user, pass, protocol, .. } = parameters;
-    let login = Login { db: *db, user: user.as_deref(), pass: pass.as_deref(), protocol: *protocol };
-    let endpoint = Endpoint::from_url(&url, &login)?;
-    #[cfg(feature = "tls")]
-    let endpoint = match &settings.tls {
-        Some(tls) => endpoint.with_tls(tls)?,
-        None => endpoint,
-    };
-    Ok(with_credentials(endpoint, settings))
-}
-
 /// Fails if a node is not fit for locks. One that does not say so soon is not waited for.
 #[cfg(feature = "redis")]
 async fn check_that_nodes_are_fit(nodes: &[Arc<RedisStore>]) -> Result<(), LockError> {
@@ -315,9 +227,4 @@ async fn check_that_servers_differ(nodes: &[Arc<RedisStore>]) -> Result<(), Lock
         }
     }
     Ok(())
-}
-
-/// An error in the set-up, which came before any key.
-pub(super) fn config(reason: String) -> LockError {
-    LockError::Config { key: String::new(), reason }
 }

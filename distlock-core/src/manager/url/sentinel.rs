@@ -1,7 +1,14 @@
 //! A server whose place sentinels know.
 
-use super::{LockError, Opened, Parameters, Scheme, Settings, config, endpoint, single};
-use crate::store::redis::{Endpoint, Login};
+use super::{
+    parameters::Parameters,
+    scheme::Scheme,
+    server::{Opened, Settings, config, endpoint, single},
+};
+use crate::{
+    error::LockError,
+    store::redis::{Endpoint, Login},
+};
 
 /// The port of a sentinel for which the URL names none.
 const SENTINEL_PORT: u16 = 26379;

@@ -9,10 +9,10 @@
 //! - [`check`] finds out whether the server is fit for locks.
 //! - [`commands`] are the commands of a lease over a connection, [`connect`] gives the connections.
 //! - [`wait`] has the wait queues.
+//! - [`embargo`] and [`failover`] know when a new primary may grant, [`replicated`] waits for replicas.
+//! - [`inner`] grants keys by all of these.
 
 use std::{future::pending, sync::Arc, time::Duration};
-
-use tokio::time::Instant;
 
 use super::{
     Acquired, Diagnosis, DiagnosisFuture, Enqueue, HintFuture, Holder, NextWaiter, Store, StoreFuture,
@@ -30,6 +30,7 @@ mod contended;
 mod embargo;
 mod errors;
 mod failover;
+mod inner;
 mod keys;
 mod replicated;
 mod restart;
@@ -46,36 +47,22 @@ use commands::ReleaseForm;
 pub(crate) use connect::credentials::Credentials;
 pub(crate) use connect::endpoint::{Endpoint, Login};
 use connect::{
-    Connector, callers_own::CallerConnection, endpoint::bad_url, pool::Pool, route::Route,
-    single::PerRuntimeConnection,
+    Connector, callers_own::CallerConnection, endpoint::bad_url, route::Route, single::PerRuntimeConnection,
 };
 use contended::ContendedKeys;
+use inner::Inner;
 pub use keys::names_on_server;
 use replicated::Replicas;
 pub(crate) use settings::{Role, Settings};
 #[cfg(feature = "tls")]
 pub use tls::Tls;
-use wait::{DirectHandOver, WaitRoom};
+use wait::WaitRoom;
 
 /// Keeps leases on one Redis or Valkey server, over one connection per tokio runtime that uses it.
 ///
 /// An acquire is `SET key owner NX PX ttl`. Renewal and release are scripts that compare the owner token.
 pub struct RedisStore<C = PerRuntimeConnection> {
     inner: Arc<Inner<C>>,
-}
-
-/// What a store shares with its operations under way.
-struct Inner<C> {
-    connector: C,
-    /// `None` over a connection of the caller's, which cannot be subscribed: waiters poll.
-    wait_room: Option<WaitRoom>,
-    release_form: Arc<ReleaseForm>,
-    contended: ContendedKeys,
-    /// How long a key's fencing counter outlives the key's last grant.
-    fence_lifetime: Duration,
-    gate: Arc<Gate>,
-    /// The replicas that must have a grant or a renewal; `None` if none need have it.
-    replicas: Option<Replicas>,
 }
 
 /// For how long a waiting call bears that sentinels name no primary that grants: as long as they allow a
@@ -211,110 +198,6 @@ impl<C: Connector> RedisStore<C> {
     }
 }
 
-impl<C: Connector> RedisStore<C> {
-    /// A grant counts when the replicas have it that must have it.
-    fn granted(
-        &self,
-        answer: StoreFuture<Acquired>,
-        key: &Key,
-        owner: &OwnerToken,
-        ttl: Duration,
-    ) -> StoreFuture<Acquired> {
-        let Some(replicas) = self.inner.replicas else { return answer };
-        let (inner, key, owner) = (Arc::clone(&self.inner), key.clone(), *owner);
-        Box::pin(async move {
-            let answer = answer.await?;
-            if !matches!(answer, Acquired::Granted { .. }) {
-                return Ok(answer);
-            }
-            let form = &inner.release_form;
-            let confirmed = inner
-                .over_pool(async |pool| replicas.confirm_grant(pool, &key, &owner, ttl, form).await)
-                .await;
-            match confirmed {
-                Ok(true) => Ok(answer),
-                // It has lapsed.
-                Ok(false) => Ok(Acquired::Busy { remaining: Some(Duration::ZERO) }),
-                Err(error) if error.kind() == StoreErrorKind::NotReplicated => Err(error),
-                Err(error) => Err(error.after_unknown_outcome()),
-            }
-        })
-    }
-}
-
-impl<C: Connector> Inner<C> {
-    /// Runs commands that may block, over a connection that nothing else uses meanwhile.
-    async fn over_pool<T>(
-        &self,
-        commands: impl AsyncFnOnce(&Pool) -> Result<T, StoreError>,
-    ) -> Result<T, StoreError> {
-        let (_, origin) = self.connector.connection().await?;
-        let Some(pool) = self.connector.pool(&origin) else {
-            return Err(StoreError::new(StoreErrorKind::Refused, "this connection cannot wait for replicas"));
-        };
-        commands(&pool).await.inspect_err(|error| self.connector.failed(&origin, error))
-    }
-
-    /// Begins a release that hands the key to a waiter of this process, where that is possible.
-    fn hand_over_to(&self, next: &NextWaiter) -> Option<DirectHandOver> {
-        if self.release_form.is_lock_only() { None } else { self.wait_room.as_ref()?.hand_over_to(next) }
-    }
-
-    /// Takes the key, or enqueues the owner.
-    async fn take_or_enqueue(
-        self: Arc<Self>,
-        key: Key,
-        owner: OwnerToken,
-        ttl: Duration,
-        fenced: bool,
-        enqueue: Enqueue,
-    ) -> Result<Acquired, StoreError> {
-        let connector = &self.connector;
-        // A free key costs what it costs on a store without wait queues. One that is left free for other
-        // libraries is not to be taken.
-        let may_be_left = self.wait_room.as_ref().is_some_and(|room| room.is_foreign(&key));
-        let contended = enqueue.contended || self.contended.contains(&key, Instant::now);
-        // Made in any case: it is checked whether the server can take back what it grants.
-        let (mut connection, origin) = connector.connection().await?;
-        if let Some(refusal) = connector.grant_embargo(&origin) {
-            return Err(refusal);
-        }
-        if !contended && !fenced && !may_be_left {
-            let granted = commands::set_if_free(&mut connection, &key, &owner, ttl).await;
-            if granted.inspect_err(|error| connector.failed(&origin, error))? {
-                return Ok(Acquired::Granted { fence: None });
-            }
-            self.contended.note(&key, Instant::now());
-        }
-        // Boxed: the acquire of a free key does not carry the size of this future.
-        if let Some(room) = &self.wait_room
-            && let Some(answer) =
-                Box::pin(room.acquire_or_enqueue(&key, &owner, ttl, fenced, enqueue.waiting_since)).await
-        {
-            return answer;
-        }
-        let (mut connection, origin) = connector.connection().await?;
-        let lifetime = fenced.then_some(self.fence_lifetime);
-        let contended = &self.contended;
-        let answer = commands::acquire(&mut connection, &key, &owner, ttl, lifetime, contended).await;
-        answer.inspect_err(|error| connector.failed(&origin, error))
-    }
-
-    /// Called when the owner's release is sent.
-    fn release_sent(&self, owner: &OwnerToken) {
-        if let Some(wait_room) = &self.wait_room {
-            wait_room.release_sent(owner);
-        }
-    }
-
-    /// Called when the owner's release has ended.
-    fn release_ended(&self, owner: &OwnerToken) {
-        if let Some(wait_room) = &self.wait_room {
-            wait_room.release_ended(owner);
-        }
-    }
-}
-
 impl<C: Connector> Store for RedisStore<C> {
     fn acquire(&self, key: &Key, owner: &OwnerToken, ttl: Duration, fenced: bool) -> StoreFuture<Acquired> {
         let (inner, asked, by) = (Arc::clone(&self.inner), key.clone(), *owner);
@@ -322,7 +205,7 @@ impl<C: Connector> Store for RedisStore<C> {
             let lifetime = fenced.then_some(inner.fence_lifetime);
             commands::acquire(&mut connection, &asked, &by, ttl, lifetime, &inner.contended).await
         });
-        self.granted(answer, key, owner, ttl)
+        self.inner.granted(answer, key, owner, ttl)
     }
 
     fn acquire_proposed(
@@ -376,7 +259,9 @@ impl<C: Connector> Store for RedisStore<C> {
         if let Some(replicas) = self.inner.replicas {
             let inner = Arc::clone(&self.inner);
             return Box::pin(async move {
-                inner.over_pool(async |pool| replicas.claim(pool, &key, &owner, ttl, &form).await).await
+                inner
+                    .over_pool(async |pool| replicas.confirm_hand_over(pool, &key, &owner, ttl, &form).await)
+                    .await
             });
         }
         self.with_connection(Purpose::Other, move |mut connection| async move {
@@ -444,7 +329,7 @@ impl<C: Connector> Store for RedisStore<C> {
         enqueue: Enqueue,
     ) -> StoreFuture<Acquired> {
         let answer = Arc::clone(&self.inner).take_or_enqueue(key.clone(), *owner, ttl, fenced, enqueue);
-        let answer = self.granted(Box::pin(answer), key, owner, ttl);
+        let answer = self.inner.granted(Box::pin(answer), key, owner, ttl);
         if !self.inner.gate.may_change() {
             return answer;
         }

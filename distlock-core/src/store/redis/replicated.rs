@@ -43,7 +43,7 @@ impl Replicas {
         owner: &OwnerToken,
         ttl: Duration,
     ) -> Result<bool, StoreError> {
-        pool.run(async |mut connection| {
+        pool.with_connection(async |mut connection| {
             let renewed = commands::renew(&mut connection, key, owner, ttl).await?;
             if renewed {
                 self.wait(&mut connection).await?;
@@ -54,7 +54,7 @@ impl Replicas {
     }
 
     /// Confirms a lease that was handed over, and waits for the replicas.
-    pub(super) async fn claim(
+    pub(super) async fn confirm_hand_over(
         self,
         pool: &Pool,
         key: &Key,
@@ -62,7 +62,7 @@ impl Replicas {
         ttl: Duration,
         form: &ReleaseForm,
     ) -> Result<bool, StoreError> {
-        pool.run(async |mut connection| {
+        pool.with_connection(async |mut connection| {
             let claimed = commands::confirm_hand_over(&mut connection, key, owner, ttl, form).await?;
             if claimed {
                 self.wait(&mut connection).await?;
@@ -85,7 +85,7 @@ impl Replicas {
         ttl: Duration,
         form: &ReleaseForm,
     ) -> Result<bool, StoreError> {
-        pool.run(async |mut connection: MultiplexedConnection| {
+        pool.with_connection(async |mut connection: MultiplexedConnection| {
             let is_held = commands::renew(&mut connection, key, owner, ttl).await?;
             if !is_held {
                 return Ok(false);

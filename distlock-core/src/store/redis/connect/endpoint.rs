@@ -107,13 +107,10 @@ impl Endpoint {
         false
     }
 
+    /// The name of the server's service, and the sentinels that know where it is.
     #[cfg(feature = "sentinel")]
-    pub(super) fn sentinels(
-        &self,
-        settings: &Settings,
-    ) -> Option<std::sync::Arc<super::sentinel::Sentinels>> {
-        let (service, sentinels) = self.sentinels.as_ref()?;
-        Some(super::sentinel::Sentinels::new(service, sentinels, settings).into())
+    pub(super) fn service(&self) -> Option<(&str, &[Self])> {
+        self.sentinels.as_ref().map(|(service, sentinels)| (&**service, &**sentinels))
     }
 
     /// Whether the client's host is the name in the server's certificate.

@@ -31,7 +31,7 @@ impl Pool {
     /// Runs commands over one connection that nothing else uses meanwhile.
     ///
     /// A connection whose task is dropped half-way, or fails, is closed.
-    pub(in super::super) async fn run<T, F>(
+    pub(in super::super) async fn with_connection<T, F>(
         &self,
         commands: impl FnOnce(MultiplexedConnection) -> F,
     ) -> Result<T, StoreError>
@@ -43,7 +43,7 @@ impl Pool {
         let idle = self.idle().pop();
         let connection = match idle {
             Some(connection) => connection,
-            None => self.connect().await.map_err(|error| classify(error).before_sending())?,
+            None => self.new_connection().await.map_err(|error| classify(error).before_sending())?,
         };
         let answer = commands(connection.clone()).await;
         if !answer.as_ref().is_err_and(breaks_connection) {
@@ -52,7 +52,7 @@ impl Pool {
         answer
     }
 
-    async fn connect(&self) -> RedisResult<MultiplexedConnection> {
+    async fn new_connection(&self) -> RedisResult<MultiplexedConnection> {
         self.way.client.get_multiplexed_async_connection_with_config(&self.way.config).await
     }
 

@@ -11,7 +11,7 @@ use super::{
 #[cfg(feature = "sentinel")]
 use super::{
     lookup::OfHost,
-    sentinel::{Place, Sentinels, Watch},
+    sentinel::{Address, Sentinels, SwitchListener},
 };
 use crate::error::StoreError;
 
@@ -35,14 +35,14 @@ pub(in super::super) struct Way {
     pub(in super::super) config: AsyncConnectionConfig,
     /// The primary that the sentinels have named, and the sentinels.
     #[cfg(feature = "sentinel")]
-    named: Option<(Place, Arc<Sentinels>)>,
+    named: Option<(Address, Arc<Sentinels>)>,
 }
 
 /// Gives a connection up when the server is no longer the primary. Its drop ends that.
 #[derive(Clone)]
-pub(in super::super) struct Watched {
+pub(in super::super) struct SwitchNotice {
     #[cfg(feature = "sentinel")]
-    _watch: Option<Arc<Watch>>,
+    _listener: Option<Arc<SwitchListener>>,
 }
 
 impl Route {
@@ -52,7 +52,9 @@ impl Route {
             client: endpoint.client.clone(),
             config: endpoint.connection(settings),
             #[cfg(feature = "sentinel")]
-            sentinels: endpoint.sentinels(settings),
+            sentinels: endpoint
+                .service()
+                .map(|(service, sentinels)| Sentinels::new(service, sentinels, settings).into()),
             #[cfg(feature = "sentinel")]
             has_server_name: endpoint.has_server_name(),
         }
@@ -127,10 +129,13 @@ impl Way {
         not(feature = "sentinel"),
         expect(clippy::unused_self, unused_variables, reason = "only sentinels tell of another primary")
     )]
-    pub(in super::super) fn watch(&self, give_up: impl FnOnce() + Send + 'static) -> Watched {
-        Watched {
+    pub(in super::super) fn on_switch(&self, give_up: impl FnOnce() + Send + 'static) -> SwitchNotice {
+        SwitchNotice {
             #[cfg(feature = "sentinel")]
-            _watch: self.named.clone().map(|(place, sentinels)| sentinels.watch(place, give_up).into()),
+            _listener: self
+                .named
+                .clone()
+                .map(|(place, sentinels)| sentinels.on_switch(place, give_up).into()),
         }
     }
 }

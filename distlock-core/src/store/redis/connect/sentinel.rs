@@ -54,21 +54,21 @@ struct Sentinel {
 
 /// Where a server is.
 #[derive(Clone, PartialEq, Eq)]
-pub(in super::super) struct Place {
+pub(in super::super) struct Address {
     pub(super) host: String,
     port: u16,
 }
 
 /// A connection's task that follows the sentinels. The drop ends it.
-pub(in super::super) struct Watch(AbortHandle);
+pub(in super::super) struct SwitchListener(AbortHandle);
 
-impl Drop for Watch {
+impl Drop for SwitchListener {
     fn drop(&mut self) {
         self.0.abort();
     }
 }
 
-impl Place {
+impl Address {
     /// The address of this server, reached like another one.
     pub(super) fn like(&self, other: &ConnectionAddr) -> ConnectionAddr {
         match other.clone() {
@@ -106,10 +106,10 @@ impl Sentinels {
     ///
     /// # Errors
     /// If no sentinel names one. Each is shown with its reason.
-    pub(super) async fn primary(&self) -> Result<Place, StoreError> {
+    pub(super) async fn primary(&self) -> Result<Address, StoreError> {
         let mut asked: FuturesUnordered<_> =
-            self.all.iter().map(|sentinel| sentinel.ask(&self.service)).collect();
-        let mut named: Vec<(Place, usize)> = Vec::new();
+            self.all.iter().map(|sentinel| sentinel.primary_of(&self.service)).collect();
+        let mut named: Vec<(Address, usize)> = Vec::new();
         let mut failed: Vec<StoreError> = Vec::new();
         let mut until = Instant::now() + self.patience;
         while let Ok(Some(answer)) = timeout_at(until, asked.next()).await {
@@ -159,24 +159,28 @@ impl Sentinels {
 
     /// Calls `switched` when most of the sentinels name another primary than `known`. The task runs on the
     /// current runtime.
-    pub(super) fn watch(self: &Arc<Self>, known: Place, switched: impl FnOnce() + Send + 'static) -> Watch {
+    pub(super) fn on_switch(
+        self: &Arc<Self>,
+        known: Address,
+        switched: impl FnOnce() + Send + 'static,
+    ) -> SwitchListener {
         let sentinels = Arc::clone(self);
         let task = tokio::spawn(async move {
             sentinels.until_switched(&known).await;
             switched();
         });
-        Watch(task.abort_handle())
+        SwitchListener(task.abort_handle())
     }
 
-    async fn until_switched(&self, known: &Place) {
+    async fn until_switched(&self, known: &Address) {
         if self.all.is_empty() {
             return pending().await;
         }
-        select_all(self.all.iter().map(|sentinel| Box::pin(self.follow(sentinel, known)))).await;
+        select_all(self.all.iter().map(|sentinel| Box::pin(self.until_told_by(sentinel, known)))).await;
     }
 
     /// Ends when, after a word of this sentinel, most of them name another primary.
-    async fn follow(&self, sentinel: &Sentinel, known: &Place) {
+    async fn until_told_by(&self, sentinel: &Sentinel, known: &Address) {
         let mut delays = Backoff::new(Duration::from_secs(1), Duration::from_secs(30)).with_jitter(0.5);
         loop {
             if let Ok((_connection, mut words)) = sentinel.subscribe().await {
@@ -207,7 +211,7 @@ impl Sentinels {
 
 impl Sentinel {
     /// The primary that this sentinel names.
-    async fn ask(&self, service: &str) -> Result<Place, StoreError> {
+    async fn primary_of(&self, service: &str) -> Result<Address, StoreError> {
         let answer = async {
             let mut connection =
                 self.client.get_multiplexed_async_connection_with_config(&self.config).await?;
@@ -215,7 +219,7 @@ impl Sentinel {
             question.arg("GET-MASTER-ADDR-BY-NAME").arg(service).query_async(&mut connection).await
         };
         match answer.await {
-            Ok(Some((host, port))) => Ok(Place { host, port }),
+            Ok(Some((host, port))) => Ok(Address { host, port }),
             Ok(None) => {
                 let detail = format!("it watches no service `{service}`; `SENTINEL MASTERS` lists the names");
                 Err(StoreError::new(StoreErrorKind::Unfit, detail))

@@ -21,7 +21,7 @@ use super::{
     Connector,
     once::made,
     pool::Pool,
-    route::{Route, Watched, Way},
+    route::{Route, SwitchNotice, Way},
     without_introduction,
 };
 use crate::{error::StoreError, runtime::PerRuntime};
@@ -55,7 +55,7 @@ pub struct Connection {
     grants_from: Option<GrantsFrom>,
     /// Connections to the same server for commands that may block.
     pool: Option<Arc<Pool>>,
-    _watched: Watched,
+    _notice: SwitchNotice,
 }
 
 impl PerRuntimeConnection {
@@ -89,13 +89,13 @@ impl PerRuntimeConnection {
             None => self.route.grants_from(&mut commands).await?,
         };
         let (connections, cell) = (Arc::downgrade(&self.connections), Arc::downgrade(cell));
-        let watched = way.watch(move || {
+        let notice = way.on_switch(move || {
             if let (Some(connections), Some(stale)) = (connections.upgrade(), cell.upgrade()) {
                 connections.replace_if(|cell| Arc::ptr_eq(cell, &stale), Arc::default);
             }
         });
         let pool = self.has_pool.then(|| Arc::new(Pool::new(way)));
-        Ok(Connection { commands, grants_from, pool, _watched: watched })
+        Ok(Connection { commands, grants_from, pool, _notice: notice })
     }
 
     async fn connect_once_more_if_hung_up(&self, way: &Way) -> RedisResult<MultiplexedConnection> {

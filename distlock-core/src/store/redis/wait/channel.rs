@@ -36,7 +36,7 @@ use super::{
         commands::{ReleaseForm, millis, release},
         connect::{
             once::made,
-            route::{Route, Watched, Way},
+            route::{Route, SwitchNotice, Way},
             without_introduction,
         },
         embargo::GrantsFrom,
@@ -81,7 +81,7 @@ pub(super) struct WaitConnection {
     tracks: bool,
     /// When the server grants leases again; `None` without a delay.
     grants_from: Option<GrantsFrom>,
-    _watched: Watched,
+    _notice: SwitchNotice,
 }
 
 /// When the latest command over a connection was sent that has been answered. Identifies the connection, too.
@@ -206,12 +206,12 @@ impl WaitChannel {
         subscribed?;
         let tracks = tracks?;
         let (channel, replaced) = (Arc::downgrade(self), latest.clone());
-        let watched = way.watch(move || {
+        let notice = way.on_switch(move || {
             if let Some(channel) = channel.upgrade() {
                 channel.reset(&replaced);
             }
         });
-        Ok(WaitConnection { commands, name, latest, tracks, grants_from: None, _watched: watched })
+        Ok(WaitConnection { commands, name, latest, tracks, grants_from: None, _notice: notice })
     }
 
     /// Called by the connection for each message, in the order in which the server sent them.
