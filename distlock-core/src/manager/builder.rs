@@ -143,6 +143,7 @@ impl LockManager {
     {
         Self::with_defaults(Box::new(crate::store::RedisStore::from_connection(
             connection,
+            DEFAULT_NAMESPACE,
             DEFAULT_FENCE_LIFETIME,
         )))
     }
@@ -236,7 +237,8 @@ impl LockManagerBuilder {
     /// Its timeouts and its reconnecting are yours, and so is keeping the runtime that drives it alive.
     /// Prefer a `redis::aio::ConnectionManager` (feature `connection-manager` of redis-rs): a bare
     /// multiplexed connection does not come back after a break. The connection cannot be subscribed, so
-    /// waiters poll. A [`client`](Self::client) has none of these limits.
+    /// waiters poll. Its first use asks whether the server is fit for locks, as for a URL. A
+    /// [`client`](Self::client) has none of these limits.
     #[cfg(feature = "redis")]
     pub fn connection<C>(mut self, connection: C) -> Self
     where

@@ -146,10 +146,11 @@ pub(super) fn of_connection<C>(connection: C, settings: &Settings) -> Opened
 where
     C: ::redis::aio::ConnectionLike + Clone + Send + Sync + 'static,
 {
-    let store = Arc::new(RedisStore::from_connection(connection, settings.fence_lifetime));
+    let store =
+        Arc::new(RedisStore::from_connection(connection, &settings.namespace, settings.fence_lifetime));
     let probed = Arc::clone(&store);
-    let ping = async move { probed.ping().await.map_err(|error| error.for_key("")) };
-    (Box::new(store), Some(Box::pin(ping)))
+    let probe = async move { probed.probe().await.map_err(|error| error.for_key("")) };
+    (Box::new(store), Some(Box::pin(probe)))
 }
 
 /// A quorum of the servers in `[user:password@]host[:port],..[/db]`. Credentials and database are those of

@@ -115,7 +115,9 @@ impl RedisStore {
         let (address, namespace) = (endpoint.address, namespace.map(str::to_owned));
         let has_failover_delay = !settings.failover_delay.is_zero();
         let Settings { role, replicas, .. } = settings;
-        let server = Server { address, namespace, role, may_change, has_failover_delay, replicas };
+        let is_callers_own = false;
+        let server =
+            Server { address, namespace, role, may_change, has_failover_delay, is_callers_own, replicas };
         let gate = Arc::new(Gate::new(server));
         let replicas = Replicas::new(settings.replicas, settings.response_timeout);
         let (for_connections, has_pool) = (Arc::clone(&gate), replicas.is_some());
@@ -131,18 +133,6 @@ impl RedisStore {
         self.inner.gate.address()
     }
 
-    /// Connects, which shows whether the server answers and is fit for locks.
-    pub(crate) async fn probe(&self) -> Result<(), StoreError> {
-        match self.inner.connector.connection().await {
-            Ok(_) => Ok(()),
-            // At the start of a program no failover is waited for, unless sentinels have named the replica.
-            Err(error) if error.kind() == StoreErrorKind::ReadOnly && !self.inner.gate.may_change() => {
-                Err(StoreError::new(StoreErrorKind::Unfit, error.to_string()).at(self.address()))
-            }
-            Err(error) => Err(error.at(self.address())),
-        }
-    }
-
     /// The server's run id, which no two servers share; `None` if the server does not tell.
     pub(crate) async fn run_id(&self) -> Option<String> {
         let (mut connection, _) = self.inner.connector.connection().await.ok()?;
@@ -155,24 +145,30 @@ impl<C> RedisStore<CallerConnection<C>>
 where
     CallerConnection<C>: Connector<Origin = ()>,
 {
-    /// The store over a connection that the caller made.
-    pub(crate) fn from_connection(connection: C, fence_lifetime: Duration) -> Self {
-        let address = "own connection".to_owned();
-        let gate = Gate::new(Server::plain(address));
-        let (release_form, contended, gate) = (Arc::default(), ContendedKeys::default(), Arc::new(gate));
-        let (connector, wait_room, replicas) = (CallerConnection(connection), None, None);
+    /// The store over a connection that the caller made, for keys of this namespace.
+    pub(crate) fn from_connection(connection: C, namespace: &str, fence_lifetime: Duration) -> Self {
+        let (release_form, contended) = (Arc::default(), ContendedKeys::default());
+        let gate = Arc::new(Gate::new(Server::of_caller(namespace)));
+        let connector = CallerConnection { connection, gate: Arc::clone(&gate) };
+        let (wait_room, replicas) = (None, None);
         let inner = Inner { connector, wait_room, release_form, contended, fence_lifetime, gate, replicas };
         Self { inner: Arc::new(inner) }
-    }
-
-    /// Asks whether the server answers.
-    pub(crate) async fn ping(&self) -> Result<(), StoreError> {
-        let (mut connection, ()) = self.inner.connector.connection().await?;
-        redis::cmd("PING").query_async::<()>(&mut connection).await.map_err(errors::classify)
     }
 }
 
 impl<C: Connector> RedisStore<C> {
+    /// Connects, which shows whether the server answers and is fit for locks.
+    pub(crate) async fn probe(&self) -> Result<(), StoreError> {
+        match self.inner.connector.connection().await {
+            Ok(_) => Ok(()),
+            // At the start of a program no failover is waited for, unless sentinels have named the replica.
+            Err(error) if error.kind() == StoreErrorKind::ReadOnly && !self.inner.gate.may_change() => {
+                Err(StoreError::new(StoreErrorKind::Unfit, error.to_string()).at(self.inner.gate.address()))
+            }
+            Err(error) => Err(error.at(self.inner.gate.address())),
+        }
+    }
+
     /// Runs a command over the current runtime's connection.
     ///
     /// The future owns all that it uses: see [`StoreFuture`]. The connection is looked up at the first poll,

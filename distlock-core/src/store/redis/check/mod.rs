@@ -14,7 +14,7 @@ use std::sync::{
 
 use redis::{RedisResult, aio::ConnectionLike};
 
-use super::errors::{classify, is_refused};
+use super::errors::{NODE_OF_A_CLUSTER, classify, is_refused};
 use crate::{
     error::{StoreError, StoreErrorKind},
     store::diagnosis::{Check, CheckState, CheckSubject, ServerDiagnosis},
@@ -50,6 +50,11 @@ impl Gate {
         &self.server.address
     }
 
+    /// Whether nothing is left to ask over a connection that was checked.
+    pub(super) fn is_open(&self) -> bool {
+        self.has_passed.load(Ordering::Relaxed) || self.asks_nothing.load(Ordering::Relaxed)
+    }
+
     /// Whether each connection may lead to another server.
     pub(super) fn may_change(&self) -> bool {
         self.server.may_change
@@ -75,6 +80,9 @@ impl Gate {
         *self.latest.lock().unwrap_or_else(PoisonError::into_inner) = Some(diagnosis.clone());
         if let Some(broken) = first_broken(&diagnosis) {
             return Ok(Err(unfit(broken)));
+        }
+        if self.server.is_callers_own && answers.is_cluster() && questions::is_moved(connection).await? {
+            return Ok(Err(StoreError::new(StoreErrorKind::Unfit, NODE_OF_A_CLUSTER)));
         }
         if let Some(error) = answers.failure() {
             return Ok(Err(classify(error)));

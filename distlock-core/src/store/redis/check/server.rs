@@ -14,15 +14,24 @@ pub(in super::super) struct Server {
     pub(in super::super) may_change: bool,
     /// A server that has become the primary grants nothing for some time.
     pub(in super::super) has_failover_delay: bool,
+    /// The connection is the caller's, and may be one to a whole cluster.
+    pub(in super::super) is_callers_own: bool,
     /// How many replicas must have a lease.
     pub(in super::super) replicas: u32,
 }
 
 impl Server {
-    /// The only server of its locks, with nothing special about it.
-    pub(in super::super) fn plain(address: String) -> Self {
-        let (namespace, role) = (None, Role::Single);
-        Self { address, namespace, role, may_change: false, has_failover_delay: false, replicas: 0 }
+    /// The server, or the cluster, at the end of the caller's own connection.
+    pub(in super::super) fn of_caller(namespace: &str) -> Self {
+        Self {
+            address: "own connection".to_owned(),
+            namespace: Some(namespace.to_owned()),
+            role: Role::Single,
+            may_change: false,
+            has_failover_delay: false,
+            is_callers_own: true,
+            replicas: 0,
+        }
     }
 
     /// The namespace of the keys, or a guess.
