@@ -88,6 +88,10 @@ impl Watched {
     }
 
     /// Returns which of the servers this sentinel names as the primary.
+    ///
+    /// # Panics
+    ///
+    /// If the sentinel does not answer, or names another server.
     pub async fn named_by(&self, sentinel: usize) -> usize {
         let question = ["SENTINEL", "GET-MASTER-ADDR-BY-NAME", Self::SERVICE];
         let (_, port): (String, u16) = self.sentinels[sentinel].command(&question).await;

@@ -450,9 +450,10 @@ impl LockManagerBuilder {
             credentials: self.credentials,
         };
         check_fence_lifetime(settings.fence_lifetime).map_err(config)?;
-        let (delay, as_limit): (_, fn(_) -> _) = match is_quorum {
-            true => (settings.restart_delay, GrantDelay::Restart),
-            false => (settings.failover_delay, GrantDelay::Failover),
+        let (delay, as_limit): (_, fn(_) -> _) = if is_quorum {
+            (settings.restart_delay, GrantDelay::Restart)
+        } else {
+            (settings.failover_delay, GrantDelay::Failover)
         };
         let delay = Some(delay).filter(|delay| !delay.is_zero()).map(as_limit);
         check_grant_delay(ttl, delay).map_err(|reason| config(format!("ttl {ttl:?}: {reason}")))?;

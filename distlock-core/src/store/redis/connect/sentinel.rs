@@ -123,16 +123,12 @@ impl Sentinels {
             if named.is_empty() {
                 until = until.min(Instant::now() + GRACE);
             }
-            let votes = match named.iter_mut().find(|(other, _)| *other == place) {
-                Some((_, votes)) => {
-                    *votes += 1;
-                    *votes
-                }
-                None => {
-                    named.push((place.clone(), 1));
-                    1
-                }
-            };
+            let at = named.iter().position(|(other, _)| *other == place).unwrap_or(named.len());
+            if at == named.len() {
+                named.push((place.clone(), 0));
+            }
+            named[at].1 += 1;
+            let votes = named[at].1;
             if votes * 2 > self.all.len() {
                 return Ok(place);
             }
