@@ -100,6 +100,10 @@ impl Endpoint {
     }
 
     /// Whether sentinels say where the server is.
+    #[cfg_attr(
+        not(feature = "sentinel"),
+        expect(clippy::unused_self, reason = "only sentinels name a server")
+    )]
     pub(in super::super) fn is_found_by_sentinels(&self) -> bool {
         #[cfg(feature = "sentinel")]
         return self.sentinels.is_some();

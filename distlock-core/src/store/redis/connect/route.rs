@@ -117,6 +117,10 @@ impl Route {
 
 impl Way {
     /// Whether sentinels have named the server, which may be a replica.
+    #[cfg_attr(
+        not(feature = "sentinel"),
+        expect(clippy::unused_self, reason = "only sentinels name a server")
+    )]
     pub(in super::super) fn is_hearsay(&self) -> bool {
         #[cfg(feature = "sentinel")]
         return self.named.is_some();
