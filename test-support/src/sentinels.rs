@@ -13,7 +13,7 @@ pub struct Watched {
 }
 
 /// The longest that the servers take to find each other, or a new primary.
-const SETTLES: Duration = Duration::from_secs(30);
+const SETTLES: Duration = Duration::from_secs(60);
 
 impl Watched {
     /// The name of the service.
@@ -55,7 +55,7 @@ impl Watched {
             let _ = query::<()>(&sentinel.url(), &[&["SENTINEL", "DEBUG"], &quick[..]].concat()).await;
             sentinel.command::<()>(&["SENTINEL", "MONITOR", Self::SERVICE, "127.0.0.1", port, "2"]).await;
             for (name, value) in
-                [("down-after-milliseconds", "400"), ("failover-timeout", "3000"), ("parallel-syncs", "2")]
+                [("down-after-milliseconds", "1000"), ("failover-timeout", "3000"), ("parallel-syncs", "2")]
             {
                 sentinel.command::<()>(&["SENTINEL", "SET", Self::SERVICE, name, value]).await;
             }
@@ -111,13 +111,13 @@ impl Watched {
     /// Lets the sentinels promote a replica while the primary is up, and waits until all name it.
     pub async fn fail_over(&self) {
         let before = self.named_by(0).await;
-        // The sentinel may still be busy with an earlier one.
+        // The sentinel may be busy with an earlier one, and may give one up that takes too long.
+        let order = ["SENTINEL", "FAILOVER", Self::SERVICE];
         eventually(SETTLES, async || {
-            let order = ["SENTINEL", "FAILOVER", Self::SERVICE];
-            query::<()>(&self.sentinels[0].url(), &order).await.is_ok()
+            let _ = query::<()>(&self.sentinels[0].url(), &order).await;
+            self.named_by(0).await != before
         })
         .await;
-        eventually(SETTLES, async || self.named_by(0).await != before).await;
         self.primary().await;
     }
 }

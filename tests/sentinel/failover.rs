@@ -71,8 +71,6 @@ async fn calls_wait_through_a_failover_under_load() {
     load.goes_on().await;
     println!("the key was taken again {:?} after the primary died", start.elapsed());
     load.end().await;
-    let primary = watched.primary().await;
-    eventually(SOON, async || !primary.has("lock:hot").await).await;
 }
 
 /// The old primary works on, and knows nothing of the failover: only the sentinels cannot reach it.

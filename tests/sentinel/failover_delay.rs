@@ -1,9 +1,13 @@
 //! After a failover, the new primary grants nothing until the leases that it may not know are over.
 
-use std::time::Duration;
+use std::{
+    sync::mpsc,
+    time::{Duration, Instant},
+};
 
 use distlock::{LockError, LockManager, StoreErrorKind};
 use test_support::{RedisServer, Watched, eventually, in_time};
+use tokio::{runtime::Builder, sync::oneshot};
 
 use crate::SOON;
 
@@ -47,7 +51,7 @@ async fn the_delay_counts_from_the_first_meeting_for_all_managers() {
     let LockError::Store { source, .. } = &error else { panic!("{error}") };
     assert_eq!(source.kind(), StoreErrorKind::Unavailable);
     assert!(error.to_string().contains("failover_delay"), "{error}");
-    let start = std::time::Instant::now();
+    let start = Instant::now();
     // A call waits through the delay, although that is longer than its ttl.
     first.lock("k").wait(SOON).acquire().await.unwrap().release().await.unwrap();
     assert!(start.elapsed() > Duration::from_secs(2), "{:?}", start.elapsed());
@@ -55,6 +59,38 @@ async fn the_delay_counts_from_the_first_meeting_for_all_managers() {
     let later = connect().await;
     later.lock("k").acquire().await.unwrap().release().await.unwrap();
     assert_eq!(server.keys().await.len(), 1, "{:?}", server.keys().await);
+}
+
+/// A release that is sent again may be that of an owner which had handed the key over before the failover.
+#[tokio::test]
+async fn a_release_hands_the_key_to_nobody_during_the_delay() {
+    let server = RedisServer::start_with(&["--enable-debug-command", "yes"]);
+    let locks = LockManager::connect(format!("{}?failover_delay=2s&ttl=2s", server.url())).await.unwrap();
+    let held = locks.lock("k").wait(SOON).acquire().await.unwrap();
+    // A waiter in the queue, whose runtime stands still: it does not ask by itself.
+    let (stand_still, stands_still) = oneshot::channel::<()>();
+    let (stands, is_standing) = oneshot::channel();
+    let (end, ends) = mpsc::channel::<()>();
+    let url = server.url();
+    let waiter = std::thread::spawn(move || {
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        let locks = runtime.block_on(LockManager::connect(url)).unwrap();
+        let acquire = runtime.spawn(locks.lock("k").wait(SOON).acquire());
+        runtime.block_on(stands_still).unwrap();
+        stands.send(()).unwrap();
+        let _ = ends.recv();
+        acquire.abort();
+    });
+    eventually(SOON, async || server.wait_queue_of("lock:k").await.is_some()).await;
+    stand_still.send(()).unwrap();
+    is_standing.await.unwrap();
+    // As a failover does.
+    server.command::<()>(&["DEBUG", "CHANGE-REPL-ID"]).await;
+    server.command::<u32>(&["CLIENT", "KILL", "TYPE", "normal"]).await;
+    held.release().await.unwrap();
+    assert!(!server.has("lock:k").await);
+    end.send(()).unwrap();
+    waiter.join().unwrap();
 }
 
 #[tokio::test]
