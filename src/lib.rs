@@ -105,6 +105,8 @@
 //! # Features
 //! - `redis` (default): the store on Redis and Valkey.
 //! - `tls`: `rediss://`, `valkeys://` and `redlocks://` URLs, and `Tls` for certificates of your own.
+//! - `sentinel`: `redis-sentinel://` and, with `tls`, `rediss-sentinel://` URLs.
+//! - `credentials`: `LockManagerBuilder::credentials`, for passwords and tokens that rotate.
 //! - `axum`, `actix-web`: [`LockError`] is a response of the framework, as [`Problem`] describes.
 //! - `tonic`: `tonic::Status` is made from a [`LockError`].
 //! - `tower`: `LockLayer` locks the requests of a service, for axum and tonic.

@@ -61,13 +61,26 @@ pub(crate) fn check_fence_lifetime(lifetime: Duration) -> Result<(), String> {
     }
 }
 
-/// Checks a ttl against the restart delay of a quorum, if its nodes have one.
+/// For how long a server that may have lost leases does not grant, so that they have run out by then.
+#[derive(Clone, Copy)]
+pub(crate) enum GrantDelay {
+    /// A quorum's node, after its start.
+    Restart(Duration),
+    /// A server that has become the primary.
+    Failover(Duration),
+}
+
+/// Checks a ttl against the delay of the servers, if they have one.
 ///
 /// # Errors
-/// The limit and the way out, if the lease could outlast the delay of a node that has lost it.
-pub(crate) fn check_restart_delay(ttl: Duration, restart_delay: Option<Duration>) -> Result<(), String> {
-    match restart_delay {
-        Some(delay) if ttl > delay => Err(format!(
+/// The limit and the way out, if the lease could outlast the delay of a server that has lost it.
+pub(crate) fn check_grant_delay(ttl: Duration, delay: Option<GrantDelay>) -> Result<(), String> {
+    match delay {
+        Some(GrantDelay::Failover(delay)) if ttl > delay => Err(format!(
+            "it is above the failover_delay of {delay:?}, after which a server that has lost the lease would grant \
+             the key again; shorten the ttl, or raise failover_delay on all managers of the server"
+        )),
+        Some(GrantDelay::Restart(delay)) if ttl > delay => Err(format!(
             "it is above the quorum's restart_delay of {delay:?}, after which a node that has lost the lease would \
              grant the key again; shorten the ttl, or raise restart_delay on all managers of the quorum"
         )),

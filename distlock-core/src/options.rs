@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     error::{LockError, Setting},
-    limits::{check_restart_delay, check_ttl},
+    limits::{GrantDelay, check_grant_delay, check_ttl},
 };
 
 /// What happens to a body whose lease is lost. The default is [`Cancel`](Self::Cancel).
@@ -82,12 +82,12 @@ impl Options {
         }
     }
 
-    /// These options, with the ttl in whole milliseconds as the server counts it. `restart_delay` is that of
-    /// the quorum, if its nodes have one.
+    /// These options, with the ttl in whole milliseconds as the server counts it. `delay` is that of
+    /// the servers, if they have one.
     ///
     /// # Errors
     /// [`LockError::InvalidDuration`] for `key` if a duration is out of range.
-    pub(crate) fn checked(mut self, key: &str, restart_delay: Option<Duration>) -> Result<Self, LockError> {
+    pub(crate) fn checked(mut self, key: &str, delay: Option<GrantDelay>) -> Result<Self, LockError> {
         let invalid = |setting, value, reason: String| LockError::InvalidDuration {
             key: key.to_owned(),
             setting,
@@ -95,8 +95,7 @@ impl Options {
             reason,
         };
         self.ttl = check_ttl(self.ttl).map_err(|reason| invalid(Setting::Ttl, self.ttl, reason))?;
-        check_restart_delay(self.ttl, restart_delay)
-            .map_err(|reason| invalid(Setting::Ttl, self.ttl, reason))?;
+        check_grant_delay(self.ttl, delay).map_err(|reason| invalid(Setting::Ttl, self.ttl, reason))?;
         if let Some(max_hold) = self.max_hold.filter(Duration::is_zero) {
             let reason =
                 "the body could not run at all; give it a duration above zero, or leave it out".to_owned();

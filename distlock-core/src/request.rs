@@ -358,7 +358,7 @@ impl LockRequest {
         let report = AcquireReport::begin(&key, template, options.wait);
         let refused = |error: &LockError| report.refused(error, template, started.at);
         let key = manager.key(&key).inspect_err(refused)?.with_template(template);
-        let options = options.checked(key.name(), manager.restart_delay()).inspect_err(refused)?;
+        let options = options.checked(key.name(), manager.grant_delay()).inspect_err(refused)?;
         if call_chain::holds(manager.shared(), &key) {
             return Err(LockError::Reentrant { key: key.name().to_owned() }).inspect_err(refused);
         }

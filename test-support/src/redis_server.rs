@@ -180,11 +180,19 @@ impl RedisServer {
     ///
     /// If the server does not answer, or answers with an error or another type.
     pub async fn command<T: redis::FromRedisValue>(&self, words: &[&str]) -> T {
-        let client = redis::Client::open(self.url()).expect("a URL");
-        let mut connection = client.get_multiplexed_async_connection().await.expect("a connection");
-        let mut command = redis::cmd(words[0]);
-        command.arg(&words[1..]);
-        command.query_async(&mut connection).await.expect("an answer")
+        query(&self.url(), words).await.expect("an answer")
+    }
+
+    /// Returns whether the server accepts writes. One that is down does not.
+    pub async fn is_primary(&self) -> bool {
+        let role = query::<Vec<redis::Value>>(&self.url(), &["ROLE"]).await.unwrap_or_default();
+        role.first() == Some(&redis::Value::BulkString(b"master".to_vec()))
+    }
+
+    /// Returns how many replicas have all that the server had at their last word.
+    pub async fn replicas(&self) -> usize {
+        let info: String = self.command(&["INFO", "replication"]).await;
+        info.lines().filter(|line| line.starts_with("slave") && line.contains("state=online")).count()
     }
 
     /// Returns whether the server has the key.
@@ -230,6 +238,13 @@ impl Drop for RedisServer {
     fn drop(&mut self) {
         self.stop();
     }
+}
+
+/// Sends one command over a new connection.
+pub(crate) async fn query<T: redis::FromRedisValue>(url: &str, words: &[&str]) -> redis::RedisResult<T> {
+    let mut connection = redis::Client::open(url)?.get_multiplexed_async_connection().await?;
+    let mut command = redis::cmd(words[0]);
+    command.arg(&words[1..]).query_async(&mut connection).await
 }
 
 /// Returns a port on which nothing listens at the moment. It is below the ports that systems give to outgoing

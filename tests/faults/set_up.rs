@@ -71,7 +71,7 @@ async fn a_node_of_a_cluster_is_refused() {
 async fn a_sentinel_is_refused() {
     let sentinel = RedisServer::start_sentinel();
     for text in [refusal(&sentinel.url()).await, refusal_of_a_lock(&sentinel.url()).await] {
-        assert!(text.contains("Sentinel") && text.contains("name the primary"), "{text}");
+        assert!(text.contains("Sentinel") && text.contains("`redis-sentinel://`"), "{text}");
     }
 }
 

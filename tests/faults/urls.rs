@@ -38,6 +38,8 @@ fn an_unknown_scheme_is_refused_with_all_that_are_known() {
         "redis+unix://",
         "redlock://",
         "redlocks://",
+        "redis-sentinel://",
+        "rediss-sentinel://",
         "memory://",
     ] {
         assert!(message.contains(scheme), "{scheme} {message}");
@@ -46,16 +48,23 @@ fn an_unknown_scheme_is_refused_with_all_that_are_known() {
 
 #[test]
 fn a_scheme_of_the_contract_that_is_not_built_says_so() {
-    for scheme in ["redis-cluster", "rediss-cluster", "redis-sentinel", "rediss-sentinel"] {
+    for scheme in ["redis-cluster", "rediss-cluster"] {
         let message = refused(builder(&format!("{scheme}://user:hunter2@h1,h2")));
         assert!(message.contains(&format!("`{scheme}://` is not supported yet; ")), "{message}");
     }
 }
 
+#[cfg(not(feature = "sentinel"))]
+#[test]
+fn a_scheme_of_sentinels_names_the_feature() {
+    let message = refused(builder("redis-sentinel://user:hunter2@h1,h2/orders"));
+    assert!(message.contains("`redis-sentinel://` needs the feature `sentinel`"), "{message}");
+}
+
 #[cfg(not(feature = "tls"))]
 #[test]
 fn a_scheme_with_tls_names_the_feature() {
-    for scheme in ["rediss", "valkeys", "redlocks"] {
+    for scheme in ["rediss", "valkeys", "redlocks", "rediss-sentinel"] {
         let message = refused(builder(&format!("{scheme}://localhost")));
         assert!(message.contains(&format!("`{scheme}://` needs the feature `tls`")), "{message}");
     }

@@ -57,25 +57,26 @@ impl Authority {
         self.server_with(name, "yes")
     }
 
+    /// Starts a sentinel whose certificate has this name. It asks its clients for certificates.
+    pub(crate) fn sentinel(&self, name: &str) -> TlsServer {
+        self.start(name, &["--sentinel", "--tls-auth-clients", "yes"])
+    }
+
     pub(crate) fn server_with(&self, name: &str, asks_clients: &str) -> TlsServer {
+        self.start(name, &["--tls-auth-clients", asks_clients])
+    }
+
+    fn start(&self, name: &str, settings: &[&str]) -> TlsServer {
         let files = Directory::new();
         let identity = self.identity(name);
         let certificate = files.write("server.pem", &identity.certificate);
         let key = files.write("server.key", &identity.key);
         let ca = files.write("ca.pem", &self.pem());
         let port = free_port();
-        let server = RedisServer::start_with(&[
-            "--tls-port",
-            &port.to_string(),
-            "--tls-cert-file",
-            &certificate,
-            "--tls-key-file",
-            &key,
-            "--tls-ca-cert-file",
-            &ca,
-            "--tls-auth-clients",
-            asks_clients,
-        ]);
+        let tls_port = port.to_string();
+        let tls = ["--tls-port", &tls_port, "--tls-cert-file", &certificate, "--tls-key-file", &key];
+        let all = [&tls[..], &["--tls-ca-cert-file", &ca], settings].concat();
+        let server = RedisServer::start_with(&all);
         TlsServer { server, port, _files: files }
     }
 }

@@ -12,7 +12,9 @@ use test_support::{RedisServer, eventually, in_time};
 use tokio::task::JoinHandle;
 
 mod certificates;
+mod credentials;
 mod own_clients;
+mod sentinels;
 mod sockets;
 mod tls;
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use distlock::{LockError, LockManager, LockManagerBuilder};
-use redis::{Client, aio::ConnectionManager, cluster_async::ClusterConnection};
+use redis::{Client, aio::ConnectionManager, cluster::ClusterClient};
 use test_support::{RedisServer, eventually, in_time};
 
 use crate::{SOON, key_is_handed_over};
@@ -42,12 +42,6 @@ async fn a_connection_manager_has_the_settings_of_the_builder() {
     settings_are_used(&server, LockManager::builder().connection(connection)).await;
 }
 
-/// Compiles: locks over a cluster are shown where there is a cluster.
-#[allow(dead_code)]
-fn a_cluster_connection_is_a_connection(connection: ClusterConnection) -> LockManagerBuilder {
-    LockManager::builder().connection(connection)
-}
-
 #[tokio::test]
 async fn a_connection_that_cannot_be_used_is_found_at_connect() {
     let mut server = RedisServer::start();
@@ -55,6 +49,30 @@ async fn a_connection_that_cannot_be_used_is_found_at_connect() {
     server.stop();
     let error = LockManager::builder().connection(connection).connect().await.unwrap_err();
     assert!(matches!(error, LockError::Store { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_fit_is_found_at_the_first_use_of_a_connection() {
+    let cluster = RedisServer::start_with(&["--cluster-enabled", "yes"]);
+    cluster.command::<()>(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]).await;
+    let no_eval = RedisServer::start_with(&["--rename-command", "EVAL", "\"\""]);
+    for (server, reason) in [(&no_eval, "EVAL"), (&RedisServer::start_sentinel(), "redis-sentinel://")] {
+        let connection = client(server).get_multiplexed_async_connection().await.unwrap();
+        let builder = || LockManager::builder().connection(connection.clone());
+        let at_connect = builder().connect().await.unwrap_err();
+        let at_first_use = builder().build().unwrap().lock("k").acquire().await.unwrap_err();
+        for error in [at_connect, at_first_use] {
+            assert!(
+                matches!(&error, LockError::Config { reason: why, .. } if why.contains(reason)),
+                "{error}"
+            );
+        }
+    }
+    // A cluster is used by a connection to the whole of it.
+    let connection = ClusterClient::new([cluster.url()]).unwrap();
+    let connection = connection.get_async_connection().await.unwrap();
+    let locks = LockManager::builder().connection(connection).connect().await.unwrap();
+    locks.lock("k").acquire().await.unwrap().release().await.unwrap();
 }
 
 #[tokio::test]

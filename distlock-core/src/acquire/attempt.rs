@@ -184,6 +184,9 @@ impl<'a> AcquireOp<'a> {
         if lease.claim_within.is_none() {
             return self.begin_lease(lease);
         }
+        if self.keeper.shared().store.confirms_before_use() {
+            return self.accept_confirmed(&lease).await;
+        }
         let sent = Moment::now();
         let mut claim =
             self.keeper.shared().store.confirm_hand_over(self.key, &self.state.owner, self.options.ttl);
@@ -199,6 +202,21 @@ impl<'a> AcquireOp<'a> {
         };
         self.keeper.finish_claim(&begun, sent, claim);
         Ok(Some(begun))
+    }
+
+    /// Takes a lease that was handed over, once the store has confirmed it.
+    async fn accept_confirmed(&mut self, lease: &HandOver) -> Result<Option<Arc<Lease>>, StoreError> {
+        let (sent, ttl) = (Moment::now(), self.options.ttl);
+        match self.keeper.shared().store.confirm_hand_over(self.key, &self.state.owner, ttl).await {
+            Ok(true) => self.begin_lease(HandOver::new(sent, ttl).with_fence(lease.fence)),
+            Ok(false) => {
+                self.state.granted = false;
+                Ok(None)
+            }
+            // The owner asks again, and is granted what it has.
+            Err(error) if error.is_transient() => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Gives a grant to the keeper as a lease; `None` if nothing of it is left.

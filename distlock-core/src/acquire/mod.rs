@@ -98,7 +98,7 @@ impl Call<'_> {
                 Some(Err(error)) => {
                     let now = Instant::now();
                     let since = failing.take().map_or(now, |(since, _)| since);
-                    if !error.is_transient() || now - since >= self.options.ttl {
+                    if now - since >= error.is_borne_for(self.options.ttl) {
                         return Err(self.failed(error));
                     }
                     failing = Some((since, error));

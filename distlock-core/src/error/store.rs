@@ -1,6 +1,6 @@
 //! The error of a store's operation.
 
-use std::{error::Error as StdError, sync::Arc};
+use std::{error::Error as StdError, sync::Arc, time::Duration};
 
 /// The error of a store's operation. It never stands for "busy" or "not the owner".
 ///
@@ -28,12 +28,16 @@ pub struct StoreError {
     /// Whether an earlier sending of the same command ended without an answer. Set by whatever sends it
     /// again.
     outcome_unknown_before: bool,
+    /// For how long a call that waits bears an unbroken run of such errors, if that is longer than its ttl.
+    /// Set by a store that knows how long the cause may last.
+    borne_for: Duration,
 }
 
 /// What a store error means for the caller.
 ///
-/// A call that waits tries again by itself, for one ttl at the most, after an error that may pass:
-/// `Unreachable`, `Disconnected`, `TimedOut`, `Unavailable`, `ReadOnly` and `NoQuorum`.
+/// A call that waits tries again by itself after an error that may pass: `Unreachable`, `Disconnected`,
+/// `TimedOut`, `Unavailable`, `ReadOnly`, `NotReplicated` and `NoQuorum`. It does so for one ttl at the most,
+/// for three minutes where sentinels say where the server is, and for as long as a `failover_delay` lasts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StoreErrorKind {
@@ -61,6 +65,12 @@ pub enum StoreErrorKind {
     /// Usual causes: a failover has demoted the server, or the URL names a replica. Try again; if it lasts,
     /// name the primary in the URL.
     ReadOnly,
+    /// Too few replicas have the lease: see [`replicas`](crate::LockManagerBuilder::replicas). A grant was
+    /// given back. A renewal does not count.
+    ///
+    /// Usual causes: a replica is down, or lags behind. Try again later; set `replicas` to a number that is
+    /// there when one of them is down.
+    NotReplicated,
     /// The server refused for a reason that waiting does not mend. Nothing was executed.
     ///
     /// Usual causes: wrong credentials, a missing permission, or a command that the server lacks. Change the
@@ -102,7 +112,13 @@ impl StoreError {
     /// Makes an error of a kind, with a message of lower case and without a full stop, which must not contain
     /// secrets.
     pub fn new(kind: StoreErrorKind, detail: impl Into<String>) -> Self {
-        Self { kind, detail: detail.into(), source: None, outcome_unknown_before: false }
+        Self {
+            kind,
+            detail: detail.into(),
+            source: None,
+            outcome_unknown_before: false,
+            borne_for: Duration::ZERO,
+        }
     }
 
     pub(crate) fn timed_out() -> Self {
@@ -133,11 +149,23 @@ impl StoreError {
         self
     }
 
+    /// The same error, which a call that waits bears for as long, or for one ttl if that is longer.
+    #[cfg(feature = "redis")]
+    pub(crate) fn borne_for(mut self, time: Duration) -> Self {
+        self.borne_for = self.borne_for.max(time);
+        self
+    }
+
     /// Adds the address of the server that the error came from.
     #[cfg(feature = "redis")]
     pub(crate) fn at(mut self, address: &str) -> Self {
         self.detail = format!("{address}: {}", self.detail);
         self
+    }
+
+    /// For how long a call with this ttl that waits bears an unbroken run of such errors.
+    pub(crate) fn is_borne_for(&self, ttl: Duration) -> Duration {
+        if self.is_transient() { self.borne_for.max(ttl) } else { Duration::ZERO }
     }
 
     /// What the error means for the caller.
@@ -161,7 +189,12 @@ impl StoreError {
     /// Whether the same command may succeed a moment later.
     #[must_use]
     pub fn is_transient(&self) -> bool {
-        use StoreErrorKind::{Disconnected, NoQuorum, ReadOnly, TimedOut, Unavailable, Unreachable};
-        matches!(self.kind, Unreachable | Disconnected | TimedOut | Unavailable | ReadOnly | NoQuorum)
+        use StoreErrorKind::{
+            Disconnected, NoQuorum, NotReplicated, ReadOnly, TimedOut, Unavailable, Unreachable,
+        };
+        matches!(
+            self.kind,
+            Unreachable | Disconnected | TimedOut | Unavailable | ReadOnly | NotReplicated | NoQuorum
+        )
     }
 }

@@ -38,6 +38,7 @@ pub(super) fn store_error(template: &'static str, kind: StoreErrorKind) {
         StoreErrorKind::Nonsense => "nonsense",
         StoreErrorKind::TooLate => "too_late",
         StoreErrorKind::NoQuorum => "no_quorum",
+        StoreErrorKind::NotReplicated => "not_replicated",
         // The program ends: no fault of the store.
         StoreErrorKind::ShutDown => return,
     };

@@ -16,7 +16,7 @@ use crate::{
     key::Key,
     limits::{
         DEFAULT_CONNECT_TIMEOUT, DEFAULT_FENCE_LIFETIME, DEFAULT_NAMESPACE, DEFAULT_RESPONSE_TIMEOUT,
-        DEFAULT_RESTART_DELAY, DEFAULT_TTL, check_fence_lifetime, check_restart_delay, check_ttl,
+        DEFAULT_RESTART_DELAY, DEFAULT_TTL, GrantDelay, check_fence_lifetime, check_grant_delay, check_ttl,
     },
     store::{MemoryStore, QuorumStore, Store},
     token::Label,
@@ -29,17 +29,20 @@ impl LockManager {
     /// * `redlock://[user:password@]host[:port],host[:port],..[/db]`: a quorum of independent servers, best
     ///   three or five; see [`QuorumStore`]. A server that was started less than 60 s ago does not grant yet,
     ///   and no ttl is longer than that: see [`restart_delay`](LockManagerBuilder::restart_delay).
+    /// * `redis-sentinel://[user:password@]host[:port],host[:port],../service`: the primary that these
+    ///   sentinels name, with the feature `sentinel`. The port of a sentinel is 26379 unless given.
     /// * `unix:///path` or `redis+unix:///path`: one server at a Unix socket.
     /// * `memory://`: this process's memory, which excludes no other process.
     ///
-    /// `valkey://` is another name for `redis://`. With the feature `tls`, `rediss://`, `valkeys://` and
-    /// `redlocks://` do the same over TLS.
+    /// `valkey://` is another name for `redis://`. With the feature `tls`, `rediss://`, `valkeys://`,
+    /// `redlocks://` and `rediss-sentinel://` do the same over TLS.
     ///
     /// Settings of the [builder](LockManagerBuilder) may follow as parameters:
     /// `redis://host/?namespace=shop&ttl=10s&response_timeout=500ms`. They are `namespace`, `ttl`,
     /// `response_timeout`, `owner`, and with servers `connect_timeout`, `fence_lifetime` and, on a quorum,
     /// `restart_delay`. A duration is written as in the attribute: `30` for seconds, `500ms`, `1m30s`. Beside
-    /// them, `db`, `user` and `pass` say what could stand before the `?`, and `protocol` is `resp2` or
+    /// them, `sentinel_user`, `sentinel_pass` and `sentinel_tls` (`yes` or `no`) are for the sentinels; `db`,
+    /// `user` and `pass` say what could stand before the `?`, and `protocol` is `resp2` or
     /// `resp3`; connections for waiting always ask for RESP3. A parameter that is not known is refused. In a
     /// user name, a password or a value, a character with a meaning of its own in URLs is percent-encoded.
     ///
@@ -75,6 +78,10 @@ impl LockManager {
             overrides: Overrides::default(),
             #[cfg(feature = "tls")]
             tls: None,
+            #[cfg(all(feature = "tls", feature = "sentinel"))]
+            sentinel_tls: None,
+            #[cfg(feature = "credentials")]
+            credentials: None,
             runtime: None,
         }
     }
@@ -137,6 +144,7 @@ impl LockManager {
     {
         Self::with_defaults(Box::new(crate::store::RedisStore::from_connection(
             connection,
+            DEFAULT_NAMESPACE,
             DEFAULT_FENCE_LIFETIME,
         )))
     }
@@ -178,6 +186,10 @@ pub struct LockManagerBuilder {
     overrides: Overrides,
     #[cfg(feature = "tls")]
     tls: Option<crate::store::Tls>,
+    #[cfg(all(feature = "tls", feature = "sentinel"))]
+    sentinel_tls: Option<crate::store::Tls>,
+    #[cfg(feature = "credentials")]
+    credentials: Option<crate::store::redis::Credentials>,
     runtime: Option<Handle>,
 }
 
@@ -234,7 +246,8 @@ impl LockManagerBuilder {
     /// Its timeouts and its reconnecting are yours, and so is keeping the runtime that drives it alive.
     /// Prefer a `redis::aio::ConnectionManager` (feature `connection-manager` of redis-rs): a bare
     /// multiplexed connection does not come back after a break. The connection cannot be subscribed, so
-    /// waiters poll. A [`client`](Self::client) has none of these limits.
+    /// waiters poll. Its first use asks whether the server is fit for locks, as for a URL. A
+    /// [`client`](Self::client) has none of these limits.
     #[cfg(feature = "redis")]
     pub fn connection<C>(mut self, connection: C) -> Self
     where
@@ -245,11 +258,32 @@ impl LockManagerBuilder {
         self
     }
 
-    /// Sets certificates of your own for a URL with TLS: `rediss://`, `valkeys://` or `redlocks://`. A
+    /// Sets certificates of your own for a URL with TLS: `rediss://`, `valkeys://`, `redlocks://` or
+    /// `rediss-sentinel://`. A
     /// [`client`](Self::client) brings its own.
     #[cfg(feature = "tls")]
     pub fn tls(mut self, tls: crate::store::Tls) -> Self {
         self.tls = Some(tls);
+        self
+    }
+
+    /// Sets certificates of your own for the sentinels of a `redis-sentinel://` or `rediss-sentinel://` URL,
+    /// which are then reached by TLS. The default is what [`tls`](Self::tls) sets, if the URL has TLS.
+    #[cfg(all(feature = "tls", feature = "sentinel"))]
+    pub fn sentinel_tls(mut self, tls: crate::store::Tls) -> Self {
+        self.sentinel_tls = Some(tls);
+        self
+    }
+
+    /// Sets where user name and password come from, for tokens that rotate: a provider of redis-rs 1, such as
+    /// its `EntraIdCredentialsProvider`. For URLs and clients; sentinels have their own.
+    ///
+    /// Each connection takes the latest ones when it is made, and authenticates anew whenever the provider
+    /// has others. No held lock and no waiter notices. Each connection subscribes to the provider, whose
+    /// stream must give the current credentials at once.
+    #[cfg(feature = "credentials")]
+    pub fn credentials(mut self, provider: impl redis::StreamingCredentialsProvider + 'static) -> Self {
+        self.credentials = Some(crate::store::redis::Credentials::new(provider));
         self
     }
 
@@ -335,6 +369,45 @@ impl LockManagerBuilder {
         self
     }
 
+    /// Sets for how long a server that has become the primary grants nothing: at least the longest ttl. The
+    /// default is zero: it grants at once. For one server or one behind sentinels, set the same on all
+    /// managers.
+    ///
+    /// A failover may forget the last grants. Meanwhile their leases run out, and renewal goes on: a lease
+    /// that the new primary has not heard of, or that its faster clock has ended early, is over before the
+    /// key is granted to another owner. No ttl may be above the delay, as for
+    /// [`restart_delay`](Self::restart_delay). It costs as long without new locks after each failover, even a
+    /// planned one, at the first use of a server, and after a restart without data. Calls that wait wait
+    /// through it.
+    ///
+    /// It does not help against an old primary that was cut off and still grants. For that, set
+    /// `min-replicas-to-write 1` and `min-replicas-max-lag s` on the servers, and a delay of the longest ttl
+    /// and these `s` seconds.
+    ///
+    /// The first connection that meets a replication id writes down the server's time, and the delay counts
+    /// from then. A server that is promoted behind a proxy, without breaking the proxy's connections to its
+    /// clients, is not noticed.
+    pub fn failover_delay(mut self, delay: Duration) -> Self {
+        self.overrides.failover_delay = Some(delay);
+        self
+    }
+
+    /// Sets how many replicas must have a grant, a claim or a renewal before it counts. The default is zero:
+    /// none. For one server or one behind sentinels.
+    ///
+    /// Each of them then takes a write and a `WAIT` more, of half the response timeout at the most. If too
+    /// few replicas have a grant by then, it is given back, and the call fails with
+    /// [`NotReplicated`](crate::StoreErrorKind::NotReplicated). A renewal that too few have is tried again
+    /// until the lease ends.
+    ///
+    /// This makes the window of a failover smaller: that many replicas had the lease, and a primary that is
+    /// cut off from them grants nothing. It does not close the window: the replica that is promoted need not
+    /// be one of them, and its clock need not agree.
+    pub fn replicas(mut self, count: u32) -> Self {
+        self.overrides.replicas = Some(count);
+        self
+    }
+
     /// Sets the runtime on which [`blocking_acquire`](crate::LockRequest::blocking_acquire) acquires and its
     /// lease is renewed. It must be driven for as long as the lease is held.
     ///
@@ -403,15 +476,26 @@ impl LockManagerBuilder {
             fence_lifetime: chosen.fence_lifetime.unwrap_or(DEFAULT_FENCE_LIFETIME),
             restart_delay: chosen.restart_delay.unwrap_or(DEFAULT_RESTART_DELAY),
             label,
+            failover_delay: chosen.failover_delay.unwrap_or_default(),
+            replicas: chosen.replicas.unwrap_or_default(),
             #[cfg(feature = "tls")]
             tls: self.tls,
+            #[cfg(all(feature = "tls", feature = "sentinel"))]
+            sentinel_tls: self.sentinel_tls,
+            #[cfg(feature = "credentials")]
+            credentials: self.credentials,
         };
         check_fence_lifetime(settings.fence_lifetime).map_err(config)?;
-        let restart_delay = Some(settings.restart_delay).filter(|delay| is_quorum && !delay.is_zero());
-        check_restart_delay(ttl, restart_delay).map_err(|reason| config(format!("ttl {ttl:?}: {reason}")))?;
+        let (delay, as_limit): (_, fn(_) -> _) = if is_quorum {
+            (settings.restart_delay, GrantDelay::Restart)
+        } else {
+            (settings.failover_delay, GrantDelay::Failover)
+        };
+        let delay = Some(delay).filter(|delay| !delay.is_zero()).map(as_limit);
+        check_grant_delay(ttl, delay).map_err(|reason| config(format!("ttl {ttl:?}: {reason}")))?;
         let (store, probe) = open(&settings)?;
         let timeout = settings.response_timeout;
-        let manager = LockManager::over(store, namespace, ttl, timeout, restart_delay, self.runtime, label);
+        let manager = LockManager::over(store, namespace, ttl, timeout, delay, self.runtime, label);
         Ok((manager, probe))
     }
 }

@@ -21,6 +21,7 @@ use crate::{
     keeper::{Keeper, Keepers},
     key::Key,
     lease::Lease,
+    limits::GrantDelay,
     shared::{Phase, Shared},
     store::{Diagnosis, Store},
     token::Label,
@@ -58,7 +59,7 @@ struct Inner {
     /// How long a shutdown waits for the releases of other runtimes: as long as a server has to answer.
     response_timeout: Duration,
     /// The longest ttl, if the nodes of a quorum grant nothing for this long after their start.
-    restart_delay: Option<Duration>,
+    grant_delay: Option<GrantDelay>,
     /// Runs the acquires of callers that block their thread; `None` for the background thread of this crate.
     runtime: Option<Handle>,
 }
@@ -73,7 +74,7 @@ impl LockManager {
         namespace: String,
         ttl: Duration,
         response_timeout: Duration,
-        restart_delay: Option<Duration>,
+        grant_delay: Option<GrantDelay>,
         runtime: Option<Handle>,
         owner: Option<Label>,
     ) -> Self {
@@ -88,7 +89,7 @@ impl LockManager {
                 namespace,
                 ttl,
                 response_timeout,
-                restart_delay,
+                grant_delay,
                 runtime,
             }),
         }
@@ -227,8 +228,8 @@ impl LockManager {
         self.inner.runtime.as_ref()
     }
 
-    pub(crate) fn restart_delay(&self) -> Option<Duration> {
-        self.inner.restart_delay
+    pub(crate) fn grant_delay(&self) -> Option<GrantDelay> {
+        self.inner.grant_delay
     }
 
     pub(super) fn namespace(&self) -> &str {

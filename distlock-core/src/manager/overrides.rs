@@ -12,6 +12,8 @@ pub(super) struct Overrides {
     pub(super) fence_lifetime: Option<Duration>,
     pub(super) restart_delay: Option<Duration>,
     pub(super) owner: Option<String>,
+    pub(super) failover_delay: Option<Duration>,
+    pub(super) replicas: Option<u32>,
 }
 
 impl Overrides {
@@ -28,6 +30,8 @@ impl Overrides {
             fence_lifetime: one("fence_lifetime", self.fence_lifetime, url.fence_lifetime)?,
             restart_delay: one("restart_delay", self.restart_delay, url.restart_delay)?,
             owner: one("owner", self.owner, url.owner)?,
+            failover_delay: one("failover_delay", self.failover_delay, url.failover_delay)?,
+            replicas: one("replicas", self.replicas, url.replicas)?,
         })
     }
 }

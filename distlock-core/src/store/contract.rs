@@ -281,6 +281,14 @@ pub trait Store: Send + Sync + 'static {
         false
     }
 
+    /// Whether a lease that was [handed over](crate::HandOver) is used only when it was
+    /// [confirmed](Self::confirm_hand_over).
+    ///
+    /// The default is false: the lease is used while its confirmation is under way.
+    fn confirms_before_use(&self) -> bool {
+        false
+    }
+
     /// Ends when the key has been handed over to the owner, or may be free.
     ///
     /// A hint may be late, lost or spurious: waiters also ask by themselves. The default never ends.

@@ -76,6 +76,10 @@ macro_rules! forward {
                 (**self).draws_fences_at_its_clock()
             }
 
+            fn confirms_before_use(&self) -> bool {
+                (**self).confirms_before_use()
+            }
+
             fn keeps_order(&self) -> bool {
                 (**self).keeps_order()
             }

@@ -1,69 +1,41 @@
 //! The store that a URL names.
 //!
 //! - `scheme` has the schemes, `parameters` what stands behind the `?`, and `duration` reads a duration.
+//! - `server` has one server, and `sentinel` one that sentinels know.
 
 #[cfg(feature = "redis")]
-use std::sync::Arc;
-use std::{pin::Pin, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-#[cfg(feature = "redis")]
-use crate::{
-    error::StoreErrorKind,
-    store::{
-        QuorumStore, RedisStore,
-        redis::{self, Endpoint, Login, Role},
-    },
-};
 #[cfg(feature = "redis")]
 use futures_util::future::join_all;
 #[cfg(feature = "redis")]
 use tokio::time::timeout;
 
 use super::overrides::Overrides;
-#[cfg(feature = "tls")]
-use crate::store::redis::Tls;
+use crate::{error::LockError, store::MemoryStore};
+#[cfg(feature = "redis")]
 use crate::{
-    error::LockError,
-    store::{MemoryStore, Store},
-    token::Label,
+    error::StoreErrorKind,
+    store::{QuorumStore, RedisStore, Store, redis::Role},
 };
 
 mod duration;
 mod parameters;
 mod scheme;
+#[cfg(feature = "sentinel")]
+mod sentinel;
+mod server;
 
 use parameters::Parameters;
 pub(super) use scheme::KNOWN;
+#[cfg(all(feature = "redis", not(feature = "sentinel")))]
+use scheme::needs_feature;
 use scheme::{Kind, Scheme};
-
-/// Asks a server whether it answers, and whether it is set up as it must be.
-pub(super) type Probe = Pin<Box<dyn Future<Output = Result<(), LockError>> + Send>>;
-
-/// A store, and how to ask it whether it answers.
-pub(super) type Opened = (Box<dyn Store>, Option<Probe>);
-
-/// How a store's servers are reached and used, from the builder and from the URL.
-#[derive(Clone)]
-#[cfg_attr(not(feature = "redis"), expect(dead_code, reason = "memory has no server"))]
-pub(super) struct Settings {
-    pub(super) namespace: String,
-    pub(super) response_timeout: Duration,
-    pub(super) connect_timeout: Duration,
-    pub(super) fence_lifetime: Duration,
-    pub(super) restart_delay: Duration,
-    pub(super) label: Option<Label>,
-    #[cfg(feature = "tls")]
-    pub(super) tls: Option<Tls>,
-}
-
 #[cfg(feature = "redis")]
-impl Settings {
-    /// The settings of a server in this role.
-    fn of(&self, role: Role) -> redis::Settings {
-        let Self { response_timeout, connect_timeout, fence_lifetime, .. } = *self;
-        redis::Settings { response_timeout, connect_timeout, fence_lifetime, role, label: self.label }
-    }
-}
+pub(super) use server::of_client;
+pub(super) use server::{Opened, Probe, Settings, config};
+#[cfg(feature = "redis")]
+use server::{endpoint, single};
 
 /// A URL whose parts are known.
 ///
@@ -121,7 +93,15 @@ impl StoreUrl {
         #[cfg(feature = "tls")]
         if settings.tls.is_some() && !scheme.has_tls {
             return Err(config(format!(
-                "`.tls(..)` was called, and `{}://` connects without TLS; write `rediss://` or `redlocks://`",
+                "`.tls(..)` was called, and `{}://` connects without TLS; write `rediss://`, `redlocks://` or \
+                 `rediss-sentinel://`",
+                scheme.name
+            )));
+        }
+        #[cfg(all(feature = "tls", feature = "sentinel"))]
+        if settings.sentinel_tls.is_some() && !scheme.is_sentinel() {
+            return Err(config(format!(
+                "`.sentinel_tls(..)` was called, and `{}://` asks no sentinels; write `rediss-sentinel://`",
                 scheme.name
             )));
         }
@@ -144,6 +124,10 @@ impl StoreUrl {
             ))),
             #[cfg(feature = "redis")]
             Kind::Quorum => quorum(*scheme, place, parameters, settings),
+            #[cfg(feature = "sentinel")]
+            Kind::Sentinel => sentinel::sentinel(*scheme, place, parameters, settings),
+            #[cfg(all(feature = "redis", not(feature = "sentinel")))]
+            Kind::Sentinel => Err(config(needs_feature(scheme.name, "sentinel"))),
             #[cfg(not(feature = "redis"))]
             _ => {
                 let _ = (settings, parameters);
@@ -156,31 +140,17 @@ impl StoreUrl {
     }
 }
 
-/// One server.
-#[cfg(feature = "redis")]
-fn single(endpoint: Endpoint, settings: &Settings) -> Result<Opened, LockError> {
-    let store = Arc::new(RedisStore::at(endpoint, Some(&settings.namespace), settings.of(Role::Single))?);
-    let probed = Arc::clone(&store);
-    let probe = async move { probed.probe().await.map_err(|error| error.for_key("")) };
-    Ok((Box::new(store), Some(Box::pin(probe))))
-}
-
-/// The server of a client that the caller made.
-#[cfg(feature = "redis")]
-pub(super) fn of_client(client: ::redis::Client, settings: &Settings) -> Result<Opened, LockError> {
-    single(Endpoint::of(client), settings)
-}
-
 /// The store over a connection that the caller made.
 #[cfg(feature = "redis")]
 pub(super) fn of_connection<C>(connection: C, settings: &Settings) -> Opened
 where
     C: ::redis::aio::ConnectionLike + Clone + Send + Sync + 'static,
 {
-    let store = Arc::new(RedisStore::from_connection(connection, settings.fence_lifetime));
+    let store =
+        Arc::new(RedisStore::from_connection(connection, &settings.namespace, settings.fence_lifetime));
     let probed = Arc::clone(&store);
-    let ping = async move { probed.ping().await.map_err(|error| error.for_key("")) };
-    (Box::new(store), Some(Box::pin(ping)))
+    let probe = async move { probed.probe().await.map_err(|error| error.for_key("")) };
+    (Box::new(store), Some(Box::pin(probe)))
 }
 
 /// A quorum of the servers in `[user:password@]host[:port],..[/db]`. Credentials and database are those of
@@ -227,26 +197,6 @@ fn quorum(
     Ok((Box::new(store), Some(Box::pin(ping))))
 }
 
-/// How a server is reached that stands in `[user:password@]host[:port][/db]` or has this socket.
-#[cfg(feature = "redis")]
-fn endpoint(
-    scheme: Scheme,
-    place: &str,
-    parameters: &Parameters,
-    settings: &Settings,
-) -> Result<Endpoint, LockError> {
-    let url = format!("{}://{place}", scheme.of_one_server());
-    let Parameters { db, user, pass, protocol, .. } = parameters;
-    let login = Login { db: *db, user: user.as_deref(), pass: pass.as_deref(), protocol: *protocol };
-    let endpoint = Endpoint::from_url(&url, &login)?;
-    #[cfg(feature = "tls")]
-    if let Some(tls) = &settings.tls {
-        return endpoint.with_tls(tls);
-    }
-    let _ = settings;
-    Ok(endpoint)
-}
-
 /// Fails if a node is not fit for locks. One that does not say so soon is not waited for.
 #[cfg(feature = "redis")]
 async fn check_that_nodes_are_fit(nodes: &[Arc<RedisStore>]) -> Result<(), LockError> {
@@ -278,9 +228,4 @@ async fn check_that_servers_differ(nodes: &[Arc<RedisStore>]) -> Result<(), Lock
         }
     }
     Ok(())
-}
-
-/// An error in the set-up, which came before any key.
-pub(super) fn config(reason: String) -> LockError {
-    LockError::Config { key: String::new(), reason }
 }

@@ -12,6 +12,10 @@ pub(super) struct Parameters {
     pub(super) pass: Option<String>,
     /// The version of Redis's protocol, 2 or 3.
     pub(super) protocol: Option<u8>,
+    /// The credentials of the sentinels, and whether they are reached by TLS.
+    pub(super) sentinel_user: Option<String>,
+    pub(super) sentinel_pass: Option<String>,
+    pub(super) sentinel_tls: Option<bool>,
 }
 
 /// All parameters, with the schemes that they belong to.
@@ -23,10 +27,15 @@ const ALL: &[(&str, Reach)] = &[
     ("connect_timeout", Reach::Servers),
     ("fence_lifetime", Reach::Servers),
     ("restart_delay", Reach::Quorums),
+    ("failover_delay", Reach::OneServer),
+    ("replicas", Reach::OneServer),
     ("db", Reach::Servers),
     ("user", Reach::Servers),
     ("pass", Reach::Servers),
     ("protocol", Reach::Servers),
+    ("sentinel_user", Reach::Sentinels),
+    ("sentinel_pass", Reach::Sentinels),
+    ("sentinel_tls", Reach::Sentinels),
 ];
 
 /// The schemes that a parameter belongs to.
@@ -34,7 +43,10 @@ const ALL: &[(&str, Reach)] = &[
 enum Reach {
     Everything,
     Servers,
+    /// Those whose locks are on one server at a time.
+    OneServer,
     Quorums,
+    Sentinels,
 }
 
 /// Names that other libraries use, each with ours. Case, hyphens and underscores do not count.
@@ -70,7 +82,8 @@ impl Parameters {
         let mut named = Vec::new();
         let pairs = || query.split('&').filter(|pair| !pair.is_empty());
         // What follows `pass=` may be the rest of a password with a `&` in it.
-        let may_show_names = pairs().all(|pair| !pair.starts_with("pass="));
+        let may_show_names =
+            pairs().all(|pair| !pair.starts_with("pass=") && !pair.starts_with("sentinel_pass="));
         for pair in pairs() {
             let (written, value) = pair.split_once('=').unwrap_or((pair, ""));
             let Some((name, reach)) = ALL.iter().find(|(name, _)| *name == written) else {
@@ -108,8 +121,29 @@ impl Parameters {
             "fence_lifetime" => self.overrides.fence_lifetime = length()?,
             "restart_delay" => self.overrides.restart_delay = length()?,
             "owner" => self.overrides.owner = Some(value.to_owned()),
+            "failover_delay" => self.overrides.failover_delay = length()?,
+            "replicas" => {
+                let number = value.parse().map_err(|_| {
+                    "the URL's parameter `replicas` is not a number of replicas; write `replicas=1`"
+                        .to_owned()
+                });
+                self.overrides.replicas = Some(number?);
+            }
             "user" => self.user = Some(value.to_owned()),
             "pass" => self.pass = Some(value.to_owned()),
+            "sentinel_user" => self.sentinel_user = Some(value.to_owned()),
+            "sentinel_pass" => self.sentinel_pass = Some(value.to_owned()),
+            "sentinel_tls" => {
+                self.sentinel_tls = Some(match value {
+                    "yes" => true,
+                    "no" => false,
+                    _ => {
+                        return Err("the URL's parameter `sentinel_tls` is neither `yes` nor `no`; write \
+                                    `sentinel_tls=yes` or `sentinel_tls=no`"
+                            .to_owned());
+                    }
+                });
+            }
             "db" => {
                 let number = value.parse().map_err(|_| {
                     "the URL's parameter `db` is not the number of a database; write `db=2`".to_owned()
@@ -139,7 +173,9 @@ impl Reach {
         match self {
             Self::Everything => true,
             Self::Servers => !scheme.is_memory(),
+            Self::OneServer => !scheme.is_memory() && !scheme.is_quorum(),
             Self::Quorums => scheme.is_quorum(),
+            Self::Sentinels => scheme.is_sentinel(),
         }
     }
 }

@@ -2,8 +2,9 @@
 
 /// The URLs that are known, for messages.
 pub(in super::super) const KNOWN: &str = "`redis://host[:port][/db]`, `unix:///path`, \
-     `redlock://host[:port],..[/db]` or `memory://`; also known are `valkey://` and `redis+unix://`, and with \
-     TLS `rediss://`, `valkeys://` and `redlocks://`";
+     `redlock://host[:port],..[/db]`, \
+     `redis-sentinel://host[:port],../service` or `memory://`; also known are `valkey://` and `redis+unix://`, and with \
+     TLS `rediss://`, `valkeys://`, `redlocks://` and `rediss-sentinel://`";
 
 /// A scheme that is known, and can be used with the features that are on.
 #[derive(Clone, Copy)]
@@ -24,6 +25,8 @@ pub(super) enum Kind {
     Socket,
     /// A quorum of servers at their hosts.
     Quorum,
+    /// One server, at the host that sentinels name.
+    Sentinel,
 }
 
 const ALL: &[Scheme] = &[
@@ -36,6 +39,8 @@ const ALL: &[Scheme] = &[
     Scheme { name: "redis+unix", kind: Kind::Socket, has_tls: false },
     Scheme { name: "redlock", kind: Kind::Quorum, has_tls: false },
     Scheme { name: "redlocks", kind: Kind::Quorum, has_tls: true },
+    Scheme { name: "redis-sentinel", kind: Kind::Sentinel, has_tls: false },
+    Scheme { name: "rediss-sentinel", kind: Kind::Sentinel, has_tls: true },
 ];
 
 impl Scheme {
@@ -51,9 +56,7 @@ impl Scheme {
             return Err(unknown(name));
         };
         if scheme.has_tls && cfg!(feature = "redis") && !cfg!(feature = "tls") {
-            return Err(format!(
-                "`{name}://` needs the feature `tls`: distlock = {{ version = \"..\", features = [\"tls\"] }}"
-            ));
+            return Err(needs_feature(name, "tls"));
         }
         Ok((*scheme, rest))
     }
@@ -66,9 +69,13 @@ impl Scheme {
         self.kind == Kind::Quorum
     }
 
+    pub(super) fn is_sentinel(self) -> bool {
+        self.kind == Kind::Sentinel
+    }
+
     /// Whether the URL has a host, in front of which credentials may stand.
     pub(super) fn has_host(self) -> bool {
-        matches!(self.kind, Kind::Server | Kind::Quorum)
+        matches!(self.kind, Kind::Server | Kind::Quorum | Kind::Sentinel)
     }
 
     /// The scheme of redis-rs for one of the servers.
@@ -82,15 +89,19 @@ impl Scheme {
     }
 }
 
+/// The message for a scheme whose feature is off.
+pub(super) fn needs_feature(name: &str, feature: &str) -> String {
+    format!(
+        "`{name}://` needs the feature `{feature}`: distlock = {{ version = \"..\", features = [\"{feature}\"] }}"
+    )
+}
+
 /// The message for a scheme that is not known.
 fn unknown(name: &str) -> String {
     match name {
         "redis-cluster" | "rediss-cluster" => format!(
             "`{name}://` is not supported yet; use one server that is not part of a cluster, by `redis://`, or \
              independent servers, by `redlock://`"
-        ),
-        "redis-sentinel" | "rediss-sentinel" => format!(
-            "`{name}://` is not supported yet; use `redis://` with a host name that always leads to the primary"
         ),
         _ if name.chars().all(|char| char.is_ascii_alphanumeric() || "+-.".contains(char)) => {
             format!("the URL's scheme `{name}` is not known; write {KNOWN}")

@@ -10,10 +10,10 @@
 //! - [`commands`] are the commands of a lease over a connection, [`connect`] gives the connections.
 //! - [`holders`] reads holders, and breaks a lock.
 //! - [`wait`] has the wait queues.
+//! - [`embargo`] and [`failover`] know when a new primary may grant, [`replicated`] waits for replicas.
+//! - [`inner`] grants keys by all of these.
 
 use std::{future::pending, sync::Arc, time::Duration};
-
-use tokio::time::Instant;
 
 use super::{
     Acquired, Diagnosis, DiagnosisFuture, Enqueue, HintFuture, HolderPages, NextWaiter, Store, StoreFuture,
@@ -30,9 +30,13 @@ mod check;
 mod commands;
 mod connect;
 mod contended;
+mod embargo;
 mod errors;
+mod failover;
 mod holders;
+mod inner;
 mod keys;
+mod replicated;
 mod restart;
 mod script;
 mod settings;
@@ -43,15 +47,21 @@ mod wait;
 
 use check::{Gate, Server};
 use commands::ReleaseForm;
+#[cfg(feature = "credentials")]
+pub(crate) use connect::credentials::Credentials;
 pub(crate) use connect::endpoint::{Endpoint, Login};
-use connect::{Connector, callers_own::CallerConnection, endpoint::bad_url, single::PerRuntimeConnection};
+use connect::{
+    Connector, callers_own::CallerConnection, endpoint::bad_url, route::Route, single::PerRuntimeConnection,
+};
 use contended::ContendedKeys;
 use holders::Listing;
+use inner::Inner;
 pub use keys::names_on_server;
+use replicated::Replicas;
 pub(crate) use settings::{Role, Settings};
 #[cfg(feature = "tls")]
 pub use tls::Tls;
-use wait::{DirectHandOver, WaitRoom};
+use wait::WaitRoom;
 
 /// Keeps leases on one Redis or Valkey server, over one connection per tokio runtime that uses it.
 ///
@@ -60,18 +70,9 @@ pub struct RedisStore<C = PerRuntimeConnection> {
     inner: Arc<Inner<C>>,
 }
 
-/// What a store shares with its operations under way.
-struct Inner<C> {
-    connector: C,
-    /// `None` over a connection of the caller's, which cannot be subscribed: waiters poll.
-    wait_room: Option<WaitRoom>,
-    release_form: Arc<ReleaseForm>,
-    contended: ContendedKeys,
-    /// How long a key's fencing counter outlives the key's last grant.
-    fence_lifetime: Duration,
-    gate: Arc<Gate>,
-    outage: Outage,
-}
+/// For how long a waiting call bears that sentinels name no primary that grants: as long as they allow a
+/// failover to take unless it is configured.
+const FAILOVER_LASTS: Duration = Duration::from_secs(180);
 
 /// What a connection is wanted for.
 #[derive(Clone, Copy, PartialEq)]
@@ -111,41 +112,40 @@ impl RedisStore {
             Role::Single => (Duration::ZERO, ReleaseForm::default(), Outage::default()),
             Role::QuorumNode { restart_delay } => (restart_delay, ReleaseForm::lock_only(), Outage::silent()),
         };
-        let (connection, patience) = (endpoint.connection(&settings), settings.connect_timeout);
+        let (route, patience) = (Route::new(&endpoint, namespace, &settings), settings.connect_timeout);
         let release_form = Arc::new(release_form);
         let (form, lifetime) = (Arc::clone(&release_form), settings.fence_lifetime);
-        let wait_room =
-            WaitRoom::new(&endpoint.client, connection.clone(), patience, lifetime, form, settings.label)
-                .map_err(|error| bad_url(&error))?;
-        let (address, namespace) = (endpoint.address.clone(), namespace.map(str::to_owned));
-        let gate = Arc::new(Gate::new(Server {
+        let wait_room = WaitRoom::new(&route, patience, lifetime, form, settings.label)
+            .map_err(|error| bad_url(&error))?;
+        let may_change = endpoint.is_found_by_sentinels();
+        let (address, namespace) = (endpoint.address, namespace.map(str::to_owned));
+        let has_failover_delay = !settings.failover_delay.is_zero();
+        let Settings { role, replicas, label, .. } = settings;
+        let is_callers_own = false;
+        let server = Server {
             address,
             namespace,
-            role: settings.role,
-            is_named: true,
-            label: settings.label,
-        }));
-        let for_connections = Arc::clone(&gate);
-        let connector =
-            PerRuntimeConnection::new(endpoint, connection, patience, restart_delay, for_connections);
-        Ok(Self::assemble(connector, Some(wait_room), release_form, lifetime, gate, outage))
+            role,
+            label,
+            may_change,
+            has_failover_delay,
+            is_callers_own,
+            replicas,
+        };
+        let gate = Arc::new(Gate::new(server));
+        let replicas = Replicas::new(settings.replicas, settings.response_timeout);
+        let (for_connections, has_pool) = (Arc::clone(&gate), replicas.is_some());
+        let connector = PerRuntimeConnection::new(route, patience, restart_delay, for_connections, has_pool);
+        let (contended, wait_room) = (ContendedKeys::default(), Some(wait_room));
+        let fence_lifetime = lifetime;
+        let inner =
+            Inner { connector, wait_room, release_form, contended, fence_lifetime, gate, outage, replicas };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// Host and port, for messages.
     pub(crate) fn address(&self) -> &str {
         self.inner.gate.address()
-    }
-
-    /// Connects, which shows whether the server answers and is fit for locks.
-    pub(crate) async fn probe(&self) -> Result<(), StoreError> {
-        match self.inner.connector.connection().await {
-            Ok(_) => Ok(()),
-            // At the start of a program no failover is waited for.
-            Err(error) if error.kind() == StoreErrorKind::ReadOnly => {
-                Err(StoreError::new(StoreErrorKind::Unfit, error.to_string()).at(self.address()))
-            }
-            Err(error) => Err(error.at(self.address())),
-        }
     }
 
     /// The server's run id, which no two servers share; `None` if the server does not tell.
@@ -160,19 +160,15 @@ impl<C> RedisStore<CallerConnection<C>>
 where
     CallerConnection<C>: Connector<Origin = ()>,
 {
-    /// The store over a connection that the caller made.
-    pub(crate) fn from_connection(connection: C, fence_lifetime: Duration) -> Self {
-        let address = "own connection".to_owned();
-        let gate =
-            Gate::new(Server { address, namespace: None, role: Role::Single, is_named: false, label: None });
-        let (connector, gate, outage) = (CallerConnection(connection), Arc::new(gate), Outage::default());
-        Self::assemble(connector, None, Arc::default(), fence_lifetime, gate, outage)
-    }
-
-    /// Asks whether the server answers.
-    pub(crate) async fn ping(&self) -> Result<(), StoreError> {
-        let (mut connection, ()) = self.inner.connector.connection().await?;
-        redis::cmd("PING").query_async::<()>(&mut connection).await.map_err(errors::classify)
+    /// The store over a connection that the caller made, for keys of this namespace.
+    pub(crate) fn from_connection(connection: C, namespace: &str, fence_lifetime: Duration) -> Self {
+        let (release_form, contended, outage) = (Arc::default(), ContendedKeys::default(), Outage::default());
+        let gate = Arc::new(Gate::new(Server::of_caller(namespace)));
+        let connector = CallerConnection { connection, gate: Arc::clone(&gate) };
+        let (wait_room, replicas) = (None, None);
+        let inner =
+            Inner { connector, wait_room, release_form, contended, fence_lifetime, gate, outage, replicas };
+        Self { inner: Arc::new(inner) }
     }
 }
 
@@ -182,25 +178,15 @@ impl<C: Connector> RedisStore<C> {
         Self { inner: Arc::clone(&self.inner) }
     }
 
-    fn assemble(
-        connector: C,
-        wait_room: Option<WaitRoom>,
-        release_form: Arc<ReleaseForm>,
-        fence_lifetime: Duration,
-        gate: Arc<Gate>,
-        outage: Outage,
-    ) -> Self {
-        let contended = ContendedKeys::default();
-        Self {
-            inner: Arc::new(Inner {
-                connector,
-                wait_room,
-                release_form,
-                contended,
-                fence_lifetime,
-                gate,
-                outage,
-            }),
+    /// Connects, which shows whether the server answers and is fit for locks.
+    pub(crate) async fn probe(&self) -> Result<(), StoreError> {
+        match self.inner.connector.connection().await {
+            Ok(_) => Ok(()),
+            // At the start of a program no failover is waited for, unless sentinels have named the replica.
+            Err(error) if error.kind() == StoreErrorKind::ReadOnly && !self.inner.gate.may_change() => {
+                Err(StoreError::new(StoreErrorKind::Unfit, error.to_string()).at(self.inner.gate.address()))
+            }
+            Err(error) => Err(error.at(self.inner.gate.address())),
         }
     }
 
@@ -221,64 +207,23 @@ impl<C: Connector> RedisStore<C> {
             let (connection, origin) =
                 inner.connector.connection().await.inspect_err(|error| inner.no_connection(error))?;
             if purpose == Purpose::Grant
-                && let Some(remaining) = inner.connector.grant_embargo(&origin)
+                && let Some(refusal) = inner.connector.grant_embargo(&origin)
             {
-                let detail = format!(
-                    "the server was started a short time ago, perhaps without its data, and grants nothing for \
-                     another {remaining:.0?} (restart_delay)"
-                );
-                return Err(StoreError::new(StoreErrorKind::Unavailable, detail));
+                return Err(refusal);
             }
             inner.judge(&origin, operation(connection).await)
         })
     }
 }
 
-impl<C: Connector> Inner<C> {
-    /// Called when no connection could be made.
-    fn no_connection(&self, error: &StoreError) {
-        self.outage.no_connection(self.gate.address(), error);
-    }
-
-    /// Takes note of whether the server has answered a command.
-    fn judge<T>(&self, origin: &C::Origin, answer: Result<T, StoreError>) -> Result<T, StoreError> {
-        match &answer {
-            Ok(_) => self.outage.answered(self.gate.address()),
-            Err(error) => {
-                self.outage.command_failed(self.gate.address(), error);
-                self.connector.failed(origin, error);
-            }
-        }
-        answer
-    }
-
-    /// Begins a release that hands the key to a waiter of this process, where that is possible.
-    fn hand_over_to(&self, next: &NextWaiter) -> Option<DirectHandOver> {
-        if self.release_form.is_lock_only() { None } else { self.wait_room.as_ref()?.hand_over_to(next) }
-    }
-
-    /// Called when the owner's release is sent.
-    fn release_sent(&self, owner: &OwnerToken) {
-        if let Some(wait_room) = &self.wait_room {
-            wait_room.release_sent(owner);
-        }
-    }
-
-    /// Called when the owner's release has ended.
-    fn release_ended(&self, owner: &OwnerToken) {
-        if let Some(wait_room) = &self.wait_room {
-            wait_room.release_ended(owner);
-        }
-    }
-}
-
 impl<C: Connector> Store for RedisStore<C> {
     fn acquire(&self, key: &Key, owner: &OwnerToken, ttl: Duration, fenced: bool) -> StoreFuture<Acquired> {
-        let (inner, key, owner) = (Arc::clone(&self.inner), key.clone(), *owner);
-        self.with_connection(Purpose::Grant, move |mut connection| async move {
+        let (inner, asked, by) = (Arc::clone(&self.inner), key.clone(), *owner);
+        let answer = self.with_connection(Purpose::Grant, move |mut connection| async move {
             let lifetime = fenced.then_some(inner.fence_lifetime);
-            commands::acquire(&mut connection, &key, &owner, ttl, lifetime, &inner.contended).await
-        })
+            commands::acquire(&mut connection, &asked, &by, ttl, lifetime, &inner.contended).await
+        });
+        self.inner.granted(answer, key, owner, ttl)
     }
 
     fn acquire_proposed(
@@ -316,6 +261,12 @@ impl<C: Connector> Store for RedisStore<C> {
 
     fn renew(&self, key: &Key, owner: &OwnerToken, ttl: Duration) -> StoreFuture<bool> {
         let (key, owner, form) = (key.clone(), *owner, Arc::clone(&self.inner.release_form));
+        if let Some(replicas) = self.inner.replicas {
+            let inner = Arc::clone(&self.inner);
+            return Box::pin(async move {
+                inner.over_pool(async |pool| replicas.renew(pool, &key, &owner, ttl, &form).await).await
+            });
+        }
         self.with_connection(Purpose::Other, move |mut connection| async move {
             commands::renew(&mut connection, &key, &owner, ttl, &form).await
         })
@@ -323,6 +274,14 @@ impl<C: Connector> Store for RedisStore<C> {
 
     fn confirm_hand_over(&self, key: &Key, owner: &OwnerToken, ttl: Duration) -> StoreFuture<bool> {
         let (key, owner, form) = (key.clone(), *owner, Arc::clone(&self.inner.release_form));
+        if let Some(replicas) = self.inner.replicas {
+            let inner = Arc::clone(&self.inner);
+            return Box::pin(async move {
+                inner
+                    .over_pool(async |pool| replicas.confirm_hand_over(pool, &key, &owner, ttl, &form).await)
+                    .await
+            });
+        }
         self.with_connection(Purpose::Other, move |mut connection| async move {
             commands::confirm_hand_over(&mut connection, &key, &owner, ttl, &form).await
         })
@@ -340,14 +299,22 @@ impl<C: Connector> Store for RedisStore<C> {
                     return Err(error);
                 }
             };
-            let released = commands::release(&mut connection, &key, &owner, &inner.release_form).await;
+            // Whether the next waiter may have the key is not known during an embargo.
+            let may_grant = inner.connector.grant_embargo(&origin).is_none();
+            let lock_only = ReleaseForm::lock_only();
+            let form = if may_grant { &*inner.release_form } else { &lock_only };
+            let released = commands::release(&mut connection, &key, &owner, form).await;
             inner.release_ended(&owner);
             inner.judge(&origin, released)
         })
     }
 
     fn release_and_hand_over(&self, key: &Key, owner: &OwnerToken, next: NextWaiter) -> StoreFuture<bool> {
-        let Some(mut hand_over) = self.inner.hand_over_to(&next) else { return self.release(key, owner) };
+        // The waiter would begin before replicas have its lease.
+        let next = self.inner.replicas.is_none().then_some(next);
+        let Some(mut hand_over) = next.and_then(|next| self.inner.hand_over_to(&next)) else {
+            return self.release(key, owner);
+        };
         self.inner.release_sent(owner);
         let (inner, key, owner) = (Arc::clone(&self.inner), key.clone(), *owner);
         Box::pin(async move {
@@ -362,12 +329,18 @@ impl<C: Connector> Store for RedisStore<C> {
         true
     }
 
+    fn confirms_before_use(&self) -> bool {
+        self.inner.replicas.is_some()
+    }
+
     fn keeps_order(&self) -> bool {
         C::KEEPS_ORDER
     }
 
     fn register_waiter(&self, key: &Key, owner: &OwnerToken) -> bool {
-        self.inner.wait_room.as_ref().is_some_and(|room| room.register(key, owner))
+        // A release names no waiter of this process then.
+        let is_named = self.inner.replicas.is_none();
+        is_named && self.inner.wait_room.as_ref().is_some_and(|room| room.register(key, owner))
     }
 
     fn acquire_or_enqueue(
@@ -378,36 +351,12 @@ impl<C: Connector> Store for RedisStore<C> {
         fenced: bool,
         enqueue: Enqueue,
     ) -> StoreFuture<Acquired> {
-        let (inner, key, owner) = (Arc::clone(&self.inner), key.clone(), *owner);
-        Box::pin(async move {
-            let connector = &inner.connector;
-            // A free key costs what it costs on a store without wait queues. One that is left free for other
-            // libraries is not to be taken.
-            let may_be_left = inner.wait_room.as_ref().is_some_and(|room| room.is_foreign(&key));
-            let contended = enqueue.contended || inner.contended.contains(&key, Instant::now);
-            // Made in any case: it is checked whether the server can take back what it grants.
-            let (mut connection, origin) =
-                connector.connection().await.inspect_err(|error| inner.no_connection(error))?;
-            if !contended && !fenced && !may_be_left {
-                let granted = commands::set_if_free(&mut connection, &key, &owner, ttl).await;
-                if inner.judge(&origin, granted)? {
-                    return Ok(Acquired::Granted { fence: None });
-                }
-                inner.contended.note(&key, Instant::now());
-            }
-            // Boxed: the acquire of a free key does not carry the size of this future.
-            if let Some(room) = &inner.wait_room
-                && let Some(answer) =
-                    Box::pin(room.acquire_or_enqueue(&key, &owner, ttl, fenced, enqueue.waiting_since)).await
-            {
-                return answer;
-            }
-            let (mut connection, origin) = connector.connection().await?;
-            let lifetime = fenced.then_some(inner.fence_lifetime);
-            let contended = &inner.contended;
-            let answer = commands::acquire(&mut connection, &key, &owner, ttl, lifetime, contended).await;
-            inner.judge(&origin, answer)
-        })
+        let answer = Arc::clone(&self.inner).take_or_enqueue(key.clone(), *owner, ttl, fenced, enqueue);
+        let answer = self.inner.granted(Box::pin(answer), key, owner, ttl);
+        if !self.inner.gate.may_change() {
+            return answer;
+        }
+        Box::pin(async move { answer.await.map_err(|error| error.borne_for(FAILOVER_LASTS)) })
     }
 
     fn is_queued(&self, owner: &OwnerToken) -> bool {

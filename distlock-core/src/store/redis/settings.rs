@@ -22,6 +22,10 @@ pub(crate) struct Settings {
     pub(crate) connect_timeout: Duration,
     /// How long a key's fencing counter outlives the key's last grant.
     pub(crate) fence_lifetime: Duration,
+    /// How long a server grants nothing after it became the primary; zero for no time.
+    pub(crate) failover_delay: Duration,
+    /// How many replicas must have a grant or a renewal before it counts.
+    pub(crate) replicas: u32,
     /// What the server is used as.
     pub(crate) role: Role,
     /// The label of the owners, by which connections are named; `None` for the label of the process.
@@ -40,8 +44,16 @@ pub(crate) enum Role {
 impl Default for Settings {
     fn default() -> Self {
         let (response_timeout, connect_timeout) = (DEFAULT_RESPONSE_TIMEOUT, DEFAULT_CONNECT_TIMEOUT);
-        let (fence_lifetime, role) = (DEFAULT_FENCE_LIFETIME, Role::Single);
-        Self { response_timeout, connect_timeout, fence_lifetime, role, label: None }
+        let (fence_lifetime, failover_delay) = (DEFAULT_FENCE_LIFETIME, Duration::ZERO);
+        Self {
+            response_timeout,
+            connect_timeout,
+            fence_lifetime,
+            failover_delay,
+            replicas: 0,
+            role: Role::Single,
+            label: None,
+        }
     }
 }
 

@@ -23,14 +23,14 @@ const FOR_FENCING: &[&str] = &["SET", "TIME", "PTTL"];
 pub(super) fn diagnosis(server: &Server, answers: &Answers) -> ServerDiagnosis {
     let mut diagnosis = ServerDiagnosis::new(&server.address);
     diagnosis.clock = answers.clock;
-    diagnosis.checks = vec![kind(answers), version(answers), role(answers), commands(answers)];
+    diagnosis.checks = vec![kind(server, answers), version(answers), role(answers), commands(answers)];
     diagnosis.checks.extend([
         keys(server, answers),
         fencing(answers),
         waiters(server, answers),
         eviction(answers),
         persistence(server, answers),
-        replication(answers),
+        replication(server, answers),
     ]);
     diagnosis
 }
@@ -51,11 +51,14 @@ fn broken(subject: CheckSubject, finding: impl Into<String>) -> Check {
     Check::new(subject, CheckState::Broken, finding)
 }
 
-fn kind(answers: &Answers) -> Check {
+fn kind(server: &Server, answers: &Answers) -> Check {
     const KIND: CheckSubject = CheckSubject::Kind;
     let is_moved = answers.error(Question::Get).is_some_and(|error| error.starts_with("MOVED"));
     let is_sentinel = answers.role().first().is_some_and(|role| role == "sentinel");
     match answers.field("redis_mode") {
+        Some("cluster") if server.is_callers_own && !is_moved => {
+            ok(KIND, "the connection leads to a cluster")
+        }
         Some("cluster") => broken(KIND, NODE_OF_A_CLUSTER),
         _ if is_moved => broken(KIND, NODE_OF_A_CLUSTER),
         _ if is_sentinel => broken(KIND, SENTINEL),
@@ -65,7 +68,8 @@ fn kind(answers: &Answers) -> Check {
     }
 }
 
-const SENTINEL: &str = "the server is a Sentinel, which keeps no keys; name the primary that it watches, with the primary's port";
+const SENTINEL: &str = "the server is a Sentinel, which keeps no keys; write `redis-sentinel://` with all sentinels and the name of \
+                        the service, or name the primary that it watches, with the primary's port";
 
 fn version(answers: &Answers) -> Check {
     const VERSION: CheckSubject = CheckSubject::Version;
@@ -251,13 +255,30 @@ fn persistence(server: &Server, answers: &Answers) -> Check {
     }
 }
 
-fn replication(answers: &Answers) -> Check {
+fn replication(server: &Server, answers: &Answers) -> Check {
     const REPLICATION: CheckSubject = CheckSubject::Replication;
     let Some(replicas) = answers.field("connected_slaves") else {
         return unknown(REPLICATION, "the server does not say whether it has replicas (INFO)");
     };
     // The field is there if `min-replicas-to-write` is above zero.
-    if replicas == "0" || answers.field("min_slaves_good_slaves").is_some() {
+    let has = replicas.parse().unwrap_or(0);
+    if has < server.replicas {
+        let wanted = server.replicas;
+        let finding = format!(
+            "the server has {has} replicas, and a lease counts when {wanted} have it (replicas), so that no lock is \
+             granted; add replicas, or set `replicas` to a lower number"
+        );
+        return weak(REPLICATION, finding);
+    }
+    if server.has_failover_delay && answers.field("min_slaves_good_slaves").is_none() {
+        return weak(
+            REPLICATION,
+            "the failover_delay does not help against a primary that is cut off and goes on granting beside the one \
+             that is promoted; set `min-replicas-to-write 1`, and a failover_delay of the longest ttl and \
+             `min-replicas-max-lag`",
+        );
+    }
+    if has == 0 || answers.field("min_slaves_good_slaves").is_some() {
         return ok(REPLICATION, "the server has no replicas, or stops granting without them");
     }
     weak(

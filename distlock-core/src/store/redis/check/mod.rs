@@ -14,7 +14,7 @@ use std::sync::{
 
 use redis::{RedisResult, aio::ConnectionLike};
 
-use super::errors::classify;
+use super::errors::{NODE_OF_A_CLUSTER, classify, is_refused};
 use crate::{
     error::{StoreError, StoreErrorKind},
     events,
@@ -51,6 +51,16 @@ impl Gate {
         &self.server.address
     }
 
+    /// Whether nothing is left to ask over a connection that was checked.
+    pub(super) fn is_open(&self) -> bool {
+        self.has_passed.load(Ordering::Relaxed) || self.asks_nothing.load(Ordering::Relaxed)
+    }
+
+    /// Whether each connection may lead to another server.
+    pub(super) fn may_change(&self) -> bool {
+        self.server.may_change
+    }
+
     /// Checks a new connection, before it is used. Gives back the server's answer to INFO, which is empty if
     /// nothing depends on it.
     ///
@@ -60,7 +70,7 @@ impl Gate {
         &self,
         connection: &mut (impl ConnectionLike + Send),
     ) -> RedisResult<Result<String, StoreError>> {
-        if self.has_passed.load(Ordering::Relaxed) {
+        if self.has_passed.load(Ordering::Relaxed) && !self.server.may_change {
             return self.check_role(connection).await;
         }
         if self.asks_nothing.load(Ordering::Relaxed) {
@@ -73,11 +83,19 @@ impl Gate {
         if let Some(broken) = first_broken(&diagnosis) {
             return Ok(Err(unfit(broken)));
         }
+        if self.server.is_callers_own && answers.is_cluster() && questions::is_moved(connection).await? {
+            return Ok(Err(StoreError::new(StoreErrorKind::Unfit, NODE_OF_A_CLUSTER)));
+        }
         if let Some(error) = answers.failure() {
             return Ok(Err(classify(error)));
         }
         if self.server.has_restart_delay() && answers.info().is_none() {
             return Ok(Err(no_info()));
+        }
+        if self.server.replicas > 0
+            && let Err(refused) = self.may_wait(connection).await?
+        {
+            return Ok(Err(refused));
         }
         if !self.has_passed.swap(true, Ordering::Relaxed) {
             for check in diagnosis.checks.iter().filter(|check| check.state == CheckState::Weak) {
@@ -85,6 +103,21 @@ impl Gate {
             }
         }
         Ok(Ok(answers.info().unwrap_or_default().to_owned()))
+    }
+
+    /// Asks whether the server lets its client wait for replicas.
+    async fn may_wait(
+        &self,
+        connection: &mut (impl ConnectionLike + Send),
+    ) -> RedisResult<Result<(), StoreError>> {
+        match redis::cmd("WAIT").arg(0).arg(0).exec_async(connection).await {
+            Err(error) if is_refused(&error) => {
+                let detail =
+                    "the server forbids WAIT, by which `replicas` are waited for; allow it by `+wait`";
+                Ok(Err(StoreError::new(StoreErrorKind::Unfit, detail)))
+            }
+            answer => answer.map(Ok),
+        }
     }
 
     /// Checks that the server behind a later connection accepts writes: a failover may have put another
@@ -138,6 +171,17 @@ impl Gate {
     fn nothing(&self) -> ServerDiagnosis {
         ServerDiagnosis::new(&self.server.address)
     }
+}
+
+/// Checks that the server behind a connection for waiting accepts writes.
+///
+/// # Errors
+/// As [`Gate::check`].
+pub(super) async fn ensure_primary(
+    connection: &mut (impl ConnectionLike + Send),
+) -> RedisResult<Result<(), StoreError>> {
+    let role = findings::role(&questions::ask_role(connection, false, None).await?);
+    Ok(if role.state == CheckState::Broken { Err(unfit(&role)) } else { Ok(()) })
 }
 
 fn first_broken(diagnosis: &ServerDiagnosis) -> Option<&Check> {

@@ -6,7 +6,7 @@ use redis::{Cmd, Pipeline, RedisError, RedisResult, Value, aio::ConnectionLike};
 
 use super::super::{
     commands::RELEASE_LOCK_LUA,
-    errors::{Denial, classify, error_text},
+    errors::{Denial, classify, error_text, hung_up},
     keys,
     settings::set_client_name,
 };
@@ -63,6 +63,20 @@ pub(super) async fn ask_role(
 ) -> RedisResult<Answers> {
     let questions = [Question::Role, Question::Info];
     send(connection, if wants_info { &questions } else { &questions[..1] }, "", client_name).await
+}
+
+/// Whether the connection does not follow a key of a cluster to its node. Asks for some keys of different
+/// slots: a node may have some of them itself.
+pub(super) async fn is_moved(connection: &mut (impl ConnectionLike + Send)) -> RedisResult<bool> {
+    for number in 0..8 {
+        let key = name(&format!("{number}"));
+        match redis::cmd("GET").arg(key).exec_async(connection).await {
+            Err(error) if error.code() == Some("MOVED") => return Ok(true),
+            Err(error) if hung_up(&error) => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(false)
 }
 
 async fn send(
@@ -147,6 +161,11 @@ impl Answers {
             Value::VerbatimString { text, .. } => Some(text),
             _ => None,
         }
+    }
+
+    /// Whether the server is a node of a cluster.
+    pub(super) fn is_cluster(&self) -> bool {
+        self.field("redis_mode") == Some("cluster")
     }
 
     /// A field of INFO.

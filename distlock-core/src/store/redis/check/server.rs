@@ -10,21 +10,41 @@ pub(in super::super) struct Server {
     /// The namespace of the keys, if it is known.
     pub(in super::super) namespace: Option<String>,
     pub(in super::super) role: Role,
-    /// The connections are this library's, and get a name.
-    pub(in super::super) is_named: bool,
-    /// The label that they are named by; `None` for the label of the process.
+    /// The label that connections are named by; `None` for the label of the process.
     pub(in super::super) label: Option<Label>,
+    /// Each connection may lead to another server, because sentinels say where it is.
+    pub(in super::super) may_change: bool,
+    /// A server that has become the primary grants nothing for some time.
+    pub(in super::super) has_failover_delay: bool,
+    /// The connection is the caller's, and may be one to a whole cluster.
+    pub(in super::super) is_callers_own: bool,
+    /// How many replicas must have a lease.
+    pub(in super::super) replicas: u32,
 }
 
 impl Server {
+    /// The server, or the cluster, at the end of the caller's own connection.
+    pub(in super::super) fn of_caller(namespace: &str) -> Self {
+        Self {
+            address: "own connection".to_owned(),
+            namespace: Some(namespace.to_owned()),
+            role: Role::Single,
+            label: None,
+            may_change: false,
+            has_failover_delay: false,
+            is_callers_own: true,
+            replicas: 0,
+        }
+    }
+
     /// The namespace of the keys, or a guess.
     pub(super) fn namespace(&self) -> &str {
         self.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE)
     }
 
-    /// The name of a new connection. Asked for each, because a fork changes the label of the process.
+    /// The name of a new connection; `None` for the caller's own. Asked for each, because a fork changes the label of the process.
     pub(super) fn client_name(&self) -> Option<&'static str> {
-        self.is_named.then(|| client_name(self.label))
+        (!self.is_callers_own).then(|| client_name(self.label))
     }
 
     /// Whether a restarted server grants nothing until its old leases are over.

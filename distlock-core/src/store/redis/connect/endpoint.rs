@@ -12,6 +12,12 @@ pub(crate) struct Endpoint {
     pub(in super::super) address: String,
     /// The host to connect to, if the client names the one in the server's certificate. Set by `with_tls`.
     host: Option<String>,
+    /// Who knows user name and password. Set by `with_credentials`.
+    #[cfg(feature = "credentials")]
+    credentials: Option<super::credentials::Credentials>,
+    /// The sentinels that know where the server is, and its name there. Set by `found_by`.
+    #[cfg(feature = "sentinel")]
+    sentinels: Option<(String, Vec<Self>)>,
 }
 
 /// What a URL's parameters say beside its place; `None` for what they do not say. It may hold a password, so
@@ -28,7 +34,15 @@ pub(crate) struct Login<'a> {
 impl Endpoint {
     /// The server of a client that the caller made.
     pub(crate) fn of(client: Client) -> Self {
-        Self { address: client.get_connection_info().addr().to_string(), client, host: None }
+        Self {
+            address: client.get_connection_info().addr().to_string(),
+            client,
+            host: None,
+            #[cfg(feature = "credentials")]
+            credentials: None,
+            #[cfg(feature = "sentinel")]
+            sentinels: None,
+        }
     }
 
     /// The server at one of redis-rs's URLs.
@@ -60,12 +74,63 @@ impl Endpoint {
             _ => (info, None),
         };
         let client = Client::build_with_tls(info, certificates).map_err(|error| bad_url(&error))?;
-        Ok(Self { client, address: self.address, host })
+        Ok(Self { client, host, ..self })
+    }
+
+    /// The same server, with user name and password from a provider.
+    #[cfg(feature = "credentials")]
+    pub(crate) fn with_credentials(mut self, credentials: super::credentials::Credentials) -> Self {
+        self.credentials = Some(credentials);
+        self
+    }
+
+    /// The primary of a service, which is wherever these sentinels say. The endpoint's own host is not used.
+    #[cfg(feature = "sentinel")]
+    pub(crate) fn found_by(mut self, service: &str, sentinels: Vec<Self>) -> Self {
+        let addresses: Vec<_> = sentinels.iter().map(|sentinel| &*sentinel.address).collect();
+        self.address = format!("{service} of {}", addresses.join(","));
+        self.sentinels = Some((service.to_owned(), sentinels));
+        self
+    }
+
+    /// Host and port, for messages.
+    #[cfg(feature = "sentinel")]
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Whether sentinels say where the server is.
+    #[cfg_attr(
+        not(feature = "sentinel"),
+        expect(clippy::unused_self, reason = "only sentinels name a server")
+    )]
+    pub(in super::super) fn is_found_by_sentinels(&self) -> bool {
+        #[cfg(feature = "sentinel")]
+        return self.sentinels.is_some();
+        #[cfg(not(feature = "sentinel"))]
+        false
+    }
+
+    /// The name of the server's service, and the sentinels that know where it is.
+    #[cfg(feature = "sentinel")]
+    pub(super) fn service(&self) -> Option<(&str, &[Self])> {
+        self.sentinels.as_ref().map(|(service, sentinels)| (&**service, &**sentinels))
+    }
+
+    /// Whether the client's host is the name in the server's certificate.
+    #[cfg(feature = "sentinel")]
+    pub(super) fn has_server_name(&self) -> bool {
+        self.host.is_some()
     }
 
     /// The settings of a connection to the server.
     pub(in super::super) fn connection(&self, settings: &Settings) -> AsyncConnectionConfig {
         let connection = settings.connection();
+        #[cfg(feature = "credentials")]
+        let connection = match &self.credentials {
+            Some(credentials) => connection.set_credentials_provider(credentials.clone()),
+            None => connection,
+        };
         match &self.host {
             Some(host) => connection.set_dns_resolver(OfHost(host.clone())),
             None => connection,

@@ -1,18 +1,25 @@
 //! Where connections come from.
 //!
-//! A store asks a [`Connector`] four questions and knows nothing else of how its server is reached. Wait
+//! A store asks a [`Connector`] five questions and knows nothing else of how its server is reached. Wait
 //! queues need a connection of their own: see the room `wait`.
 
-use std::time::Duration;
+use std::sync::Arc;
 
 use redis::{Client, RedisResult, aio::ConnectionLike};
 
+use self::pool::Pool;
 use crate::error::StoreError;
 
 pub(super) mod callers_own;
+#[cfg(feature = "credentials")]
+pub(super) mod credentials;
 pub(super) mod endpoint;
 mod lookup;
 pub(super) mod once;
+pub(super) mod pool;
+pub(super) mod route;
+#[cfg(feature = "sentinel")]
+mod sentinel;
 pub(super) mod single;
 
 /// Gives the connections that a store sends its commands over.
@@ -32,9 +39,11 @@ pub trait Connector: Send + Sync + 'static {
     fn connection(&self)
     -> impl Future<Output = Result<(Self::Connection, Self::Origin), StoreError>> + Send;
 
-    /// How long the server must still not grant a lease over this connection, because it was started a short
-    /// time ago and may have lost its data.
-    fn grant_embargo(&self, origin: &Self::Origin) -> Option<Duration>;
+    /// Why the server must not grant a lease over this connection yet: it may have lost its data.
+    fn grant_embargo(&self, origin: &Self::Origin) -> Option<StoreError>;
+
+    /// Connections to the same server for commands that may block; `None` if none are needed.
+    fn pool(&self, origin: &Self::Origin) -> Option<Arc<Pool>>;
 
     /// Called for each failure over a connection, which may have to be given up although neither side has
     /// closed it.

@@ -8,18 +8,20 @@ use std::{
     time::Duration,
 };
 
-use redis::{AsyncConnectionConfig, Client, RedisResult, aio::MultiplexedConnection};
+use redis::{RedisResult, aio::MultiplexedConnection};
 use tokio::{sync::OnceCell, time::Instant};
 
 use super::{
     super::{
         check::Gate,
+        embargo::{GrantsFrom, Reason},
         errors::{breaks_connection, classify, hung_up},
         restart::LastStart,
     },
     Connector,
-    endpoint::Endpoint,
     once::made,
+    pool::Pool,
+    route::{Route, SwitchNotice, Way},
     without_introduction,
 };
 use crate::{error::StoreError, runtime::PerRuntime};
@@ -30,8 +32,7 @@ use crate::{error::StoreError, runtime::PerRuntime};
 /// and dies with that runtime. If runtimes shared a connection, each `#[tokio::test]` could break the locks
 /// of the others.
 pub struct PerRuntimeConnection {
-    client: Client,
-    config: AsyncConnectionConfig,
+    route: Route,
     /// The longest that making a connection may take.
     patience: Duration,
     connections: Arc<PerRuntime<Arc<OnceCell<Connection>>>>,
@@ -39,6 +40,8 @@ pub struct PerRuntimeConnection {
     restart_delay: Duration,
     last_start: LastStart,
     gate: Arc<Gate>,
+    /// Whether each connection has a pool beside it.
+    has_pool: bool,
     /// Connections are made without `CLIENT SETINFO`, because the server or a proxy hangs up on it. Set when
     /// that turns out, never cleared.
     is_silent: AtomicBool,
@@ -48,28 +51,32 @@ pub struct PerRuntimeConnection {
 #[derive(Clone)]
 pub struct Connection {
     commands: MultiplexedConnection,
-    /// When the server grants leases again; `None` without a restart delay.
-    grants_from: Option<Instant>,
+    /// When the server grants leases again; `None` without a delay.
+    grants_from: Option<GrantsFrom>,
+    /// Connections to the same server for commands that may block.
+    pool: Option<Arc<Pool>>,
+    _notice: SwitchNotice,
 }
 
 impl PerRuntimeConnection {
     pub(in super::super) fn new(
-        Endpoint { client, .. }: Endpoint,
-        config: AsyncConnectionConfig,
+        route: Route,
         patience: Duration,
         restart_delay: Duration,
         gate: Arc<Gate>,
+        has_pool: bool,
     ) -> Self {
         let (connections, last_start, is_silent) = Default::default();
-        Self { client, config, patience, connections, restart_delay, last_start, gate, is_silent }
+        Self { route, patience, connections, restart_delay, last_start, gate, has_pool, is_silent }
     }
 
-    async fn establish(&self) -> Result<Connection, StoreError> {
-        let mut commands = self.connect_once_more_if_hung_up().await.map_err(classify)?;
+    async fn establish(&self, cell: &Arc<OnceCell<Connection>>) -> Result<Connection, StoreError> {
+        let way = self.route.way().await?;
+        let mut commands = self.connect_once_more_if_hung_up(&way).await.map_err(classify)?;
         let info = match self.gate.check(&mut commands).await {
             // A proxy may hang up on a question that it does not know.
             Err(error) if hung_up(&error) => {
-                commands = self.connect_once_more_if_hung_up().await.map_err(classify)?;
+                commands = self.connect_once_more_if_hung_up(&way).await.map_err(classify)?;
                 self.gate.ask_nothing(&mut commands).await.map_err(classify)?;
                 String::new()
             }
@@ -77,18 +84,29 @@ impl PerRuntimeConnection {
         };
         let grants_from = |delay| self.last_start.grants_from(&info, delay, Instant::now());
         let grants_from = Some(self.restart_delay).filter(|delay| !delay.is_zero()).map(grants_from);
-        Ok(Connection { commands, grants_from })
+        let grants_from = match grants_from {
+            Some(at) => Some(GrantsFrom { at, reason: Reason::Restart }),
+            None => self.route.grants_from(&mut commands).await?,
+        };
+        let (connections, cell) = (Arc::downgrade(&self.connections), Arc::downgrade(cell));
+        let notice = way.on_switch(move || {
+            if let (Some(connections), Some(stale)) = (connections.upgrade(), cell.upgrade()) {
+                connections.replace_if(|cell| Arc::ptr_eq(cell, &stale), Arc::default);
+            }
+        });
+        let pool = self.has_pool.then(|| Arc::new(Pool::new(way)));
+        Ok(Connection { commands, grants_from, pool, _notice: notice })
     }
 
-    async fn connect_once_more_if_hung_up(&self) -> RedisResult<MultiplexedConnection> {
+    async fn connect_once_more_if_hung_up(&self, way: &Way) -> RedisResult<MultiplexedConnection> {
         if !self.is_silent.load(Ordering::Relaxed) {
-            match self.client.get_multiplexed_async_connection_with_config(&self.config).await {
+            match way.client.get_multiplexed_async_connection_with_config(&way.config).await {
                 Err(error) if hung_up(&error) => {}
                 connected => return connected,
             }
         }
-        let silent = without_introduction(&self.client)?;
-        let connection = silent.get_multiplexed_async_connection_with_config(&self.config).await?;
+        let silent = without_introduction(&way.client)?;
+        let connection = silent.get_multiplexed_async_connection_with_config(&way.config).await?;
         self.is_silent.store(true, Ordering::Relaxed);
         Ok(connection)
     }
@@ -102,13 +120,16 @@ impl Connector for PerRuntimeConnection {
 
     async fn connection(&self) -> Result<(Self::Connection, Self::Origin), StoreError> {
         let cell = self.connections.get_or_make(|| Ok(Arc::default()))?;
-        let connection = made(&cell, self.patience, || self.establish()).await?;
+        let connection = made(&cell, self.patience, || self.establish(&cell)).await?;
         Ok((connection.commands, cell))
     }
 
-    fn grant_embargo(&self, origin: &Self::Origin) -> Option<Duration> {
-        let remaining = origin.get()?.grants_from?.saturating_duration_since(Instant::now());
-        Some(remaining).filter(|remaining| !remaining.is_zero())
+    fn grant_embargo(&self, origin: &Self::Origin) -> Option<StoreError> {
+        origin.get()?.grants_from?.refusal(Instant::now())
+    }
+
+    fn pool(&self, origin: &Self::Origin) -> Option<Arc<Pool>> {
+        origin.get()?.pool.clone()
     }
 
     /// Gives the connection up if it is of no use after the error: the next command makes a new one.

@@ -26,14 +26,20 @@ use std::{
 };
 
 use futures_util::future::join3;
-use redis::{AsyncConnectionConfig, Client, PushInfo, PushKind, RedisResult, aio::MultiplexedConnection};
-use tokio::sync::OnceCell;
+use redis::{PushInfo, PushKind, RedisResult, aio::MultiplexedConnection};
+use tokio::{sync::OnceCell, time::Instant};
 use uuid::Uuid;
 
 use super::{
     super::{
+        check::ensure_primary,
         commands::{ReleaseForm, millis, release},
-        connect::{once::made, without_introduction},
+        connect::{
+            once::made,
+            route::{Route, SwitchNotice, Way},
+            without_introduction,
+        },
+        embargo::GrantsFrom,
         errors::{breaks_connection, classify, hung_up},
         keys::{self, RedisKey},
         settings::{client_name, set_client_name},
@@ -51,8 +57,7 @@ use crate::{
 
 /// One runtime's connection for waiting, and the waiters that are registered there.
 pub(super) struct WaitChannel {
-    client: Client,
-    config: AsyncConnectionConfig,
+    route: Route,
     /// The longest that making a connection may take.
     patience: Duration,
     /// How long a key's fencing counter outlives the key's last grant.
@@ -77,6 +82,9 @@ pub(super) struct WaitConnection {
     latest: LatestAnswer,
     /// Whether the server tells of keys that have changed since they were read over this connection.
     tracks: bool,
+    /// When the server grants leases again; `None` without a delay.
+    grants_from: Option<GrantsFrom>,
+    _notice: SwitchNotice,
 }
 
 /// When the latest command over a connection was sent that has been answered. Identifies the connection, too.
@@ -87,8 +95,7 @@ impl WaitChannel {
     /// A channel named after the namespace of the keys that it is used for.
     pub(super) fn new(
         namespace: &str,
-        client: Client,
-        config: AsyncConnectionConfig,
+        route: Route,
         patience: Duration,
         fence_lifetime: Duration,
         form: Arc<ReleaseForm>,
@@ -96,8 +103,7 @@ impl WaitChannel {
     ) -> Arc<Self> {
         let (connection, registry) = (Mutex::default(), Registry::default());
         Arc::new(Self {
-            client,
-            config,
+            route,
             patience,
             fence_lifetime,
             namespace: namespace.to_owned(),
@@ -152,26 +158,41 @@ impl WaitChannel {
 
     /// Makes a connection. Some proxies hang up on commands that they do not know, in place of refusing them.
     async fn establish(self: &Arc<Self>) -> Result<WaitConnection, StoreError> {
-        match self.subscribed(&self.client, true).await {
+        let mut way = self.route.way().await?;
+        match self.subscribed(&way, true).await {
             Err(error) if hung_up(&error) => {}
-            subscribed => return subscribed.map_err(classify),
+            subscribed => return self.admitted(subscribed.map_err(classify)?, &way).await,
         }
-        let silent = without_introduction(&self.client).map_err(classify)?;
-        self.subscribed(&silent, false).await.map_err(|error| {
+        way.client = without_introduction(&way.client).map_err(classify)?;
+        let subscribed = self.subscribed(&way, false).await.map_err(|error| {
             if hung_up(&error) {
                 let detail = "the server, or a proxy before it, hangs up on HELLO or SUBSCRIBE";
                 StoreError::new(StoreErrorKind::Refused, detail).with_source(error)
             } else {
                 classify(error)
             }
-        })
+        });
+        self.admitted(subscribed?, &way).await
     }
 
-    async fn subscribed(self: &Arc<Self>, client: &Client, track: bool) -> RedisResult<WaitConnection> {
+    /// Checks a new connection, over which leases are granted to waiters.
+    async fn admitted(
+        &self,
+        mut connection: WaitConnection,
+        way: &Way,
+    ) -> Result<WaitConnection, StoreError> {
+        if way.is_hearsay() {
+            ensure_primary(&mut connection.commands).await.map_err(classify)??;
+        }
+        connection.grants_from = self.route.grants_from(&mut connection.commands).await?;
+        Ok(connection)
+    }
+
+    async fn subscribed(self: &Arc<Self>, way: &Way, track: bool) -> RedisResult<WaitConnection> {
         let latest = LatestAnswer::default();
         let (channel, at) = (Arc::downgrade(self), latest.clone());
-        let config = self.config.clone().set_push_sender(move |push| Self::on_push(&channel, &at, &push));
-        let mut commands = client.get_multiplexed_async_connection_with_config(&config).await?;
+        let config = way.config.clone().set_push_sender(move |push| Self::on_push(&channel, &at, &push));
+        let mut commands = way.client.get_multiplexed_async_connection_with_config(&config).await?;
         let name: Arc<str> = keys::channel(&self.namespace, Uuid::new_v4()).into();
         let (mut tracker, mut named) = (commands.clone(), commands.clone());
         let tracking = async {
@@ -197,7 +218,13 @@ impl WaitChannel {
         let (subscribed, tracks, ()) = join3(commands.subscribe(&*name), tracking, naming).await;
         subscribed?;
         let tracks = tracks?;
-        Ok(WaitConnection { commands, name, latest, tracks })
+        let (channel, replaced) = (Arc::downgrade(self), latest.clone());
+        let notice = way.on_switch(move || {
+            if let Some(channel) = channel.upgrade() {
+                channel.reset(&replaced);
+            }
+        });
+        Ok(WaitConnection { commands, name, latest, tracks, grants_from: None, _notice: notice })
     }
 
     /// Called by the connection for each message, in the order in which the server sent them.
@@ -318,6 +345,11 @@ impl WaitConnection {
 
     fn is_told_by(&self, latest: &LatestAnswer) -> bool {
         Arc::ptr_eq(&self.latest.0, &latest.0)
+    }
+
+    /// Why the server must not grant a lease over this connection yet.
+    pub(super) fn grant_embargo(&self) -> Option<StoreError> {
+        self.grants_from?.refusal(Instant::now())
     }
 
     /// Called when a command that was sent at `sent` has been answered.

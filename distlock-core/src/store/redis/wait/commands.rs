@@ -60,6 +60,9 @@ pub(super) async fn acquire_or_enqueue(
     since: Instant,
 ) -> Result<Answer, StoreError> {
     let mut connection = channel.connection().await?;
+    if let Some(refusal) = connection.grant_embargo() {
+        return Err(refusal);
+    }
     let mut text = [0; OwnerToken::MAX_BYTES];
     let text = owner.encode(&mut text);
     let sent = Moment::now();
@@ -106,6 +109,10 @@ pub(in super::super) async fn release_and_hand_over(
     hand_over: &mut DirectHandOver,
     form: &ReleaseForm,
 ) -> Result<bool, StoreError> {
+    if hand_over.connection().grant_embargo().is_some() {
+        hand_over.end(DirectOutcome::Unknown);
+        return release(&mut hand_over.connection().commands, key, owner, &ReleaseForm::lock_only()).await;
+    }
     let mut text = [0; OwnerToken::MAX_BYTES];
     let text = owner.encode(&mut text);
     let NextWaiter { owner: waiter, ttl, fenced, waiting_since } = *hand_over.named();

@@ -18,7 +18,7 @@ use std::{
     time::Duration,
 };
 
-use redis::{AsyncConnectionConfig, Client, ProtocolVersion, RedisResult};
+use redis::RedisResult;
 use tokio::time::{Instant, timeout};
 
 mod availability;
@@ -33,7 +33,7 @@ mod wire;
 
 pub(super) use self::offer::DirectHandOver;
 use self::{availability::Availability, channel::WaitChannel, foreign::ForeignKeys};
-use super::commands::ReleaseForm;
+use super::{commands::ReleaseForm, connect::route::Route};
 use crate::{
     error::{StoreError, StoreErrorKind},
     events,
@@ -45,8 +45,7 @@ use crate::{
 
 /// The wait channels of one store.
 pub(super) struct WaitRoom {
-    client: Client,
-    config: AsyncConnectionConfig,
+    route: Route,
     /// The longest that making a connection may take.
     patience: Duration,
     channels: Arc<PerRuntime<Arc<WaitChannel>>>,
@@ -62,23 +61,18 @@ pub(super) struct WaitRoom {
 }
 
 impl WaitRoom {
-    /// Wait channels to the server of `client`, which are connected when they are first used.
+    /// Wait channels to the server at the end of `route`, which are connected when they are first used.
     pub(super) fn new(
-        client: &Client,
-        config: AsyncConnectionConfig,
+        route: &Route,
         patience: Duration,
         fence_lifetime: Duration,
         form: Arc<ReleaseForm>,
         label: Option<Label>,
     ) -> RedisResult<Self> {
-        // Only RESP3 has messages beside answers.
-        let info = client.get_connection_info().clone();
-        let resp3 = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
-        let client = Client::open(info.set_redis_settings(resp3))?;
+        let route = route.with_resp3()?;
         let (channels, availability, foreign, has_met_unknown_queue) = Default::default();
         Ok(Self {
-            client,
-            config,
+            route,
             patience,
             channels,
             fence_lifetime,
@@ -94,9 +88,9 @@ impl WaitRoom {
     /// namespace: a store belongs to one manager as a rule. `None` outside of a runtime.
     fn channel(&self, key: &Key) -> Option<Arc<WaitChannel>> {
         let make = || {
-            let (client, config, form) = (self.client.clone(), self.config.clone(), Arc::clone(&self.form));
+            let (route, form) = (self.route.clone(), Arc::clone(&self.form));
             let (patience, lifetime) = (self.patience, self.fence_lifetime);
-            Ok(WaitChannel::new(key.namespace(), client, config, patience, lifetime, form, self.label))
+            Ok(WaitChannel::new(key.namespace(), route, patience, lifetime, form, self.label))
         };
         self.channels.get_or_make(make).ok()
     }
