@@ -13,7 +13,7 @@ pub struct Watched {
 }
 
 /// The longest that the servers take to find each other, or a new primary.
-const SETTLES: Duration = Duration::from_secs(60);
+const SETTLES: Duration = Duration::from_secs(90);
 
 impl Watched {
     /// The name of the service.

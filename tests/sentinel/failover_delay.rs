@@ -11,7 +11,7 @@ use tokio::{runtime::Builder, sync::oneshot};
 
 use crate::SOON;
 
-const TTL: Duration = Duration::from_secs(7);
+const TTL: Duration = Duration::from_secs(10);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lease_that_was_not_replicated_runs_out_before_the_key_is_granted_again() {
@@ -19,7 +19,7 @@ async fn a_lease_that_was_not_replicated_runs_out_before_the_key_is_granted_agai
     let without = LockManager::connect(watched.url()).await.unwrap();
     let with =
         LockManager::builder().url(watched.url()).failover_delay(TTL).ttl(TTL).connect().await.unwrap();
-    let kept = without.lock("kept").ttl(TTL).acquire().await.unwrap();
+    let kept = without.lock("kept").ttl(SOON).acquire().await.unwrap();
     for replica in &watched.servers[1..] {
         eventually(SOON, async || replica.has("lock:kept").await).await;
     }
@@ -33,10 +33,12 @@ async fn a_lease_that_was_not_replicated_runs_out_before_the_key_is_granted_agai
     watched.servers[1].resume();
     watched.servers[2].resume();
     assert!(forgotten.is_held());
-    let next = in_time(SOON, with.lock("k").wait(SOON).acquire()).await.unwrap();
+    let next = tokio::spawn(with.lock("k").wait(2 * SOON).acquire());
+    // Renewal goes on meanwhile.
+    eventually(SOON, async || kept.renew().await.is_ok()).await;
+    assert!(!next.is_finished());
+    let next = in_time(2 * SOON, next).await.unwrap().unwrap();
     assert!(!forgotten.is_held(), "{:?} were left", forgotten.remaining());
-    // Renewal went on meanwhile.
-    assert!(kept.is_held());
     kept.release().await.unwrap();
     next.release().await.unwrap();
 }
