@@ -112,6 +112,8 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(feature = "cluster")]
+pub use distlock_core::ClusterStore;
 /// # Examples
 /// Payments with one `Idempotency-Key` run one at a time. A second request is answered with 409 while the
 /// first one runs, and a request without the header with 400.

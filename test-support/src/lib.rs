@@ -5,10 +5,12 @@
 
 mod example;
 mod proxy;
+mod redis_cluster;
 mod redis_server;
 mod wait;
 
 pub use example::example;
 pub use proxy::Proxy;
+pub use redis_cluster::RedisCluster;
 pub use redis_server::{RedisServer, free_port};
 pub use wait::{eventually, in_time};

@@ -52,8 +52,8 @@ pub enum StoreErrorKind {
     TimedOut,
     /// The server cannot serve at the moment. Nothing was executed.
     ///
-    /// Usual causes: it is loading its data, a failover is under way, its memory is full, or its
-    /// `restart_delay` is not over. Try again later.
+    /// Usual causes: it is loading its data, a failover is under way, a slot of a cluster is moving or has no
+    /// server, its memory is full, or its `restart_delay` is not over. Try again later.
     Unavailable,
     /// The server is a replica, which accepts no writes. Nothing was executed. The next command is sent over
     /// a new connection, to the address that the host's name has then.
@@ -138,6 +138,12 @@ impl StoreError {
     pub(crate) fn at(mut self, address: &str) -> Self {
         self.detail = format!("{address}: {}", self.detail);
         self
+    }
+
+    /// The error that caused this one, if it is of this type.
+    #[cfg(feature = "cluster")]
+    pub(crate) fn cause<E: StdError + 'static>(&self) -> Option<&E> {
+        self.source.as_deref()?.downcast_ref()
     }
 
     /// What the error means for the caller.

@@ -22,7 +22,7 @@ const ALL: &[(&str, Reach)] = &[
     ("connect_timeout", Reach::Servers),
     ("fence_lifetime", Reach::Servers),
     ("restart_delay", Reach::Quorums),
-    ("db", Reach::Servers),
+    ("db", Reach::Databases),
     ("user", Reach::Servers),
     ("pass", Reach::Servers),
     ("protocol", Reach::Servers),
@@ -33,6 +33,8 @@ const ALL: &[(&str, Reach)] = &[
 enum Reach {
     Everything,
     Servers,
+    /// Servers with more than one database, which a cluster's are not.
+    Databases,
     Quorums,
 }
 
@@ -135,6 +137,7 @@ impl Reach {
         match self {
             Self::Everything => true,
             Self::Servers => !scheme.is_memory(),
+            Self::Databases => !scheme.is_memory() && !scheme.is_cluster(),
             Self::Quorums => scheme.is_quorum(),
         }
     }

@@ -2,8 +2,8 @@
 
 /// The URLs that are known, for messages.
 pub(in super::super) const KNOWN: &str = "`redis://host[:port][/db]`, `unix:///path`, \
-     `redlock://host[:port],..[/db]` or `memory://`; also known are `valkey://` and `redis+unix://`, and with \
-     TLS `rediss://`, `valkeys://` and `redlocks://`";
+     `redis-cluster://host[:port],..`, `redlock://host[:port],..[/db]` or `memory://`; also known are `valkey://` \
+     and `redis+unix://`, and with TLS `rediss://`, `valkeys://`, `rediss-cluster://` and `redlocks://`";
 
 /// A scheme that is known, and can be used with the features that are on.
 #[derive(Clone, Copy)]
@@ -24,6 +24,8 @@ pub(super) enum Kind {
     Socket,
     /// A quorum of servers at their hosts.
     Quorum,
+    /// A cluster, by some of its servers.
+    Cluster,
 }
 
 const ALL: &[Scheme] = &[
@@ -34,6 +36,8 @@ const ALL: &[Scheme] = &[
     Scheme { name: "valkeys", kind: Kind::Server, has_tls: true },
     Scheme { name: "unix", kind: Kind::Socket, has_tls: false },
     Scheme { name: "redis+unix", kind: Kind::Socket, has_tls: false },
+    Scheme { name: "redis-cluster", kind: Kind::Cluster, has_tls: false },
+    Scheme { name: "rediss-cluster", kind: Kind::Cluster, has_tls: true },
     Scheme { name: "redlock", kind: Kind::Quorum, has_tls: false },
     Scheme { name: "redlocks", kind: Kind::Quorum, has_tls: true },
 ];
@@ -50,6 +54,11 @@ impl Scheme {
         let Some(scheme) = ALL.iter().find(|scheme| scheme.name == name) else {
             return Err(unknown(name));
         };
+        if scheme.is_cluster() && cfg!(feature = "redis") && !cfg!(feature = "cluster") {
+            return Err(format!(
+                "`{name}://` needs the feature `cluster`: distlock = {{ version = \"..\", features = [\"cluster\"] }}"
+            ));
+        }
         if scheme.has_tls && cfg!(feature = "redis") && !cfg!(feature = "tls") {
             return Err(format!(
                 "`{name}://` needs the feature `tls`: distlock = {{ version = \"..\", features = [\"tls\"] }}"
@@ -66,9 +75,13 @@ impl Scheme {
         self.kind == Kind::Quorum
     }
 
+    pub(super) fn is_cluster(self) -> bool {
+        self.kind == Kind::Cluster
+    }
+
     /// Whether the URL has a host, in front of which credentials may stand.
     pub(super) fn has_host(self) -> bool {
-        matches!(self.kind, Kind::Server | Kind::Quorum)
+        matches!(self.kind, Kind::Server | Kind::Quorum | Kind::Cluster)
     }
 
     /// The scheme of redis-rs for one of the servers.
@@ -85,10 +98,6 @@ impl Scheme {
 /// The message for a scheme that is not known.
 fn unknown(name: &str) -> String {
     match name {
-        "redis-cluster" | "rediss-cluster" => format!(
-            "`{name}://` is not supported yet; use one server that is not part of a cluster, by `redis://`, or \
-             independent servers, by `redlock://`"
-        ),
         "redis-sentinel" | "rediss-sentinel" => format!(
             "`{name}://` is not supported yet; use `redis://` with a host name that always leads to the primary"
         ),

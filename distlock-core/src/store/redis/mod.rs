@@ -1,14 +1,15 @@
 //! Leases on one Redis server.
 //!
 //! From the bottom up:
-//! - [`keys`] has the names of a lock's keys, [`errors`] says what a failure means, [`settings`] how a server
-//!   is used.
+//! - [`keys`] has the names of a lock's keys, [`errors`] says what a failure means, [`redirect`] what a server
+//!   of a cluster answers, [`settings`] how a server is used.
 //! - `tls` has certificates of the user's own.
 //! - [`script`] sends a Lua script, [`restart`] knows when a restarted server may grant leases again.
 //! - [`contended`] remembers the keys that were found held.
 //! - [`check`] finds out whether the server is fit for locks.
 //! - [`commands`] are the commands of a lease over a connection, [`connect`] gives the connections.
 //! - [`wait`] has the wait queues.
+//! - [`cluster`] is a store over one of these stores for each primary of a cluster.
 
 use std::{future::pending, sync::Arc, time::Duration};
 
@@ -24,11 +25,14 @@ use crate::{
 };
 
 mod check;
+#[cfg(feature = "cluster")]
+pub(crate) mod cluster;
 mod commands;
 mod connect;
 mod contended;
 mod errors;
 mod keys;
+mod redirect;
 mod restart;
 mod script;
 mod settings;
@@ -104,6 +108,8 @@ impl RedisStore {
         let (restart_delay, release_form) = match settings.role {
             Role::Single => (Duration::ZERO, ReleaseForm::default()),
             Role::QuorumNode { restart_delay } => (restart_delay, ReleaseForm::lock_only()),
+            #[cfg(feature = "cluster")]
+            Role::ClusterNode { .. } => (Duration::ZERO, ReleaseForm::default()),
         };
         let (connection, patience) = (endpoint.connection(&settings), settings.connect_timeout);
         let release_form = Arc::new(release_form);

@@ -2,7 +2,7 @@
 
 use super::{
     super::{
-        errors::{Denial, NODE_OF_A_CLUSTER},
+        errors::{Denial, NODE_OF_A_CLUSTER, NOT_A_CLUSTER},
         settings::Role,
     },
     questions::{Answers, Question},
@@ -23,7 +23,7 @@ const FOR_FENCING: &[&str] = &["SET", "TIME", "PTTL"];
 pub(super) fn diagnosis(server: &Server, answers: &Answers) -> ServerDiagnosis {
     let mut diagnosis = ServerDiagnosis::new(&server.address);
     diagnosis.clock = answers.clock;
-    diagnosis.checks = vec![kind(answers), version(answers), role(answers), commands(answers)];
+    diagnosis.checks = vec![kind(server, answers), version(answers), role(answers), commands(answers)];
     diagnosis.checks.extend([
         keys(server, answers),
         fencing(answers),
@@ -51,11 +51,14 @@ fn broken(subject: CheckSubject, finding: impl Into<String>) -> Check {
     Check::new(subject, CheckState::Broken, finding)
 }
 
-fn kind(answers: &Answers) -> Check {
+fn kind(server: &Server, answers: &Answers) -> Check {
     const KIND: CheckSubject = CheckSubject::Kind;
     let is_moved = answers.error(Question::Get).is_some_and(|error| error.starts_with("MOVED"));
     let is_sentinel = answers.role().first().is_some_and(|role| role == "sentinel");
     match answers.field("redis_mode") {
+        Some("cluster") if server.is_cluster_node() => ok(KIND, "the server is a primary of a cluster"),
+        Some("standalone") if server.is_cluster_node() => broken(KIND, NOT_A_CLUSTER),
+        _ if is_moved && server.is_cluster_node() => ok(KIND, "the server is a primary of a cluster"),
         Some("cluster") => broken(KIND, NODE_OF_A_CLUSTER),
         _ if is_moved => broken(KIND, NODE_OF_A_CLUSTER),
         _ if is_sentinel => broken(KIND, SENTINEL),

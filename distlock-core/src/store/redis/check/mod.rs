@@ -65,13 +65,15 @@ impl Gate {
         if self.asks_nothing.load(Ordering::Relaxed) {
             return Ok(Ok(String::new()));
         }
-        let answers = questions::ask_everything(connection, self.server.namespace()).await?;
+        let answers = questions::ask_everything(connection, &self.server.checked_name()).await?;
         let diagnosis = findings::diagnosis(&self.server, &answers);
         *self.latest.lock().unwrap_or_else(PoisonError::into_inner) = Some(diagnosis.clone());
         if let Some(broken) = first_broken(&diagnosis) {
             return Ok(Err(unfit(broken)));
         }
-        if let Some(error) = answers.failure() {
+        // The slots of a cluster may have moved since the server was found.
+        let is_redirected = self.server.is_cluster_node() && answers.is_redirected();
+        if let Some(error) = answers.failure().filter(|_| !is_redirected) {
             return Ok(Err(classify(error)));
         }
         if self.server.has_restart_delay() && answers.info().is_none() {
@@ -113,7 +115,7 @@ impl Gate {
 
     /// Asks everything over a connection.
     pub(super) async fn diagnose(&self, connection: &mut (impl ConnectionLike + Send)) -> ServerDiagnosis {
-        match questions::ask_everything(connection, self.server.namespace()).await {
+        match questions::ask_everything(connection, &self.server.checked_name()).await {
             Ok(answers) => findings::diagnosis(&self.server, &answers),
             Err(error) => self.without_connection(&classify(error)),
         }

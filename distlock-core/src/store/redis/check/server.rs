@@ -1,6 +1,6 @@
 //! What is known of a server before it is asked.
 
-use super::super::settings::Role;
+use super::super::{keys, settings::Role};
 use crate::limits::DEFAULT_NAMESPACE;
 
 /// The server that is checked, as this process knows it.
@@ -16,6 +16,26 @@ impl Server {
     /// The namespace of the keys, or a guess.
     pub(super) fn namespace(&self) -> &str {
         self.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE)
+    }
+
+    /// The name of the key and of the channel that the questions use. It is no lock's key, because of its
+    /// single U+001F.
+    pub(super) fn checked_name(&self) -> String {
+        let name = keys::channel(self.namespace(), "check");
+        match self.role {
+            #[cfg(feature = "cluster")]
+            Role::ClusterNode { slot } => keys::in_slot(name, slot),
+            _ => name,
+        }
+    }
+
+    /// Whether the server is one of a cluster's, as far as its user knows.
+    pub(super) fn is_cluster_node(&self) -> bool {
+        #[cfg(feature = "cluster")]
+        let is_node = matches!(self.role, Role::ClusterNode { .. });
+        #[cfg(not(feature = "cluster"))]
+        let is_node = false;
+        is_node
     }
 
     /// Whether a restarted server grants nothing until its old leases are over.

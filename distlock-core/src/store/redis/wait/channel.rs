@@ -21,7 +21,7 @@
 
 use std::{
     future::pending,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
     time::Duration,
 };
 
@@ -62,7 +62,11 @@ pub(super) struct WaitChannel {
     connection: Mutex<Arc<OnceCell<WaitConnection>>>,
     registry: Registry,
     form: Arc<ReleaseForm>,
+    release_elsewhere: Arc<OnceLock<ReleaseElsewhere>>,
 }
+
+/// Begins to release a key that was handed over to an owner that does not want it any more.
+pub(super) type ReleaseElsewhere = Box<dyn Fn(Key, OwnerToken) + Send + Sync>;
 
 /// A subscribed connection.
 #[derive(Clone)]
@@ -89,6 +93,7 @@ impl WaitChannel {
         patience: Duration,
         fence_lifetime: Duration,
         form: Arc<ReleaseForm>,
+        release_elsewhere: Arc<OnceLock<ReleaseElsewhere>>,
     ) -> Arc<Self> {
         let (connection, registry) = (Mutex::default(), Registry::default());
         Arc::new(Self {
@@ -100,6 +105,7 @@ impl WaitChannel {
             connection,
             registry,
             form,
+            release_elsewhere,
         })
     }
 
@@ -209,7 +215,9 @@ impl WaitChannel {
 
     /// Releases a key that was handed over to an owner that does not want it any more.
     pub(super) fn release_unwanted(&self, key: Key, owner: OwnerToken) {
-        if let Some(WaitConnection { mut commands, .. }) = self.connection_if_made() {
+        if let Some(release) = self.release_elsewhere.get() {
+            release(key, owner);
+        } else if let Some(WaitConnection { mut commands, .. }) = self.connection_if_made() {
             let form = Arc::clone(&self.form);
             tokio::spawn(async move { release(&mut commands, &key, &owner, &form).await });
         }

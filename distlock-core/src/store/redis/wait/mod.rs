@@ -12,7 +12,7 @@
 use std::{
     future::pending,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -32,7 +32,11 @@ mod tracking;
 mod wire;
 
 pub(super) use self::offer::DirectHandOver;
-use self::{availability::Availability, channel::WaitChannel, foreign::ForeignKeys};
+use self::{
+    availability::Availability,
+    channel::{ReleaseElsewhere, WaitChannel},
+    foreign::ForeignKeys,
+};
 use super::commands::ReleaseForm;
 use crate::{
     error::{StoreError, StoreErrorKind},
@@ -56,6 +60,9 @@ pub(super) struct WaitRoom {
     /// A queue of another version was met and reported. Set when that happens first, never cleared.
     has_met_unknown_queue: AtomicBool,
     form: Arc<ReleaseForm>,
+    /// How an unwanted hand-over is released where the key may have moved to another server. Set by the store
+    /// of a cluster.
+    release_elsewhere: Arc<OnceLock<ReleaseElsewhere>>,
 }
 
 impl WaitRoom {
@@ -71,7 +78,7 @@ impl WaitRoom {
         let info = client.get_connection_info().clone();
         let resp3 = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
         let client = Client::open(info.set_redis_settings(resp3))?;
-        let (channels, availability, foreign, has_met_unknown_queue) = Default::default();
+        let (channels, availability, foreign, has_met_unknown_queue, release_elsewhere) = Default::default();
         Ok(Self {
             client,
             config,
@@ -82,6 +89,7 @@ impl WaitRoom {
             foreign,
             has_met_unknown_queue,
             form,
+            release_elsewhere,
         })
     }
 
@@ -91,7 +99,8 @@ impl WaitRoom {
         let make = || {
             let (client, config, form) = (self.client.clone(), self.config.clone(), Arc::clone(&self.form));
             let (patience, lifetime) = (self.patience, self.fence_lifetime);
-            Ok(WaitChannel::new(key.namespace(), client, config, patience, lifetime, form))
+            let elsewhere = Arc::clone(&self.release_elsewhere);
+            Ok(WaitChannel::new(key.namespace(), client, config, patience, lifetime, form, elsewhere))
         };
         self.channels.get_or_make(make).ok()
     }
@@ -149,6 +158,21 @@ impl WaitRoom {
     /// Whether the owner is registered at the current runtime's channel.
     pub(super) fn is_registered(&self, owner: &OwnerToken) -> bool {
         self.channel_if_made().is_some_and(|channel| channel.registry().is_registered(owner))
+    }
+
+    /// Forgets a waiter that asks at another server. A hand-over to it that this server still tells of is left
+    /// to that question.
+    #[cfg(feature = "cluster")]
+    pub(super) fn forget(&self, owner: &OwnerToken) {
+        if let Some(channel) = self.channel_if_made() {
+            channel.registry().granted(owner);
+        }
+    }
+
+    /// Sets how an unwanted hand-over is released: its key may have moved to another server.
+    #[cfg(feature = "cluster")]
+    pub(super) fn release_elsewhere(&self, release: impl Fn(Key, OwnerToken) + Send + Sync + 'static) {
+        let _ = self.release_elsewhere.set(Box::new(release));
     }
 
     /// Whether other libraries are known to take the key too.

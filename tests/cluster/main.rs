@@ -1,0 +1,36 @@
+//! Locks on a real Redis cluster: the contract of a store, slots that move, primaries that fail, and waiters
+//! that follow their key.
+
+use std::{
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
+
+use distlock::{ClusterStore, Key, LockManager};
+use test_support::RedisCluster;
+
+mod contract;
+mod setup;
+
+const SOON: Duration = Duration::from_secs(10);
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// Three primaries, for the tests that leave the cluster as it was.
+static SHARED: LazyLock<RedisCluster> = LazyLock::new(RedisCluster::start);
+
+/// The shared cluster. Its start blocks a thread, which must not be one of a runtime that others use.
+async fn shared() -> &'static RedisCluster {
+    tokio::task::spawn_blocking(|| &*SHARED).await.unwrap()
+}
+
+fn store_of(cluster: &RedisCluster) -> ClusterStore {
+    ClusterStore::open(cluster.urls().iter().map(|url| &**url)).unwrap()
+}
+
+async fn connect(cluster: &RedisCluster) -> LockManager {
+    LockManager::connect(&cluster.url()).await.unwrap()
+}
+
+fn key(name: &str) -> Key {
+    Key::new("lock", name).unwrap()
+}
