@@ -53,13 +53,14 @@ async fn a_lease_is_at_the_primary_of_its_slot_with_every_kind_of_braces() {
         let holder = locks.lock(name).fenced().acquire().await.unwrap();
         assert!(cluster.servers()[primary].has(&redis_key).await, "{name}");
         // All five keys of the lock are in one slot, or a script would be refused.
-        let waiter = locks.lock(name).fenced().wait(SOON).acquire();
         let other = connect(cluster).await;
-        let elsewhere = other.lock(name).fenced().wait(SOON).acquire();
-        let (waiter, elsewhere) = (tokio::spawn(waiter), tokio::spawn(elsewhere));
+        let waiters = [&locks, &other].map(|locks| {
+            let acquire = locks.lock(name).fenced().wait(SOON).acquire();
+            tokio::spawn(async { acquire.await.unwrap().release().await.unwrap() })
+        });
         holder.release().await.unwrap();
-        for waiter in [waiter, elsewhere] {
-            in_time(SOON, waiter).await.unwrap().unwrap().release().await.unwrap();
+        for waiter in waiters {
+            in_time(SOON, waiter).await.unwrap();
         }
         assert!(!cluster.servers()[primary].has(&redis_key).await, "{name}");
     }

@@ -1,15 +1,14 @@
 //! Locks on a real Redis cluster: the contract of a store, slots that move, primaries that fail, and waiters
 //! that follow their key.
 
-use std::{
-    sync::{Arc, LazyLock},
-    time::Duration,
-};
+use std::{sync::LazyLock, time::Duration};
 
 use distlock::{ClusterStore, Key, LockManager};
 use test_support::RedisCluster;
 
 mod contract;
+mod failover;
+mod migration;
 mod setup;
 
 const SOON: Duration = Duration::from_secs(10);
@@ -21,6 +20,11 @@ static SHARED: LazyLock<RedisCluster> = LazyLock::new(RedisCluster::start);
 /// The shared cluster. Its start blocks a thread, which must not be one of a runtime that others use.
 async fn shared() -> &'static RedisCluster {
     tokio::task::spawn_blocking(|| &*SHARED).await.unwrap()
+}
+
+/// Three primaries, for a test that changes them.
+async fn own() -> RedisCluster {
+    tokio::task::spawn_blocking(RedisCluster::start).await.unwrap()
 }
 
 fn store_of(cluster: &RedisCluster) -> ClusterStore {

@@ -46,7 +46,7 @@ fn an_unknown_scheme_is_refused_with_all_that_are_known() {
 
 #[test]
 fn a_scheme_of_the_contract_that_is_not_built_says_so() {
-    for scheme in ["redis-cluster", "rediss-cluster", "redis-sentinel", "rediss-sentinel"] {
+    for scheme in ["redis-sentinel", "rediss-sentinel"] {
         let message = refused(builder(&format!("{scheme}://user:hunter2@h1,h2")));
         assert!(message.contains(&format!("`{scheme}://` is not supported yet; ")), "{message}");
     }
