@@ -9,10 +9,13 @@ use test_support::RedisCluster;
 mod contract;
 mod failover;
 mod migration;
+mod resource;
 mod setup;
 
 const SOON: Duration = Duration::from_secs(10);
 const MINUTE: Duration = Duration::from_secs(60);
+/// A waiter that nobody tells anything asks again after this long at the latest.
+const NEXT_CHECK: Duration = Duration::from_millis(1200);
 
 /// Three primaries, for the tests that leave the cluster as it was.
 static SHARED: LazyLock<RedisCluster> = LazyLock::new(RedisCluster::start);

@@ -1,57 +1,15 @@
 //! A slot that moves key by key takes its locks along: exclusion, fencing, hand-overs and releases.
 
 use std::{
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
-use distlock::{Acquired, Enqueue, Hint, LockError, LockManager, OwnerToken, Store, StoreErrorKind};
+use distlock::{Acquired, Enqueue, Hint, LockError, OwnerToken, Store, StoreErrorKind};
 use test_support::{eventually, in_time};
 use tokio::time::sleep;
 
-use super::{MINUTE, SOON, connect, key, own, shared, store_of};
-
-/// A waiter that nobody tells anything asks again after this long at the latest.
-const NEXT_CHECK: Duration = Duration::from_millis(1200);
-
-/// What the holders of one key see.
-#[derive(Default)]
-struct Resource {
-    is_held: AtomicBool,
-    latest_fence: AtomicU64,
-    holds: AtomicU64,
-    freed_at: Mutex<Option<Instant>>,
-    longest_gap: Mutex<Duration>,
-}
-
-impl Resource {
-    /// Locks the key again and again until `until`.
-    async fn use_it(self: Arc<Self>, locks: LockManager, name: String, fenced: bool, until: Instant) {
-        while Instant::now() < until {
-            let request = locks.lock(&name).wait(MINUTE);
-            let request = if fenced { request.fenced() } else { request };
-            let guard = request.acquire().await.unwrap();
-            assert!(!self.is_held.swap(true, Ordering::SeqCst), "two holders of {name}");
-            if let Some(freed_at) = self.freed_at.lock().unwrap().take() {
-                let mut longest = self.longest_gap.lock().unwrap();
-                *longest = freed_at.elapsed().max(*longest);
-            }
-            if let Some(fence) = guard.fencing_token() {
-                let before = self.latest_fence.swap(fence.value(), Ordering::SeqCst);
-                assert!(fence.value() > before, "{} after {before}", fence.value());
-            }
-            self.holds.fetch_add(1, Ordering::SeqCst);
-            sleep(Duration::from_millis(2)).await;
-            assert!(guard.is_held());
-            assert!(self.is_held.swap(false, Ordering::SeqCst));
-            *self.freed_at.lock().unwrap() = Some(Instant::now());
-            guard.release().await.unwrap();
-        }
-    }
-}
+use super::{MINUTE, NEXT_CHECK, SOON, connect, key, own, resource::Resource, shared, store_of};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_moving_slot_has_one_holder_at_a_time_and_rising_fencing_tokens_and_loses_no_wake_up() {
@@ -86,8 +44,7 @@ async fn a_moving_slot_has_one_holder_at_a_time_and_rising_fencing_tokens_and_lo
     for task in tasks {
         in_time(MINUTE, task).await.unwrap();
     }
-    let gap = *plain.longest_gap.lock().unwrap();
-    let [plain, fenced] = [plain, fenced].map(|resource| resource.holds.load(Ordering::SeqCst));
+    let (gap, plain, fenced) = (plain.longest_gap(), plain.holds(), fenced.holds());
     println!("{moves} moves, {plain} and {fenced} holds; the longest time that the key was free: {gap:?}");
     assert!(moves >= 3 && plain > 100 && fenced > 20, "{moves} moves, {plain} and {fenced} holds");
     assert!(gap < NEXT_CHECK, "{gap:?}");

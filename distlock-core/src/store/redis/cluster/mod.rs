@@ -252,12 +252,18 @@ impl Store for ClusterStore {
 /// Ends when the slot has another server than this one, or it is time to ask because the slot is moving.
 async fn until_moved(servers: Arc<Servers>, node: Arc<Node>, slot: u16) {
     let mut changes = servers.slots.subscribe();
+    let has_moved = || servers.slots.node_of(slot).is_some_and(|owner| !Arc::ptr_eq(&owner, &node));
+    let poll_after = POLL_EVERY.mul_f64(0.5 + fastrand::f64());
+    // The waiter has just asked, and the slot's server did not answer.
+    if has_moved() {
+        return sleep(poll_after).await;
+    }
     loop {
-        if servers.slots.node_of(slot).is_some_and(|owner| !Arc::ptr_eq(&owner, &node)) {
+        if has_moved() {
             return;
         }
         if servers.slots.is_moving(slot, Instant::now) {
-            return sleep(POLL_EVERY.mul_f64(0.5 + fastrand::f64())).await;
+            return sleep(poll_after).await;
         }
         if changes.changed().await.is_err() {
             return pending().await;
