@@ -105,6 +105,7 @@
 //! # Features
 //! - `redis` (default): the store on Redis and Valkey.
 //! - `tls`: `rediss://`, `valkeys://` and `redlocks://` URLs, and `Tls` for certificates of your own.
+//! - `cluster`: `redis-cluster://` and, with `tls`, `rediss-cluster://` URLs.
 //! - `axum`, `actix-web`: [`LockError`] is a response of the framework, as [`Problem`] describes.
 //! - `tonic`: `tonic::Status` is made from a [`LockError`].
 //! - `tower`: `LockLayer` locks the requests of a service, for axum and tonic.

@@ -203,6 +203,29 @@ impl RedisCluster {
         }
     }
 
+    /// Lets a replica take over from its primary as planned, and waits until it has. An attempt for which the
+    /// other primaries do not vote is repeated.
+    ///
+    /// # Panics
+    ///
+    /// If the server does not answer, or has not taken over after half a minute.
+    pub async fn fail_over_to(&self, server: usize) {
+        let server = &self.servers[server];
+        let end = Instant::now() + PATIENCE;
+        let is_primary =
+            async || server.command::<String>(&["INFO", "replication"]).await.contains("role:master");
+        while !is_primary().await {
+            assert!(Instant::now() < end, "no failover within {PATIENCE:?}");
+            // Refused while the primary is not known to be up.
+            let _ = ask::<redis::Value>(server, &["CLUSTER", "FAILOVER"]);
+            for _ in 0..100 {
+                if !is_primary().await {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+            }
+        }
+    }
+
     /// Returns all keys of the servers that are primaries now, sorted. A server that is down has none.
     pub fn keys(&self) -> Vec<String> {
         let of_primary = |server: &RedisServer| -> Option<Vec<String>> {

@@ -6,7 +6,7 @@ use std::{
 };
 
 use distlock::{LockError, LockGuard, LockManager};
-use test_support::{RedisCluster, RedisServer, eventually, in_time};
+use test_support::{RedisCluster, eventually, in_time};
 use tokio::{task::JoinHandle, time::sleep};
 
 use super::{MINUTE, NEXT_CHECK, SOON, connect, resource::Resource};
@@ -101,7 +101,7 @@ async fn a_lease_outlives_a_planned_failover() {
     let scene = Scene::set_up().await;
     let waiter = wait(&scene.other, &scene.name);
     sleep(Duration::from_millis(100)).await;
-    scene.cluster.servers()[3].command::<()>(&["CLUSTER", "FAILOVER"]).await;
+    scene.cluster.fail_over_to(3).await;
     scene.replica_takes_over().await;
     scene.lease_is_kept(waiter).await;
 }
@@ -142,14 +142,12 @@ async fn planned_failovers_under_load_keep_exclusion_and_fencing() {
     }
     // There and back again. Primaries do not vote for a third one so soon.
     for next in [3, 0] {
-        let (server, old) = (&cluster.servers()[next], &cluster.servers()[3 - next]);
-        let replication =
-            async |server: &RedisServer| server.command::<String>(&["INFO", "replication"]).await;
+        let old = &cluster.servers()[3 - next];
+        let replication = async || old.command::<String>(&["INFO", "replication"]).await;
         sleep(Duration::from_millis(300)).await;
-        server.command::<()>(&["CLUSTER", "FAILOVER"]).await;
-        eventually(FAILOVER, async || replication(server).await.contains("role:master")).await;
+        cluster.fail_over_to(next).await;
         // The old primary has to be a replica with all data before it can take over again.
-        eventually(FAILOVER, async || replication(old).await.contains("master_link_status:up")).await;
+        eventually(FAILOVER, async || replication().await.contains("master_link_status:up")).await;
     }
     for task in tasks {
         in_time(MINUTE, task).await.unwrap();

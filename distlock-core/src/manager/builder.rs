@@ -28,11 +28,13 @@ impl LockManager {
     /// * `redlock://[user:password@]host[:port],host[:port],..[/db]`: a quorum of independent servers, best
     ///   three or five; see [`QuorumStore`]. A server that was started less than 60 s ago does not grant yet,
     ///   and no ttl is longer than that: see [`restart_delay`](LockManagerBuilder::restart_delay).
+    /// * `redis-cluster://[user:password@]host[:port],host[:port],..`: a Redis Cluster, by some of its servers,
+    ///   with the feature `cluster`.
     /// * `unix:///path` or `redis+unix:///path`: one server at a Unix socket.
     /// * `memory://`: this process's memory, which excludes no other process.
     ///
-    /// `valkey://` is another name for `redis://`. With the feature `tls`, `rediss://`, `valkeys://` and
-    /// `redlocks://` do the same over TLS.
+    /// `valkey://` is another name for `redis://`. With the feature `tls`, `rediss://`, `valkeys://`,
+    /// `rediss-cluster://` and `redlocks://` do the same over TLS.
     ///
     /// Settings of the [builder](LockManagerBuilder) may follow as parameters:
     /// `redis://host/?namespace=shop&ttl=10s&response_timeout=500ms`. They are `namespace`, `ttl`,
@@ -46,7 +48,7 @@ impl LockManager {
     ///
     /// # Errors
     /// - [`LockError::Config`] for a URL that is not understood, without showing its password, and for a
-    ///   server that is not fit for locks: a node of a cluster, a Sentinel, a replica, a version before Redis
+    ///   server that is not fit for locks: a node of a cluster by `redis://`, a Sentinel, a replica, a version before Redis
     ///   6.2 or Valkey 7.2, or one that forbids a command without which a lock could not be given back.
     /// - [`LockError::Store`] if the server does not answer within a second for the connection and a second
     ///   for the answer.
@@ -236,8 +238,8 @@ impl LockManagerBuilder {
         self
     }
 
-    /// Sets certificates of your own for a URL with TLS: `rediss://`, `valkeys://` or `redlocks://`. A
-    /// [`client`](Self::client) brings its own.
+    /// Sets certificates of your own for a URL with TLS: `rediss://`, `valkeys://`, `rediss-cluster://` or
+    /// `redlocks://`. A [`client`](Self::client) brings its own.
     #[cfg(feature = "tls")]
     pub fn tls(mut self, tls: crate::store::Tls) -> Self {
         self.tls = Some(tls);

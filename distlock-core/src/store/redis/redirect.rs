@@ -1,24 +1,21 @@
 //! What a server of a cluster answers instead of doing a command.
 
+use std::{error::Error, fmt};
+
 use crate::error::StoreError;
 
 /// Why a server of a cluster did not do a command: the source of such a command's [`StoreError`].
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Redirect {
     /// Another server has the slot.
-    #[error("the slot {slot} is at {address}")]
     Moved { slot: u16, address: String },
     /// The slot is moving to another server, which may have the key already.
-    #[error("the key may be at {address}")]
     Ask { address: String },
     /// The slot is moving, and the command's keys are not all at one server.
-    #[error("the keys are not at one server")]
     TryAgain,
     /// The slot is moving, and a script was stopped in its middle.
-    #[error("a script was stopped in its middle")]
     HalfWay,
     /// No server has the slot, or the one that has it cannot serve yet.
-    #[error("the slot is not served")]
     Down,
 }
 
@@ -50,6 +47,21 @@ impl Redirect {
         error.with_source(self)
     }
 }
+
+impl fmt::Display for Redirect {
+    /// The server's own words.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Moved { slot, address } => write!(f, "MOVED {slot} {address}"),
+            Self::Ask { address } => write!(f, "ASK {address}"),
+            Self::TryAgain => f.write_str("TRYAGAIN"),
+            Self::HalfWay => f.write_str("half-way"),
+            Self::Down => f.write_str("CLUSTERDOWN"),
+        }
+    }
+}
+
+impl Error for Redirect {}
 
 #[cfg(test)]
 mod tests {

@@ -43,7 +43,7 @@ pub(super) async fn ask_one_of(
     });
     let asked: Vec<_> = asked.collect();
     if asked.is_empty() {
-        return Err(StoreError::new(StoreErrorKind::Unreachable, "the cluster has no servers"));
+        return Err(StoreError::new(StoreErrorKind::Unreachable, "no servers"));
     }
     let (ranges, _) = select_ok(asked).await?;
     Ok(ranges)
