@@ -108,6 +108,10 @@ impl RedisCluster {
     }
 
     /// Returns the place, among the [servers](Self::servers), of the primary that had the slot at the start.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such slot.
     pub fn first_owner_of(&self, slot: u16) -> usize {
         (0..self.primaries).find(|at| range(*at, self.primaries).contains(&slot)).expect("a slot")
     }

@@ -181,6 +181,26 @@ async fn a_hand_over_that_is_claimed_while_the_slot_moves_lasts() {
 }
 
 #[tokio::test]
+async fn a_waiter_that_gives_up_while_its_slot_moves_leaves_the_wait_queue() {
+    let cluster = own().await;
+    let name = cluster.name_at("{leaves-", 0).await + "}";
+    let slot = cluster.slot_of(&format!("lock:{name}")).await;
+    let from = cluster.first_owner_of(slot);
+    let to = (from + 1) % 3;
+    let held = connect(&cluster).await.lock(&name).acquire().await.unwrap();
+    let waiter = tokio::spawn(connect(&cluster).await.lock(&name).wait(MINUTE).acquire());
+    let queue_of =
+        |companion: char| cluster.keys().into_iter().find(|key| key.contains(&format!("\u{1f}{companion}")));
+    eventually(SOON, async || queue_of('z').is_some()).await;
+    cluster.begin_move(slot, from, to).await;
+    cluster.move_key(&queue_of('q').unwrap(), from, to).await;
+    waiter.abort();
+    // What is left of the queue is its version, which lapses.
+    eventually(SOON, async || queue_of('z').is_none() && queue_of('e').is_none()).await;
+    held.release().await.unwrap();
+}
+
+#[tokio::test]
 async fn an_uncovered_slot_is_a_typed_error_and_the_others_go_on() {
     let cluster = shared().await;
     // A cluster that serves the slots that it has.

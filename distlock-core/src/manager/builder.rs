@@ -28,8 +28,8 @@ impl LockManager {
     /// * `redlock://[user:password@]host[:port],host[:port],..[/db]`: a quorum of independent servers, best
     ///   three or five; see [`QuorumStore`]. A server that was started less than 60 s ago does not grant yet,
     ///   and no ttl is longer than that: see [`restart_delay`](LockManagerBuilder::restart_delay).
-    /// * `redis-cluster://[user:password@]host[:port],host[:port],..`: a Redis Cluster, by some of its servers,
-    ///   with the feature `cluster`.
+    /// * `redis-cluster://[user:password@]host[:port],host[:port],..`: a Redis Cluster, by some of its
+    ///   servers, with the feature `cluster`.
     /// * `unix:///path` or `redis+unix:///path`: one server at a Unix socket.
     /// * `memory://`: this process's memory, which excludes no other process.
     ///
@@ -48,8 +48,9 @@ impl LockManager {
     ///
     /// # Errors
     /// - [`LockError::Config`] for a URL that is not understood, without showing its password, and for a
-    ///   server that is not fit for locks: a node of a cluster by `redis://`, a Sentinel, a replica, a version before Redis
-    ///   6.2 or Valkey 7.2, or one that forbids a command without which a lock could not be given back.
+    ///   server that is not fit for locks: a node of a cluster by `redis://`, a Sentinel, a replica, a version
+    ///   before Redis 6.2 or Valkey 7.2, or one that forbids a command without which a lock could not be given
+    ///   back.
     /// - [`LockError::Store`] if the server does not answer within a second for the connection and a second
     ///   for the answer.
     ///

@@ -251,7 +251,8 @@ fn cluster(
     Ok((Box::new(store), Some(Box::pin(probe))))
 }
 
-/// The parts of `[user:password@]host[:port],..[/db]`: the credentials with their `@`, the hosts, the database.
+/// The parts of `[user:password@]host[:port],..[/db]`: the credentials with their `@`, the hosts, the
+/// database.
 #[cfg(feature = "redis")]
 fn several<'a>(place: &'a str, what: &str) -> Result<(&'a str, &'a str, &'a str), LockError> {
     let (credentials, hosts) = place.split_at(place.rfind('@').map_or(0, |at| at + 1));

@@ -1,8 +1,8 @@
 //! Leases on one Redis server.
 //!
 //! From the bottom up:
-//! - [`keys`] has the names of a lock's keys, [`errors`] says what a failure means, [`redirect`] what a server
-//!   of a cluster answers, [`settings`] how a server is used.
+//! - [`keys`] has the names of a lock's keys, [`errors`] says what a failure means, [`redirect`] what a
+//!   cluster's server answers, [`settings`] how a server is used.
 //! - `tls` has certificates of the user's own.
 //! - [`script`] sends a Lua script, [`restart`] knows when a restarted server may grant leases again.
 //! - [`contended`] remembers the keys that were found held.

@@ -10,7 +10,7 @@ pub(super) enum Redirect {
     /// Another server has the slot.
     Moved { slot: u16, address: String },
     /// The slot is moving to another server, which may have the key already.
-    Ask { address: String },
+    MayBeAt { address: String },
     /// The slot is moving, and the command's keys are not all at one server.
     TryAgain,
     /// The slot is moving, and a script was stopped in its middle.
@@ -29,7 +29,7 @@ impl Redirect {
         let (slot, place) = details.split_once(' ').unwrap_or_default();
         match code {
             "MOVED" => Some(Self::Moved { slot: slot.parse().ok()?, address: address(place)? }),
-            "ASK" => Some(Self::Ask { address: address(place)? }),
+            "ASK" => Some(Self::MayBeAt { address: address(place)? }),
             "TRYAGAIN" => Some(Self::TryAgain),
             "CLUSTERDOWN" | "LOADING" | "MASTERDOWN" => Some(Self::Down),
             _ => None,
@@ -52,8 +52,11 @@ impl fmt::Display for Redirect {
     /// The server's own words.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Moved { slot, address } => write!(f, "MOVED {slot} {address}"),
-            Self::Ask { address } => write!(f, "ASK {address}"),
+            Self::Moved { slot, address } => {
+                write!(f, "MOVED {slot}")?;
+                write!(f, " {address}")
+            }
+            Self::MayBeAt { address } => write!(f, "ASK {address}"),
             Self::TryAgain => f.write_str("TRYAGAIN"),
             Self::HalfWay => f.write_str("half-way"),
             Self::Down => f.write_str("CLUSTERDOWN"),
@@ -74,7 +77,7 @@ mod tests {
             "Script attempted to access a non local key in a cluster node script: 1, on @user_script:1.";
         for (code, details, redirect) in [
             ("MOVED", "3999 ::1:6381", Some(moved)),
-            ("ASK", "1 host:7", Some(Redirect::Ask { address: "host:7".to_owned() })),
+            ("ASK", "1 host:7", Some(Redirect::MayBeAt { address: "host:7".to_owned() })),
             ("ASK", "1", None),
             ("TRYAGAIN", "Multiple keys request during rehashing of slot", Some(Redirect::TryAgain)),
             ("CLUSTERDOWN", "Hash slot not served", Some(Redirect::Down)),

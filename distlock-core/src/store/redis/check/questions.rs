@@ -178,7 +178,7 @@ impl Answers {
     pub(super) fn is_redirected(&self) -> bool {
         let Some(Value::ServerError(error)) = self.answer(Question::Get) else { return false };
         let redirect = Redirect::of(error.code(), error.details().unwrap_or_default());
-        matches!(redirect, Some(Redirect::Moved { .. } | Redirect::Ask { .. } | Redirect::TryAgain))
+        matches!(redirect, Some(Redirect::Moved { .. } | Redirect::MayBeAt { .. } | Redirect::TryAgain))
     }
 
     /// The server's clock, for which it was asked at `sent`.

@@ -3,8 +3,8 @@
 //! From the bottom up:
 //! - [`asking`] sends `ASKING` before each command. [`single_key`] has the commands that name one key, and
 //!   [`node`] is one server.
-//! - [`topology`] asks which server has which slot, [`slots`] keeps the answer, and [`servers`] brings it up to
-//!   date.
+//! - [`topology`] asks which server has which slot, [`slots`] keeps the answer, and [`servers`] brings it
+//!   up to date.
 //! - [`routing`] sends a command to the server of its key, and follows the key. [`operations`] are the
 //!   operations of a store.
 //!
@@ -53,16 +53,16 @@ const PROBE_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Keeps leases on a Redis or Valkey Cluster, over one connection per primary and tokio runtime.
 ///
-/// Each key's lease is on the primary of the key's slot. If the slot moves, or a replica takes over, the lease
-/// goes along as far as the cluster has copied it.
+/// Each key's lease is on the primary of the key's slot. If the slot moves, or a replica takes over, the
+/// lease goes along as far as the cluster has copied it.
 pub struct ClusterStore {
     servers: Arc<Servers>,
 }
 
 impl ClusterStore {
-    /// The store on the cluster that has the servers at these URLs, `redis://` or `rediss://`, with the default
-    /// timeouts. The first use connects, and asks one of them for the others. Credentials and TLS are those of
-    /// the first URL.
+    /// The store on the cluster that has the servers at these URLs, `redis://` or `rediss://`, with the
+    /// default timeouts. The first use connects, and asks one of them for the others. Credentials and TLS are
+    /// those of the first URL.
     ///
     /// # Errors
     /// [`LockError::Config`] for a URL that is not understood, and if there is none.

@@ -130,7 +130,7 @@ impl Node {
     /// Forgets a waiter that asks at another server.
     pub(super) fn forget_waiter(&self, owner: &OwnerToken) {
         if let Some(room) = &self.store.inner.wait_room {
-            room.forget(owner);
+            room.leave_to_other_server(owner);
         }
     }
 

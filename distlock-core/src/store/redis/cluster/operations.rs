@@ -86,7 +86,7 @@ impl KeyAtCluster {
         match single(servers, *slot, |node, sending| node.take(sending, key, *owner, ttl)).await? {
             Found::Taken => Ok(Acquired::granted(None)),
             // Handed over, or an acquire was sent twice: the question counts as the claim.
-            Found::Own if self.claim(ttl).await? => Ok(Acquired::granted(None)),
+            Found::Own if self.confirm_by_one_key(ttl).await? => Ok(Acquired::granted(None)),
             Found::Own => Ok(Acquired::busy(Some(Duration::ZERO))),
             Found::Others { remaining } => Ok(Acquired::busy(remaining)),
         }
@@ -130,12 +130,12 @@ impl KeyAtCluster {
         let send = |store: &RedisStore| store.confirm_hand_over(&self.key, &self.owner, ttl);
         match whole(&self.servers, self.slot, send).await? {
             Whole::Answered(confirmed) => Ok(confirmed),
-            Whole::Moving => self.claim(ttl).await,
+            Whole::Moving => self.confirm_by_one_key(ttl).await,
         }
     }
 
     /// Claims a lease while its slot is moving: first the mark of the hand-over goes, then the lease lasts.
-    async fn claim(&self, ttl: Duration) -> Result<bool, StoreError> {
+    async fn confirm_by_one_key(&self, ttl: Duration) -> Result<bool, StoreError> {
         let Self { servers, key, owner, slot } = self;
         single(servers, *slot, |node, sending| node.forget_claim(sending, key, *owner)).await?;
         single(servers, *slot, |node, sending| node.renew(sending, key, *owner, ttl)).await

@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep};
 use super::{
     super::{RedisStore, redirect::Redirect},
     node::{Node, Sending},
-    servers::{Servers, refresh_soon, watch},
+    servers::{Servers, look_for_failover, refresh_soon},
 };
 use crate::{
     backoff::Backoff,
@@ -42,7 +42,7 @@ enum Verdict {
     /// The slot is at another server.
     Again,
     /// The key may be at the server to which the slot is moving.
-    Ask(Arc<Node>),
+    AtTarget(Arc<Node>),
     /// The slot is moving.
     Moving(StoreError),
     /// The cluster may do the command in a moment.
@@ -66,7 +66,7 @@ pub(super) async fn whole<T>(
             Ok(answer) => return Ok(Whole::Answered(answer)),
             Err(error) => match judge(servers, slot, &node, error).await {
                 Verdict::Again => tries.redirected().await?,
-                Verdict::Ask(_) | Verdict::Moving(_) => return Ok(Whole::Moving),
+                Verdict::AtTarget(_) | Verdict::Moving(_) => return Ok(Whole::Moving),
                 Verdict::Wait(error) => tries.pause(error).await?,
                 Verdict::Fail(error) => return Err(error),
             },
@@ -91,7 +91,7 @@ pub(super) async fn single<T>(
             Ok(answer) => return Ok(answer),
             Err(error) => match judge(servers, slot, &node, error).await {
                 Verdict::Again => tries.redirected().await?,
-                Verdict::Ask(node) => {
+                Verdict::AtTarget(node) => {
                     tries.redirected().await?;
                     asked = Some(node);
                 }
@@ -131,9 +131,9 @@ async fn judge(servers: &Arc<Servers>, slot: u16, node: &Arc<Node>, error: Store
             refresh_soon(servers);
             Verdict::Again
         }
-        Some(Redirect::Ask { address }) => {
+        Some(Redirect::MayBeAt { address }) => {
             servers.slots.note_moving(slot, Instant::now());
-            servers.node_at(address, node, slot).map_or(Verdict::Wait(error), Verdict::Ask)
+            servers.node_at(address, node, slot).map_or(Verdict::Wait(error), Verdict::AtTarget)
         }
         Some(Redirect::TryAgain) => {
             servers.slots.note_moving(slot, Instant::now());
@@ -162,9 +162,9 @@ async fn judge_failure(servers: &Arc<Servers>, slot: u16, node: &Arc<Node>, erro
             if servers.slots.node_of(slot).is_some_and(|owner| !Arc::ptr_eq(&owner, node)) {
                 return Verdict::Again;
             }
-            watch(servers, node);
+            look_for_failover(servers, node);
         }
-        Disconnected | TimedOut => watch(servers, node),
+        Disconnected | TimedOut => look_for_failover(servers, node),
         _ => {}
     }
     Verdict::Fail(error)

@@ -35,8 +35,8 @@ use crate::{
 /// An answer that came this short a time ago is as good as another one.
 const FRESH: Duration = Duration::from_millis(50);
 /// How often the map is asked for while a server cannot be reached, and for how long.
-const WATCH_EVERY: Duration = Duration::from_millis(100);
-const WATCH_FOR: Duration = Duration::from_secs(20);
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+const LOOK_FOR: Duration = Duration::from_secs(20);
 
 /// Releases a key that was handed over too late.
 pub(super) type ReleaseElsewhere = Arc<dyn Fn(Key, OwnerToken) + Send + Sync>;
@@ -161,7 +161,7 @@ pub(super) fn refresh_soon(servers: &Arc<Servers>) {
 
 /// Asks for the map again and again while the server cannot be reached and has slots, so that waiters of
 /// its keys hear of a failover when it happens.
-pub(super) fn watch(servers: &Arc<Servers>, node: &Arc<Node>) {
+pub(super) fn look_for_failover(servers: &Arc<Servers>, node: &Arc<Node>) {
     let Ok(question) = servers.question() else { return };
     let address = node.store.address().to_owned();
     if !question.watched.lock().unwrap_or_else(PoisonError::into_inner).insert(address.clone()) {
@@ -169,17 +169,17 @@ pub(super) fn watch(servers: &Arc<Servers>, node: &Arc<Node>) {
     }
     let (servers, node) = (Arc::downgrade(servers), Arc::downgrade(node));
     tokio::spawn(async move {
-        let _ = timeout(WATCH_FOR, until_reachable_or_replaced(servers, node)).await;
+        let _ = timeout(LOOK_FOR, until_reachable_or_replaced(servers, node)).await;
         question.watched.lock().unwrap_or_else(PoisonError::into_inner).remove(&address);
     });
 }
 
 async fn until_reachable_or_replaced(servers: Weak<Servers>, node: Weak<Node>) {
     loop {
-        sleep(WATCH_EVERY.mul_f64(0.5 + fastrand::f64())).await;
+        sleep(LOOK_EVERY.mul_f64(0.5 + fastrand::f64())).await;
         let (Some(servers), Some(node)) = (servers.upgrade(), node.upgrade()) else { return };
         let _ = servers.refresh(Some(&node)).await;
-        let has_slots = servers.slots.find(|known| std::ptr::eq(known, &*node)).is_some();
+        let has_slots = servers.slots.nodes().iter().any(|known| Arc::ptr_eq(known, &node));
         if !has_slots || node.probe().await.is_ok() {
             return;
         }

@@ -75,13 +75,12 @@ impl SlotMap {
         let mut new = State { of_slot: vec![None; usize::from(SLOTS)], ..State::default() };
         for Range { first, last, primary: (host, port), replicas } in ranges {
             let is_it = |node: &&Arc<Node>| node.host == *host && node.port == *port;
-            let place = match new.nodes.iter().position(|node| is_it(&node)) {
-                Some(place) => place,
-                None => {
-                    let known = state.nodes.iter().find(is_it).cloned();
-                    new.nodes.push(known.map_or_else(|| make(host, *port, *first), Ok)?);
-                    new.nodes.len() - 1
-                }
+            let place = if let Some(place) = new.nodes.iter().position(|node| is_it(&node)) {
+                place
+            } else {
+                let known = state.nodes.iter().find(is_it).cloned();
+                new.nodes.push(known.map_or_else(|| make(host, *port, *first), Ok)?);
+                new.nodes.len() - 1
             };
             let place = u16::try_from(place).ok();
             for slot in *first..=(*last).min(SLOTS - 1) {

@@ -38,7 +38,7 @@ pub(super) async fn ask_one_of(
         delay += NEXT_AFTER;
         Box::pin(async move {
             sleep(wait).await;
-            ask(&server, settings).await.map_err(|error| error.at(&server.address))
+            slots_from(&server, settings).await.map_err(|error| error.at(&server.address))
         })
     });
     let asked: Vec<_> = asked.collect();
@@ -49,7 +49,7 @@ pub(super) async fn ask_one_of(
     Ok(ranges)
 }
 
-async fn ask(server: &Endpoint, settings: &Settings) -> Result<Vec<Range>, StoreError> {
+async fn slots_from(server: &Endpoint, settings: &Settings) -> Result<Vec<Range>, StoreError> {
     let asked = async {
         let config = server.connection(settings);
         let mut connection = server.client.get_multiplexed_async_connection_with_config(&config).await?;
