@@ -48,9 +48,9 @@ impl LockManager {
     ///
     /// # Errors
     /// - [`LockError::Config`] for a URL that is not understood, without showing its password, and for a
-    ///   server that is not fit for locks: a node of a cluster by `redis://`, a Sentinel, a replica, a version
-    ///   before Redis 6.2 or Valkey 7.2, or one that forbids a command without which a lock could not be given
-    ///   back.
+    ///   server that is not fit for locks: a node of a cluster by `redis://`, a Sentinel, a replica, a
+    ///   version before Redis 6.2 or Valkey 7.2, or one that forbids a command without which a lock could
+    ///   not be given back.
     /// - [`LockError::Store`] if the server does not answer within a second for the connection and a second
     ///   for the answer.
     ///

@@ -160,8 +160,8 @@ impl WaitRoom {
         self.channel_if_made().is_some_and(|channel| channel.registry().is_registered(owner))
     }
 
-    /// Forgets a waiter that asks at another server, which a hand-over that this server still tells of is left
-    /// to.
+    /// Forgets a waiter that asks at another server. A hand-over that this server still tells of is left to
+    /// that question.
     #[cfg(feature = "cluster")]
     pub(super) fn leave_to_other_server(&self, owner: &OwnerToken) {
         if let Some(channel) = self.channel_if_made() {
