@@ -112,9 +112,11 @@ pub(super) fn channel(namespace: &str, id: impl std::fmt::Display) -> String {
 }
 
 /// How many hash slots a cluster has.
+#[cfg(feature = "cluster")]
 pub(super) const SLOTS: u16 = 1 << 14;
 
 /// The name, with letters added that bring it into the hash slot. One that has a hash tag stays as it is.
+#[cfg(feature = "cluster")]
 pub(super) fn in_slot(mut name: String, wanted: u16) -> String {
     if !has_effective_tag(&name) {
         let letters = letters_to(wanted, checksum(0, name.as_bytes()));
@@ -298,6 +300,7 @@ mod tests {
         assert_eq!(text(queue_version(&tagged)), "lock:{shop}:42\u{1f}q");
     }
 
+    #[cfg(feature = "cluster")]
     #[test]
     fn a_name_is_brought_into_any_slot() {
         for wanted in (0..SLOTS).step_by(37) {

@@ -25,17 +25,17 @@ impl Server {
         match self.role {
             #[cfg(feature = "cluster")]
             Role::ClusterNode { slot } => keys::in_slot(name, slot),
-            _ => name,
+            Role::Single | Role::QuorumNode { .. } => name,
         }
     }
 
     /// Whether the server is one of a cluster's, as far as its user knows.
     pub(super) fn is_cluster_node(&self) -> bool {
-        #[cfg(feature = "cluster")]
-        let is_node = matches!(self.role, Role::ClusterNode { .. });
-        #[cfg(not(feature = "cluster"))]
-        let is_node = false;
-        is_node
+        match self.role {
+            #[cfg(feature = "cluster")]
+            Role::ClusterNode { .. } => true,
+            Role::Single | Role::QuorumNode { .. } => false,
+        }
     }
 
     /// Whether a restarted server grants nothing until its old leases are over.
