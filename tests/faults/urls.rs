@@ -61,6 +61,25 @@ fn a_scheme_with_tls_names_the_feature() {
     }
 }
 
+#[cfg(not(feature = "cluster"))]
+#[test]
+fn a_scheme_of_a_cluster_names_the_feature() {
+    for scheme in ["redis-cluster", "rediss-cluster"] {
+        let message = refused(builder(&format!("{scheme}://user:hunter2@h1,h2")));
+        assert!(message.contains(&format!("`{scheme}://` needs the feature `cluster`")), "{message}");
+    }
+}
+
+#[cfg(feature = "cluster")]
+#[test]
+fn every_form_of_a_clusters_url_is_accepted() {
+    for url in
+        ["redis-cluster://h1", "redis-cluster://user:p%40ss@h1:7000,h2,[::1]:7002/0?protocol=resp3&ttl=5s"]
+    {
+        assert!(builder(url).build().is_ok(), "{url}");
+    }
+}
+
 #[test]
 fn every_form_of_a_url_is_accepted() {
     for url in [
