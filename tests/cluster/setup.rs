@@ -1,9 +1,10 @@
 //! A URL that does not fit its servers is refused with a sentence, and a cluster is diagnosed as a whole.
 
-use distlock::{CheckState, CheckSubject, LockError, LockManager};
+use distlock::{CheckState, CheckSubject, ClusterStore, LockError, LockManager, OwnerToken, Store};
+use distlock_store_tests::{contract, hand_over};
 use test_support::{RedisServer, free_port};
 
-use super::{connect, shared};
+use super::{SOON, connect, key, own, shared};
 
 async fn refusal(url: &str) -> String {
     LockManager::connect(url).await.map(drop).unwrap_err().to_string()
@@ -70,4 +71,29 @@ async fn a_diagnosis_covers_every_primary() {
         }
     }
     assert!(diagnosis.clock_spread().is_some());
+}
+
+#[tokio::test]
+async fn two_more_rights_than_on_one_server_are_enough() {
+    let cluster = own().await;
+    let page = include_str!("../../docs/operations.md");
+    let rules = page.lines().find(|line| line.starts_with("ACL SETUSER locks")).unwrap();
+    let rules = format!("{rules} +cluster|slots +asking");
+    for server in cluster.primaries() {
+        server.command::<()>(&rules.split(' ').collect::<Vec<_>>()).await;
+    }
+    let urls: Vec<_> =
+        cluster.urls().iter().map(|url| url.replace("redis://", "redis://locks:secret@")).collect();
+    let open = || ClusterStore::open(urls.iter().map(|url| &**url)).unwrap();
+    let store = open();
+    contract(&store).await;
+    hand_over(&store, &open()).await;
+    let name = cluster.name_at("{acl-", 0).await + "}";
+    let slot = cluster.slot_of(&format!("lock:{name}")).await;
+    let from = cluster.first_owner_of(slot);
+    cluster.begin_move(slot, from, (from + 1) % 3).await;
+    let owner = OwnerToken::random();
+    store.acquire(&key(&name), &owner, SOON, false).await.unwrap();
+    assert!(store.renew(&key(&name), &owner, SOON).await.unwrap());
+    assert!(store.release(&key(&name), &owner).await.unwrap());
 }
