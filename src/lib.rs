@@ -107,6 +107,7 @@
 //! - `tls`: `rediss://`, `valkeys://` and `redlocks://` URLs, and `Tls` for certificates of your own.
 //! - `sentinel`: `redis-sentinel://` and, with `tls`, `rediss-sentinel://` URLs.
 //! - `credentials`: `LockManagerBuilder::credentials`, for passwords and tokens that rotate.
+//! - `cluster`: `redis-cluster://` and, with `tls`, `rediss-cluster://` URLs.
 //! - `axum`, `actix-web`: [`LockError`] is a response of the framework, as [`Problem`] describes.
 //! - `tonic`: `tonic::Status` is made from a [`LockError`].
 //! - `tower`: `LockLayer` locks the requests of a service, for axum and tonic.
@@ -115,6 +116,8 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(feature = "cluster")]
+pub use distlock_core::ClusterStore;
 /// # Examples
 /// Payments with one `Idempotency-Key` run one at a time. A second request is answered with 409 while the
 /// first one runs, and a request without the header with 400.

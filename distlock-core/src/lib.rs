@@ -86,6 +86,8 @@ pub use limits::{
 pub use manager::{HolderStream, LockManager, LockManagerBuilder, set_default, with_manager};
 pub use options::{OnLost, Release};
 pub use request::LockRequest;
+#[cfg(feature = "cluster")]
+pub use store::ClusterStore;
 #[cfg(feature = "redis")]
 pub use store::RedisStore;
 #[cfg(feature = "tls")]

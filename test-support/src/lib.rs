@@ -5,12 +5,14 @@
 
 mod example;
 mod proxy;
+mod redis_cluster;
 mod redis_server;
 mod sentinels;
 mod wait;
 
 pub use example::example;
 pub use proxy::Proxy;
+pub use redis_cluster::RedisCluster;
 pub use redis_server::{RedisServer, free_port};
 pub use sentinels::Watched;
 pub use wait::{eventually, in_time};

@@ -20,6 +20,8 @@ pub struct RedisServer {
     /// The server's process id. Set by `try_start`.
     process: String,
     settings: Vec<String>,
+    /// A file that the server finds in its directory at each start, by name and text.
+    file: Option<(&'static str, String)>,
 }
 
 /// Prints the server's process id, then the server's output until it is ready; then waits until its input is
@@ -58,14 +60,10 @@ impl RedisServer {
     ///
     /// If no server starts, for instance because the program `redis-server` is not installed.
     pub fn start_with(settings: &[&str]) -> Self {
-        let settings: Vec<_> = settings.iter().map(|setting| (*setting).to_owned()).collect();
         let mut output = String::new();
         // Another process may take a free port first.
         for _ in 0..5 {
-            let port = free_port();
-            let directory = std::env::temp_dir().join(format!("distlock-test-{}-{port}", std::process::id()));
-            let settings = settings.clone();
-            let mut server = Self { port, directory, keeper: None, process: String::new(), settings };
+            let mut server = Self::at(free_port(), settings, None);
             match server.try_start() {
                 Ok(()) => return server,
                 Err(error) => output = error,
@@ -74,6 +72,21 @@ impl RedisServer {
         panic!(
             "redis-server did not start; is it installed? ./test.sh installs it. Its last output:\n{output}"
         );
+    }
+
+    /// Starts a server on this port, with a file in its directory.
+    pub(crate) fn start_at(port: u16, settings: &[&str], file: Option<(&'static str, String)>) -> Self {
+        let mut server = Self::at(port, settings, file);
+        match server.try_start() {
+            Ok(()) => server,
+            Err(output) => panic!("redis-server did not start. Its last output:\n{output}"),
+        }
+    }
+
+    fn at(port: u16, settings: &[&str], file: Option<(&'static str, String)>) -> Self {
+        let directory = std::env::temp_dir().join(format!("distlock-test-{}-{port}", std::process::id()));
+        let settings = settings.iter().map(|setting| (*setting).to_owned()).collect();
+        Self { port, directory, keeper: None, process: String::new(), settings, file }
     }
 
     /// Starts a Sentinel that watches no server.
@@ -98,6 +111,9 @@ impl RedisServer {
     /// Starts the server. The error is the server's output, if it ended before it was ready.
     fn try_start(&mut self) -> Result<(), String> {
         std::fs::create_dir_all(&self.directory).expect("a directory for the server");
+        if let Some((name, text)) = &self.file {
+            std::fs::write(self.directory.join(name), text).expect("a file for the server");
+        }
         let state = self.directory.join("sentinel.conf");
         let is_sentinel = self.settings.iter().any(|setting| setting == SENTINEL);
         if is_sentinel {

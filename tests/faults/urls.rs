@@ -46,14 +46,6 @@ fn an_unknown_scheme_is_refused_with_all_that_are_known() {
     }
 }
 
-#[test]
-fn a_scheme_of_the_contract_that_is_not_built_says_so() {
-    for scheme in ["redis-cluster", "rediss-cluster"] {
-        let message = refused(builder(&format!("{scheme}://user:hunter2@h1,h2")));
-        assert!(message.contains(&format!("`{scheme}://` is not supported yet; ")), "{message}");
-    }
-}
-
 #[cfg(not(feature = "sentinel"))]
 #[test]
 fn a_scheme_of_sentinels_names_the_feature() {
@@ -67,6 +59,25 @@ fn a_scheme_with_tls_names_the_feature() {
     for scheme in ["rediss", "valkeys", "redlocks", "rediss-sentinel"] {
         let message = refused(builder(&format!("{scheme}://localhost")));
         assert!(message.contains(&format!("`{scheme}://` needs the feature `tls`")), "{message}");
+    }
+}
+
+#[cfg(not(feature = "cluster"))]
+#[test]
+fn a_scheme_of_a_cluster_names_the_feature() {
+    for scheme in ["redis-cluster", "rediss-cluster"] {
+        let message = refused(builder(&format!("{scheme}://user:hunter2@h1,h2")));
+        assert!(message.contains(&format!("`{scheme}://` needs the feature `cluster`")), "{message}");
+    }
+}
+
+#[cfg(feature = "cluster")]
+#[test]
+fn every_form_of_a_clusters_url_is_accepted() {
+    for url in
+        ["redis-cluster://h1", "redis-cluster://user:p%40ss@h1:7000,h2,[::1]:7002/0?protocol=resp3&ttl=5s"]
+    {
+        assert!(builder(url).build().is_ok(), "{url}");
     }
 }
 

@@ -56,8 +56,8 @@ pub enum StoreErrorKind {
     TimedOut,
     /// The server cannot serve at the moment. Nothing was executed.
     ///
-    /// Usual causes: it is loading its data, a failover is under way, its memory is full, or its
-    /// `restart_delay` is not over. Try again later.
+    /// Usual causes: it is loading its data, a failover is under way, a slot of a cluster is moving or has no
+    /// server, its memory is full, or its `restart_delay` is not over. Try again later.
     Unavailable,
     /// The server is a replica, which accepts no writes. Nothing was executed. The next command is sent over
     /// a new connection, to the address that the host's name has then.
@@ -166,6 +166,12 @@ impl StoreError {
     /// For how long a call with this ttl that waits bears an unbroken run of such errors.
     pub(crate) fn is_borne_for(&self, ttl: Duration) -> Duration {
         if self.is_transient() { self.borne_for.max(ttl) } else { Duration::ZERO }
+    }
+
+    /// The error that caused this one, if it is of this type.
+    #[cfg(feature = "cluster")]
+    pub(crate) fn cause<E: StdError + 'static>(&self) -> Option<&E> {
+        self.source.as_deref()?.downcast_ref()
     }
 
     /// What the error means for the caller.

@@ -31,11 +31,13 @@ impl LockManager {
     ///   and no ttl is longer than that: see [`restart_delay`](LockManagerBuilder::restart_delay).
     /// * `redis-sentinel://[user:password@]host[:port],host[:port],../service`: the primary that these
     ///   sentinels name, with the feature `sentinel`. The port of a sentinel is 26379 unless given.
+    /// * `redis-cluster://[user:password@]host[:port],host[:port],..`: a Redis Cluster, by some of its
+    ///   servers, with the feature `cluster`.
     /// * `unix:///path` or `redis+unix:///path`: one server at a Unix socket.
     /// * `memory://`: this process's memory, which excludes no other process.
     ///
     /// `valkey://` is another name for `redis://`. With the feature `tls`, `rediss://`, `valkeys://`,
-    /// `redlocks://` and `rediss-sentinel://` do the same over TLS.
+    /// `redlocks://`, `rediss-cluster://` and `rediss-sentinel://` do the same over TLS.
     ///
     /// Settings of the [builder](LockManagerBuilder) may follow as parameters:
     /// `redis://host/?namespace=shop&ttl=10s&response_timeout=500ms`. They are `namespace`, `ttl`,
@@ -50,8 +52,9 @@ impl LockManager {
     ///
     /// # Errors
     /// - [`LockError::Config`] for a URL that is not understood, without showing its password, and for a
-    ///   server that is not fit for locks: a node of a cluster, a Sentinel, a replica, a version before Redis
-    ///   6.2 or Valkey 7.2, or one that forbids a command without which a lock could not be given back.
+    ///   server that is not fit for locks: a node of a cluster by `redis://`, a Sentinel, a replica, a
+    ///   version before Redis 6.2 or Valkey 7.2, or one that forbids a command without which a lock could
+    ///   not be given back.
     /// - [`LockError::Store`] if the server does not answer within a second for the connection and a second
     ///   for the answer.
     ///
@@ -258,9 +261,8 @@ impl LockManagerBuilder {
         self
     }
 
-    /// Sets certificates of your own for a URL with TLS: `rediss://`, `valkeys://`, `redlocks://` or
-    /// `rediss-sentinel://`. A
-    /// [`client`](Self::client) brings its own.
+    /// Sets certificates of your own for a URL with TLS: `rediss://`, `valkeys://`, `redlocks://`,
+    /// `rediss-cluster://` or `rediss-sentinel://`. A [`client`](Self::client) brings its own.
     #[cfg(feature = "tls")]
     pub fn tls(mut self, tls: crate::store::Tls) -> Self {
         self.tls = Some(tls);

@@ -26,3 +26,5 @@ pub use quorum::QuorumStore;
 pub use redis::RedisStore;
 #[cfg(feature = "tls")]
 pub use redis::Tls;
+#[cfg(feature = "cluster")]
+pub use redis::cluster::ClusterStore;

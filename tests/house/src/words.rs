@@ -74,6 +74,7 @@ const ALLOWED: &[(&str, &str)] = &[
     ("LockRequest::run", "a public name: runs a body under the lock"),
     ("LockGuard::run", "a public name: runs a body under the lock"),
     ("RedisStore::open", "a public name: the store at a URL"),
+    ("ClusterStore::open", "a public name: the store at some URLs"),
     ("LockManager::connect", "a public name: what a user calls first"),
     ("LockManagerBuilder::connect", "a public name: the same with settings"),
     ("HolderStream::next", "a public name: the next item, as of an iterator"),

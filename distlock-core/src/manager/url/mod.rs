@@ -12,6 +12,8 @@ use futures_util::future::join_all;
 use tokio::time::timeout;
 
 use super::overrides::Overrides;
+#[cfg(feature = "cluster")]
+use crate::store::ClusterStore;
 use crate::{error::LockError, store::MemoryStore};
 #[cfg(feature = "redis")]
 use crate::{
@@ -28,7 +30,7 @@ mod server;
 
 use parameters::Parameters;
 pub(super) use scheme::KNOWN;
-#[cfg(all(feature = "redis", not(feature = "sentinel")))]
+#[cfg(all(feature = "redis", not(all(feature = "sentinel", feature = "cluster"))))]
 use scheme::needs_feature;
 use scheme::{Kind, Scheme};
 #[cfg(feature = "redis")]
@@ -93,8 +95,8 @@ impl StoreUrl {
         #[cfg(feature = "tls")]
         if settings.tls.is_some() && !scheme.has_tls {
             return Err(config(format!(
-                "`.tls(..)` was called, and `{}://` connects without TLS; write `rediss://`, `redlocks://` or \
-                 `rediss-sentinel://`",
+                "`.tls(..)` was called, and `{}://` connects without TLS; write `rediss://`, `redlocks://`, \
+                 `rediss-cluster://` or `rediss-sentinel://`",
                 scheme.name
             )));
         }
@@ -124,6 +126,10 @@ impl StoreUrl {
             ))),
             #[cfg(feature = "redis")]
             Kind::Quorum => quorum(*scheme, place, parameters, settings),
+            #[cfg(feature = "cluster")]
+            Kind::Cluster => cluster(*scheme, place, parameters, settings),
+            #[cfg(all(feature = "redis", not(feature = "cluster")))]
+            Kind::Cluster => Err(config(needs_feature(scheme.name, "cluster"))),
             #[cfg(feature = "sentinel")]
             Kind::Sentinel => sentinel::sentinel(*scheme, place, parameters, settings),
             #[cfg(all(feature = "redis", not(feature = "sentinel")))]
@@ -163,19 +169,10 @@ fn quorum(
     settings: &Settings,
 ) -> Result<Opened, LockError> {
     let role = Role::QuorumNode { restart_delay: settings.restart_delay };
-    let (credentials, hosts) = place.rsplit_once('@').unwrap_or(("", place));
-    if credentials.contains('@') {
-        return Err(config(
-            "the URL of a quorum has two `@`; write the credentials of all nodes once, before the first host, and an \
-             `@` in a password as `%40`"
-                .to_owned(),
-        ));
-    }
-    let at = if credentials.is_empty() { "" } else { "@" };
-    let (hosts, database) = hosts.split_once('/').unwrap_or((hosts, ""));
+    let (credentials, hosts, database) = several(place, "quorum")?;
     let mut nodes: Vec<Arc<RedisStore>> = Vec::new();
     for host in hosts.split(',') {
-        let place = format!("{credentials}{at}{host}/{database}");
+        let place = format!("{credentials}{host}/{database}");
         let endpoint = endpoint(scheme, &place, parameters, settings)?;
         let node = RedisStore::at(endpoint, Some(&settings.namespace), settings.of(role))?;
         let name = node.address();
@@ -195,6 +192,48 @@ fn quorum(
         check_that_servers_differ(&nodes).await
     };
     Ok((Box::new(store), Some(Box::pin(ping))))
+}
+
+/// A cluster by the servers in `[user:password@]host[:port],..`. Credentials are those of all servers.
+#[cfg(feature = "cluster")]
+fn cluster(
+    scheme: Scheme,
+    place: &str,
+    parameters: &Parameters,
+    settings: &Settings,
+) -> Result<Opened, LockError> {
+    let (credentials, hosts, database) = several(place, "cluster")?;
+    if !matches!(database, "" | "0") {
+        let reason = format!("`{}://` takes no database: a cluster has one only; leave it out", scheme.name);
+        return Err(config(reason));
+    }
+    let seeds =
+        hosts.split(',').map(|host| endpoint(scheme, &format!("{credentials}{host}/"), parameters, settings));
+    // The store gives each primary a role of its own.
+    let store = ClusterStore::at(
+        seeds.collect::<Result<_, _>>()?,
+        Some(&settings.namespace),
+        settings.of(Role::Single),
+    )?;
+    let store = Arc::new(store);
+    let probed = Arc::clone(&store);
+    let probe = async move { probed.probe().await.map_err(|error| error.for_key("")) };
+    Ok((Box::new(store), Some(Box::pin(probe))))
+}
+
+/// The parts of `[user:password@]host[:port],..[/db]`: the credentials with their `@`, the hosts, the
+/// database.
+#[cfg(feature = "redis")]
+fn several<'a>(place: &'a str, what: &str) -> Result<(&'a str, &'a str, &'a str), LockError> {
+    let (credentials, hosts) = place.split_at(place.rfind('@').map_or(0, |at| at + 1));
+    if credentials.matches('@').count() > 1 {
+        return Err(config(format!(
+            "the URL of a {what} has two `@`; write the credentials of all nodes once, before the first host, and an \
+             `@` in a password as `%40`"
+        )));
+    }
+    let (hosts, database) = hosts.split_once('/').unwrap_or((hosts, ""));
+    Ok((credentials, hosts, database))
 }
 
 /// Fails if a node is not fit for locks. One that does not say so soon is not waited for.

@@ -29,7 +29,7 @@ const ALL: &[(&str, Reach)] = &[
     ("restart_delay", Reach::Quorums),
     ("failover_delay", Reach::OneServer),
     ("replicas", Reach::OneServer),
-    ("db", Reach::Servers),
+    ("db", Reach::Databases),
     ("user", Reach::Servers),
     ("pass", Reach::Servers),
     ("protocol", Reach::Servers),
@@ -45,6 +45,8 @@ enum Reach {
     Servers,
     /// Those whose locks are on one server at a time.
     OneServer,
+    /// Servers with more than one database, which a cluster's are not.
+    Databases,
     Quorums,
     Sentinels,
 }
@@ -173,7 +175,8 @@ impl Reach {
         match self {
             Self::Everything => true,
             Self::Servers => !scheme.is_memory(),
-            Self::OneServer => !scheme.is_memory() && !scheme.is_quorum(),
+            Self::OneServer => !scheme.is_memory() && !scheme.is_quorum() && !scheme.is_cluster(),
+            Self::Databases => !scheme.is_memory() && !scheme.is_cluster(),
             Self::Quorums => scheme.is_quorum(),
             Self::Sentinels => scheme.is_sentinel(),
         }

@@ -2,9 +2,9 @@
 
 /// The URLs that are known, for messages.
 pub(in super::super) const KNOWN: &str = "`redis://host[:port][/db]`, `unix:///path`, \
-     `redlock://host[:port],..[/db]`, \
-     `redis-sentinel://host[:port],../service` or `memory://`; also known are `valkey://` and `redis+unix://`, and with \
-     TLS `rediss://`, `valkeys://`, `redlocks://` and `rediss-sentinel://`";
+     `redis-cluster://host[:port],..`, `redis-sentinel://host[:port],../service`, `redlock://host[:port],..[/db]` or \
+     `memory://`; also known are `valkey://` and `redis+unix://`, and with TLS `rediss://`, `valkeys://`, \
+     `rediss-cluster://`, `rediss-sentinel://` and `redlocks://`";
 
 /// A scheme that is known, and can be used with the features that are on.
 #[derive(Clone, Copy)]
@@ -27,6 +27,8 @@ pub(super) enum Kind {
     Quorum,
     /// One server, at the host that sentinels name.
     Sentinel,
+    /// A cluster, by some of its servers.
+    Cluster,
 }
 
 const ALL: &[Scheme] = &[
@@ -37,6 +39,8 @@ const ALL: &[Scheme] = &[
     Scheme { name: "valkeys", kind: Kind::Server, has_tls: true },
     Scheme { name: "unix", kind: Kind::Socket, has_tls: false },
     Scheme { name: "redis+unix", kind: Kind::Socket, has_tls: false },
+    Scheme { name: "redis-cluster", kind: Kind::Cluster, has_tls: false },
+    Scheme { name: "rediss-cluster", kind: Kind::Cluster, has_tls: true },
     Scheme { name: "redlock", kind: Kind::Quorum, has_tls: false },
     Scheme { name: "redlocks", kind: Kind::Quorum, has_tls: true },
     Scheme { name: "redis-sentinel", kind: Kind::Sentinel, has_tls: false },
@@ -55,6 +59,9 @@ impl Scheme {
         let Some(scheme) = ALL.iter().find(|scheme| scheme.name == name) else {
             return Err(unknown(name));
         };
+        if scheme.is_cluster() && cfg!(feature = "redis") && !cfg!(feature = "cluster") {
+            return Err(needs_feature(name, "cluster"));
+        }
         if scheme.has_tls && cfg!(feature = "redis") && !cfg!(feature = "tls") {
             return Err(needs_feature(name, "tls"));
         }
@@ -73,9 +80,13 @@ impl Scheme {
         self.kind == Kind::Sentinel
     }
 
+    pub(super) fn is_cluster(self) -> bool {
+        self.kind == Kind::Cluster
+    }
+
     /// Whether the URL has a host, in front of which credentials may stand.
     pub(super) fn has_host(self) -> bool {
-        matches!(self.kind, Kind::Server | Kind::Quorum | Kind::Sentinel)
+        matches!(self.kind, Kind::Server | Kind::Quorum | Kind::Cluster | Kind::Sentinel)
     }
 
     /// The scheme of redis-rs for one of the servers.
@@ -99,10 +110,6 @@ pub(super) fn needs_feature(name: &str, feature: &str) -> String {
 /// The message for a scheme that is not known.
 fn unknown(name: &str) -> String {
     match name {
-        "redis-cluster" | "rediss-cluster" => format!(
-            "`{name}://` is not supported yet; use one server that is not part of a cluster, by `redis://`, or \
-             independent servers, by `redlock://`"
-        ),
         _ if name.chars().all(|char| char.is_ascii_alphanumeric() || "+-.".contains(char)) => {
             format!("the URL's scheme `{name}` is not known; write {KNOWN}")
         }

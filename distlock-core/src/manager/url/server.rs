@@ -52,6 +52,8 @@ impl Settings {
         let (failover_delay, replicas) = match role {
             Role::Single => (failover_delay, replicas),
             Role::QuorumNode { .. } => (Duration::ZERO, 0),
+            #[cfg(feature = "cluster")]
+            Role::ClusterNode { .. } => (Duration::ZERO, 0),
         };
         redis::Settings {
             response_timeout,

@@ -360,7 +360,7 @@ fn set(flag: &AtomicBool) {
 }
 
 /// Reads the lock's value, and the holder; `None` if the key is free.
-async fn look(
+pub(super) async fn look(
     connection: &mut (impl ConnectionLike + Send),
     key: &Key,
 ) -> Result<Option<(Vec<u8>, Holder)>, StoreError> {

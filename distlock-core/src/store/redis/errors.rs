@@ -2,7 +2,7 @@
 
 use redis::{ErrorKind, RedisError, ServerError, ServerErrorKind, make_extension_error};
 
-use super::keys::RedisKey;
+use super::{keys::RedisKey, redirect::Redirect};
 use crate::error::{StoreError, StoreErrorKind};
 
 /// What a server does not let its client do.
@@ -183,8 +183,14 @@ fn from_reply(known: Option<ServerErrorKind>, error: RedisError) -> StoreError {
         let detail =
             "the server is a read-only replica: a failover has demoted it, or the URL names the wrong server";
         return StoreError::new(StoreErrorKind::ReadOnly, detail);
-    } else if is("MOVED") {
-        return StoreError::new(StoreErrorKind::Unfit, NODE_OF_A_CLUSTER);
+    } else if let Some(redirect) = Redirect::of(reply.code(), details) {
+        let error = if matches!(redirect, Redirect::Moved { .. }) {
+            StoreError::new(StoreErrorKind::Unfit, NODE_OF_A_CLUSTER)
+        } else {
+            let detail = format!("the server answered `{} {details}`", reply.code());
+            StoreError::new(StoreErrorKind::Unavailable, detail)
+        };
+        return redirect.added_to(error);
     } else if is("OOM") || is("MISCONF") || is("NOREPLICAS") || is("BUSY") || is("UNKILLABLE") {
         StoreErrorKind::Unavailable
     } else {
@@ -203,7 +209,11 @@ fn from_reply(known: Option<ServerErrorKind>, error: RedisError) -> StoreError {
 
 /// Why a lock is not looked for on a node of a cluster.
 pub(super) const NODE_OF_A_CLUSTER: &str = "the server is a node of a Redis Cluster, and has a part of the keys \
-                                            only; name a server that is not part of a cluster";
+                                            only; name the cluster by `redis-cluster://host`, or a server that is \
+                                            not part of a cluster";
+
+/// Why a cluster is not looked for on a server of its own.
+pub(super) const NOT_A_CLUSTER: &str = "the server is not a node of a Redis Cluster; name it by `redis://`";
 
 #[cfg(test)]
 mod tests {

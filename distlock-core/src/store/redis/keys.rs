@@ -149,6 +149,32 @@ pub(super) fn channel(namespace: &str, id: impl std::fmt::Display) -> String {
     format!("{}{colon}{}{id}", namespace.replace('\n', " "), char::from(SEPARATOR))
 }
 
+/// How many hash slots a cluster has.
+#[cfg(feature = "cluster")]
+pub(super) const SLOTS: u16 = 1 << 14;
+
+/// The name, with letters added that bring it into the hash slot. One that has a hash tag stays as it is.
+#[cfg(feature = "cluster")]
+pub(super) fn in_slot(mut name: String, wanted: u16) -> String {
+    if !has_effective_tag(&name) {
+        let letters = letters_to(wanted, checksum(0, name.as_bytes()));
+        name.extend(letters.map(char::from));
+    }
+    name
+}
+
+/// The hash slot of the lock's key and of its companions.
+#[cfg(feature = "cluster")]
+pub(super) fn slot_of(key: &Key) -> u16 {
+    let name = RedisKey::lock(key).to_vec();
+    let tag = || {
+        let opening = name.iter().position(|byte| *byte == b'{')? + 1;
+        let length = name[opening..].iter().position(|byte| *byte == b'}')?;
+        (length > 0).then(|| &name[opening..opening + length])
+    };
+    slot(checksum(0, tag().unwrap_or(&name)))
+}
+
 /// Gives the text in pieces, with every separator doubled.
 fn each_piece(text: &str, mut give: impl FnMut(&[u8])) {
     let text = text.as_bytes();
@@ -178,7 +204,12 @@ fn has_effective_tag(text: &str) -> bool {
 /// bits, and [`CORRECTIONS`] says which of the 16 free bits make up for each of the 14 bits in which the
 /// slots differ.
 const fn letters(crc: u16, kind: u8) -> [u8; 4] {
-    let mut difference = slot(crc ^ checksum(crc, &[SEPARATOR, kind, b'@', b'@', b'@', b'@']));
+    letters_to(slot(crc), checksum(crc, &[SEPARATOR, kind]))
+}
+
+/// The four letters that bring a name with this checksum into a hash slot.
+const fn letters_to(wanted: u16, crc: u16) -> [u8; 4] {
+    let mut difference = slot(wanted ^ checksum(crc, b"@@@@"));
     let mut free = 0;
     while difference != 0 {
         free ^= CORRECTIONS[difference.trailing_zeros() as usize];
@@ -305,6 +336,27 @@ mod tests {
         assert_eq!(text(RedisKey::fencing_counter(&key)), "lock:order:42\u{1f}fBNNM");
         let tagged = Key::new("lock", "{shop}:42").unwrap();
         assert_eq!(text(queue_version(&tagged)), "lock:{shop}:42\u{1f}q");
+    }
+
+    #[cfg(feature = "cluster")]
+    #[test]
+    fn a_name_is_brought_into_any_slot() {
+        for wanted in (0..SLOTS).step_by(37) {
+            let name = in_slot(channel("lock", "check"), wanted);
+            assert_eq!(slot(checksum(0, name.as_bytes())), wanted);
+        }
+        assert_eq!(in_slot("{a}".to_owned(), 1), "{a}");
+    }
+
+    #[cfg(feature = "cluster")]
+    #[test]
+    fn the_slot_of_a_key_is_that_of_its_tag() {
+        let slot = |name: &str| slot_of(&Key::new("", name).unwrap());
+        // From CLUSTER KEYSLOT.
+        assert_eq!((slot("123456789"), slot("foo")), (12_739, 12_182));
+        assert_eq!(slot("x{foo}y{bar}"), slot("foo"));
+        assert_eq!(slot("a\u{1f}b"), super::slot(checksum(0, b"a\x1f\x1fb")));
+        assert_ne!(slot("{}foo"), slot("foo"));
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! Leases on one Redis server.
 //!
 //! From the bottom up:
-//! - [`keys`] has the names of a lock's keys, [`errors`] says what a failure means, [`settings`] how a server
-//!   is used.
+//! - [`keys`] has the names of a lock's keys, [`errors`] says what a failure means, [`redirect`] what a
+//!   cluster's server answers, [`settings`] how a server is used.
 //! - `tls` has certificates of the user's own.
 //! - [`script`] sends a Lua script, [`restart`] knows when a restarted server may grant leases again.
 //! - [`contended`] remembers the keys that were found held.
@@ -12,6 +12,7 @@
 //! - [`wait`] has the wait queues.
 //! - [`embargo`] and [`failover`] know when a new primary may grant, [`replicated`] waits for replicas.
 //! - [`inner`] grants keys by all of these.
+//! - [`cluster`] is a store over one of these stores for each primary of a cluster.
 
 use std::{future::pending, sync::Arc, time::Duration};
 
@@ -27,6 +28,8 @@ use crate::{
 };
 
 mod check;
+#[cfg(feature = "cluster")]
+pub(crate) mod cluster;
 mod commands;
 mod connect;
 mod contended;
@@ -36,6 +39,7 @@ mod failover;
 mod holders;
 mod inner;
 mod keys;
+mod redirect;
 mod replicated;
 mod restart;
 mod script;
@@ -111,6 +115,8 @@ impl RedisStore {
         let (restart_delay, release_form, outage) = match settings.role {
             Role::Single => (Duration::ZERO, ReleaseForm::default(), Outage::default()),
             Role::QuorumNode { restart_delay } => (restart_delay, ReleaseForm::lock_only(), Outage::silent()),
+            #[cfg(feature = "cluster")]
+            Role::ClusterNode { .. } => (Duration::ZERO, ReleaseForm::default(), Outage::default()),
         };
         let (route, patience) = (Route::new(&endpoint, namespace, &settings), settings.connect_timeout);
         let release_form = Arc::new(release_form);

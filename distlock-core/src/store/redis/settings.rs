@@ -39,6 +39,9 @@ pub(crate) enum Role {
     Single,
     /// A node of a quorum. Its keys have no wait queues, and it grants nothing for the delay after its start.
     QuorumNode { restart_delay: Duration },
+    /// A primary of a cluster, which had this slot when it was found.
+    #[cfg(feature = "cluster")]
+    ClusterNode { slot: u16 },
 }
 
 impl Default for Settings {

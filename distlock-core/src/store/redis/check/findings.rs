@@ -2,7 +2,7 @@
 
 use super::{
     super::{
-        errors::{Denial, NODE_OF_A_CLUSTER},
+        errors::{Denial, NODE_OF_A_CLUSTER, NOT_A_CLUSTER},
         settings::Role,
     },
     questions::{Answers, Question},
@@ -59,6 +59,9 @@ fn kind(server: &Server, answers: &Answers) -> Check {
         Some("cluster") if server.is_callers_own && !is_moved => {
             ok(KIND, "the connection leads to a cluster")
         }
+        Some("cluster") if server.is_cluster_node() => ok(KIND, "the server is a primary of a cluster"),
+        Some("standalone") if server.is_cluster_node() => broken(KIND, NOT_A_CLUSTER),
+        _ if is_moved && server.is_cluster_node() => ok(KIND, "the server is a primary of a cluster"),
         Some("cluster") => broken(KIND, NODE_OF_A_CLUSTER),
         _ if is_moved => broken(KIND, NODE_OF_A_CLUSTER),
         _ if is_sentinel => broken(KIND, SENTINEL),

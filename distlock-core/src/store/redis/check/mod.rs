@@ -76,8 +76,8 @@ impl Gate {
         if self.asks_nothing.load(Ordering::Relaxed) {
             return Ok(Ok(String::new()));
         }
-        let answers =
-            questions::ask_everything(connection, self.server.namespace(), self.server.client_name()).await?;
+        let (name, client_name) = (self.server.checked_name(), self.server.client_name());
+        let answers = questions::ask_everything(connection, &name, client_name).await?;
         let diagnosis = findings::diagnosis(&self.server, &answers);
         *self.latest.lock().unwrap_or_else(PoisonError::into_inner) = Some(diagnosis.clone());
         if let Some(broken) = first_broken(&diagnosis) {
@@ -86,7 +86,9 @@ impl Gate {
         if self.server.is_callers_own && answers.is_cluster() && questions::is_moved(connection).await? {
             return Ok(Err(StoreError::new(StoreErrorKind::Unfit, NODE_OF_A_CLUSTER)));
         }
-        if let Some(error) = answers.failure() {
+        // The slots of a cluster may have moved since the server was found.
+        let is_redirected = self.server.is_cluster_node() && answers.is_redirected();
+        if let Some(error) = answers.failure().filter(|_| !is_redirected) {
             return Ok(Err(classify(error)));
         }
         if self.server.has_restart_delay() && answers.info().is_none() {
@@ -148,8 +150,8 @@ impl Gate {
 
     /// Asks everything over a connection.
     pub(super) async fn diagnose(&self, connection: &mut (impl ConnectionLike + Send)) -> ServerDiagnosis {
-        match questions::ask_everything(connection, self.server.namespace(), self.server.client_name()).await
-        {
+        let (name, client_name) = (self.server.checked_name(), self.server.client_name());
+        match questions::ask_everything(connection, &name, client_name).await {
             Ok(answers) => findings::diagnosis(&self.server, &answers),
             Err(error) => self.without_connection(&classify(error)),
         }

@@ -8,17 +8,12 @@ use super::super::{
     commands::RELEASE_LOCK_LUA,
     errors::{Denial, classify, error_text, hung_up},
     keys,
+    redirect::Redirect,
     settings::set_client_name,
 };
 use crate::{error::StoreErrorKind, store::diagnosis::ClockDifference};
 
 const CHECK_LUA: &str = include_str!("../lua/check.lua");
-
-/// The name of the key and of the channel that the questions use. It is no lock's key, because of its single
-/// U+001F.
-fn name(namespace: &str) -> String {
-    keys::channel(namespace, "check")
-}
 
 /// What is asked. The number is its place in the round trip.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -44,15 +39,15 @@ pub(super) struct Answers {
     pub(super) clock: Option<ClockDifference>,
 }
 
-/// Asks everything, in one round trip.
+/// Asks everything, in one round trip, with this name of a key and a channel.
 pub(super) async fn ask_everything(
     connection: &mut (impl ConnectionLike + Send),
-    namespace: &str,
+    name: &str,
     client_name: Option<&str>,
 ) -> RedisResult<Answers> {
     use Question::{ConfigOfSnapshots, Eval, EvalSha, Get, Hello, Info, Pttl, Release, Role, Set, Time};
     let all = [Role, Info, ConfigOfSnapshots, Hello, Time, Get, Pttl, Set, EvalSha, Eval, Release];
-    send(connection, &all, &name(namespace), client_name).await
+    send(connection, &all, name, client_name).await
 }
 
 /// Asks for the role, and for what INFO says of the server's start.
@@ -69,7 +64,7 @@ pub(super) async fn ask_role(
 /// slots: a node may have some of them itself.
 pub(super) async fn is_moved(connection: &mut (impl ConnectionLike + Send)) -> RedisResult<bool> {
     for number in 0..8 {
-        let key = name(&format!("{number}"));
+        let key = keys::channel(&format!("{number}"), "check");
         match redis::cmd("GET").arg(key).exec_async(connection).await {
             Err(error) if error.code() == Some("MOVED") => return Ok(true),
             Err(error) if hung_up(&error) => return Err(error),
@@ -206,6 +201,13 @@ impl Answers {
             }
             _ => None,
         }
+    }
+
+    /// Whether the server does not have the slot of the key that was asked for.
+    pub(super) fn is_redirected(&self) -> bool {
+        let Some(Value::ServerError(error)) = self.answer(Question::Get) else { return false };
+        let redirect = Redirect::of(error.code(), error.details().unwrap_or_default());
+        matches!(redirect, Some(Redirect::Moved { .. } | Redirect::MayBeAt { .. } | Redirect::TryAgain))
     }
 
     /// The server's clock, for which it was asked at `sent`.

@@ -1,6 +1,9 @@
 //! What is known of a server before it is asked.
 
-use super::super::settings::{Role, client_name};
+use super::super::{
+    keys,
+    settings::{Role, client_name},
+};
 use crate::{limits::DEFAULT_NAMESPACE, token::Label};
 
 /// The server that is checked, as this process knows it.
@@ -42,9 +45,30 @@ impl Server {
         self.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE)
     }
 
-    /// The name of a new connection; `None` for the caller's own. Asked for each, because a fork changes the label of the process.
+    /// The name of a new connection; `None` for the caller's own. Asked for each, because a fork changes the
+    /// label of the process.
     pub(super) fn client_name(&self) -> Option<&'static str> {
         (!self.is_callers_own).then(|| client_name(self.label))
+    }
+
+    /// The name of the key and of the channel that the questions use. It is no lock's key, because of its
+    /// single U+001F.
+    pub(super) fn checked_name(&self) -> String {
+        let name = keys::channel(self.namespace(), "check");
+        match self.role {
+            #[cfg(feature = "cluster")]
+            Role::ClusterNode { slot } => keys::in_slot(name, slot),
+            Role::Single | Role::QuorumNode { .. } => name,
+        }
+    }
+
+    /// Whether the server is one of a cluster's, as far as its user knows.
+    pub(super) fn is_cluster_node(&self) -> bool {
+        match self.role {
+            #[cfg(feature = "cluster")]
+            Role::ClusterNode { .. } => true,
+            Role::Single | Role::QuorumNode { .. } => false,
+        }
     }
 
     /// Whether a restarted server grants nothing until its old leases are over.

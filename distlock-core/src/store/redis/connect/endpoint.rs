@@ -6,6 +6,7 @@ use super::{super::settings::Settings, lookup::OfHost};
 use crate::error::LockError;
 
 /// How a server is reached.
+#[derive(Clone)]
 pub(crate) struct Endpoint {
     pub(in super::super) client: Client,
     /// Host and port, or the path of the socket, for messages: without user name and password.
@@ -54,6 +55,38 @@ impl Endpoint {
         super::super::tls::ensure_crypto_provider();
         let info = login.added_to(url.into_connection_info().map_err(|error| bad_url(&error))?)?;
         Ok(Self::of(Client::open(info).map_err(|error| bad_url(&error))?))
+    }
+
+    /// The host that is connected to.
+    #[cfg(feature = "cluster")]
+    pub(in super::super) fn host_name(&self) -> String {
+        use redis::ConnectionAddr;
+
+        match (&self.host, self.client.get_connection_info().addr()) {
+            (Some(host), _) | (None, ConnectionAddr::Tcp(host, _) | ConnectionAddr::TcpTls { host, .. }) => {
+                host.clone()
+            }
+            (None, _) => String::new(),
+        }
+    }
+
+    /// Another server of the same cluster, which is reached like this one.
+    #[cfg(feature = "cluster")]
+    pub(in super::super) fn of_node(&self, host: &str, port: u16) -> Result<Self, LockError> {
+        use redis::ConnectionAddr;
+
+        let info = self.client.get_connection_info().clone();
+        let addr = match info.addr().clone() {
+            // The certificates of all servers have the name that the caller gave.
+            ConnectionAddr::TcpTls { host: name, insecure, tls_params, .. } => {
+                let host = if self.host.is_some() { name } else { host.to_owned() };
+                ConnectionAddr::TcpTls { host, port, insecure, tls_params }
+            }
+            _ => ConnectionAddr::Tcp(host.to_owned(), port),
+        };
+        let client = Client::open(info.set_addr(addr)).map_err(|error| bad_url(&error))?;
+        let host_of_name = self.host.is_some().then(|| host.to_owned());
+        Ok(Self { client, address: format!("{host}:{port}"), host: host_of_name, ..self.clone() })
     }
 
     /// The same server with certificates of the caller's.

@@ -21,7 +21,7 @@
 
 use std::{
     future::pending,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
     time::Duration,
 };
 
@@ -70,7 +70,11 @@ pub(super) struct WaitChannel {
     form: Arc<ReleaseForm>,
     /// The label that connections are named by; `None` for the label of the process.
     label: Option<Label>,
+    release_elsewhere: Arc<OnceLock<ReleaseElsewhere>>,
 }
+
+/// Begins to release a key that was handed over to an owner that does not want it any more.
+pub(super) type ReleaseElsewhere = Box<dyn Fn(Key, OwnerToken) + Send + Sync>;
 
 /// A subscribed connection.
 #[derive(Clone)]
@@ -100,6 +104,7 @@ impl WaitChannel {
         fence_lifetime: Duration,
         form: Arc<ReleaseForm>,
         label: Option<Label>,
+        release_elsewhere: Arc<OnceLock<ReleaseElsewhere>>,
     ) -> Arc<Self> {
         let (connection, registry) = (Mutex::default(), Registry::default());
         Arc::new(Self {
@@ -111,6 +116,7 @@ impl WaitChannel {
             registry,
             form,
             label,
+            release_elsewhere,
         })
     }
 
@@ -249,7 +255,9 @@ impl WaitChannel {
 
     /// Releases a key that was handed over to an owner that does not want it any more.
     pub(super) fn release_unwanted(&self, key: Key, owner: OwnerToken) {
-        if let Some(WaitConnection { mut commands, .. }) = self.connection_if_made() {
+        if let Some(release) = self.release_elsewhere.get() {
+            release(key, owner);
+        } else if let Some(WaitConnection { mut commands, .. }) = self.connection_if_made() {
             let form = Arc::clone(&self.form);
             tokio::spawn(async move { release(&mut commands, &key, &owner, &form).await });
         }

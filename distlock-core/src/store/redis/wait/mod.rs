@@ -12,7 +12,7 @@
 use std::{
     future::pending,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -32,7 +32,11 @@ mod tracking;
 mod wire;
 
 pub(super) use self::offer::DirectHandOver;
-use self::{availability::Availability, channel::WaitChannel, foreign::ForeignKeys};
+use self::{
+    availability::Availability,
+    channel::{ReleaseElsewhere, WaitChannel},
+    foreign::ForeignKeys,
+};
 use super::{commands::ReleaseForm, connect::route::Route};
 use crate::{
     error::{StoreError, StoreErrorKind},
@@ -58,6 +62,9 @@ pub(super) struct WaitRoom {
     form: Arc<ReleaseForm>,
     /// The label that connections are named by; `None` for the label of the process.
     label: Option<Label>,
+    /// How an unwanted hand-over is released where the key may have moved to another server. Set by the store
+    /// of a cluster.
+    release_elsewhere: Arc<OnceLock<ReleaseElsewhere>>,
 }
 
 impl WaitRoom {
@@ -70,7 +77,7 @@ impl WaitRoom {
         label: Option<Label>,
     ) -> RedisResult<Self> {
         let route = route.with_resp3()?;
-        let (channels, availability, foreign, has_met_unknown_queue) = Default::default();
+        let (channels, availability, foreign, has_met_unknown_queue, release_elsewhere) = Default::default();
         Ok(Self {
             route,
             patience,
@@ -81,6 +88,7 @@ impl WaitRoom {
             has_met_unknown_queue,
             form,
             label,
+            release_elsewhere,
         })
     }
 
@@ -90,7 +98,8 @@ impl WaitRoom {
         let make = || {
             let (route, form) = (self.route.clone(), Arc::clone(&self.form));
             let (patience, lifetime) = (self.patience, self.fence_lifetime);
-            Ok(WaitChannel::new(key.namespace(), route, patience, lifetime, form, self.label))
+            let elsewhere = Arc::clone(&self.release_elsewhere);
+            Ok(WaitChannel::new(key.namespace(), route, patience, lifetime, form, self.label, elsewhere))
         };
         self.channels.get_or_make(make).ok()
     }
@@ -145,6 +154,21 @@ impl WaitRoom {
     /// Whether the owner is registered at the current runtime's channel.
     pub(super) fn is_registered(&self, owner: &OwnerToken) -> bool {
         self.channel_if_made().is_some_and(|channel| channel.registry().is_registered(owner))
+    }
+
+    /// Forgets a waiter that asks at another server. A hand-over that this server still tells of is left to
+    /// that question.
+    #[cfg(feature = "cluster")]
+    pub(super) fn leave_to_other_server(&self, owner: &OwnerToken) {
+        if let Some(channel) = self.channel_if_made() {
+            channel.registry().granted(owner);
+        }
+    }
+
+    /// Sets how an unwanted hand-over is released: its key may have moved to another server.
+    #[cfg(feature = "cluster")]
+    pub(super) fn release_elsewhere(&self, release: impl Fn(Key, OwnerToken) + Send + Sync + 'static) {
+        let _ = self.release_elsewhere.set(Box::new(release));
     }
 
     /// Whether other libraries are known to take the key too.

@@ -1,0 +1,282 @@
+//! Real Redis clusters.
+
+use std::{
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use redis::FromRedisValue;
+
+use crate::{RedisServer, free_port};
+
+/// How many hash slots a cluster has.
+const SLOTS: u16 = 1 << 14;
+/// How long a cluster may take to become ready.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A Redis cluster on free ports: primaries that share the slots evenly, and perhaps a replica of each. Its
+/// servers end like every [`RedisServer`].
+pub struct RedisCluster {
+    primaries: usize,
+    servers: Vec<RedisServer>,
+}
+
+impl RedisCluster {
+    /// Starts three primaries without replicas, and waits until they serve all slots.
+    ///
+    /// # Panics
+    ///
+    /// If the cluster does not start.
+    pub fn start() -> Self {
+        Self::start_with(&[], false)
+    }
+
+    /// Starts three primaries with a replica each, and waits until they serve all slots and every replica has
+    /// its primary's data. A primary that does not answer for a second is replaced by its replica.
+    ///
+    /// # Panics
+    ///
+    /// If the cluster does not start.
+    pub fn start_with_replicas() -> Self {
+        Self::start_with(&["--repl-diskless-sync-delay", "0"], true)
+    }
+
+    /// Like [`start`](Self::start), with more command-line settings for each server, and with replicas if
+    /// asked for.
+    ///
+    /// # Panics
+    ///
+    /// If the cluster does not start.
+    pub fn start_with(settings: &[&str], replicas: bool) -> Self {
+        let primaries = 3;
+        let count = if replicas { 2 * primaries } else { primaries };
+        // Ports are given out once in a process, and another process rarely takes one in between.
+        let ports: Vec<_> = (0..count).map(|_| (free_port(), free_port())).collect();
+        let server = |at: usize| {
+            let (port, bus) = ports[at];
+            let bus = bus.to_string();
+            let mut all = vec!["--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf"];
+            all.extend(["--cluster-node-timeout", "1000", "--cluster-replica-validity-factor", "0"]);
+            all.extend(["--cluster-port", &bus]);
+            all.extend(settings);
+            RedisServer::start_at(port, &all, Some(("nodes.conf", nodes(&ports, primaries, at))))
+        };
+        let cluster = Self { primaries, servers: (0..count).map(server).collect() };
+        cluster.wait_until_ready();
+        cluster
+    }
+
+    fn wait_until_ready(&self) {
+        let end = Instant::now() + PATIENCE;
+        let is_ready = |server: &RedisServer| {
+            let info: String = ask(server, &["CLUSTER", "INFO"])?;
+            let replication: String = ask(server, &["INFO", "replication"])?;
+            let has_data =
+                replication.contains("role:master") || replication.contains("master_link_status:up");
+            Some(info.contains("cluster_state:ok") && has_data)
+        };
+        while !self.servers.iter().all(|server| is_ready(server).unwrap_or(false)) {
+            assert!(Instant::now() < end, "the cluster is not ready after {PATIENCE:?}");
+            sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Returns `redis-cluster://` with the addresses of the primaries.
+    pub fn url(&self) -> String {
+        let hosts: Vec<_> = self.primaries().map(|server| format!("127.0.0.1:{}", server.port())).collect();
+        format!("redis-cluster://{}", hosts.join(","))
+    }
+
+    /// Returns the `redis://` URLs of the primaries.
+    pub fn urls(&self) -> Vec<String> {
+        self.primaries().map(RedisServer::url).collect()
+    }
+
+    /// Returns the servers that were primaries at the start.
+    pub fn primaries(&self) -> impl Iterator<Item = &RedisServer> {
+        self.servers[..self.primaries].iter()
+    }
+
+    /// Returns all servers: the primaries, and after them their replicas in the same order.
+    pub fn servers(&self) -> &[RedisServer] {
+        &self.servers
+    }
+
+    /// Returns all servers, to stop and restart them.
+    pub fn servers_mut(&mut self) -> &mut [RedisServer] {
+        &mut self.servers
+    }
+
+    /// Returns the place, among the [servers](Self::servers), of the primary that had the slot at the start.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such slot.
+    pub fn first_owner_of(&self, slot: u16) -> usize {
+        (0..self.primaries).find(|at| range(*at, self.primaries).contains(&slot)).expect("a slot")
+    }
+
+    /// Returns the hash slot of a Redis key, as a server calculates it.
+    ///
+    /// # Panics
+    ///
+    /// If the first server does not answer.
+    pub async fn slot_of(&self, key: &str) -> u16 {
+        self.servers[0].command(&["CLUSTER", "KEYSLOT", key]).await
+    }
+
+    /// Returns a name that begins with `prefix`, and with which `lock:name` is in a slot of this primary.
+    ///
+    /// # Panics
+    ///
+    /// If the first server does not answer.
+    pub async fn name_at(&self, prefix: &str, primary: usize) -> String {
+        for number in 0.. {
+            let name = format!("{prefix}{number}");
+            if self.first_owner_of(self.slot_of(&format!("lock:{name}")).await) == primary {
+                return name;
+            }
+        }
+        unreachable!("a primary has a third of all slots")
+    }
+
+    /// Returns the cluster's name of a server.
+    ///
+    /// # Panics
+    ///
+    /// If the server does not answer.
+    pub async fn id_of(&self, server: usize) -> String {
+        self.servers[server].command(&["CLUSTER", "MYID"]).await
+    }
+
+    /// Begins to move a slot in the old way, key by key: from now on, new keys of the slot are made at the
+    /// target.
+    ///
+    /// # Panics
+    ///
+    /// If a server does not answer.
+    pub async fn begin_move(&self, slot: u16, from: usize, to: usize) {
+        let (source, target) = (self.id_of(from).await, self.id_of(to).await);
+        let slot = slot.to_string();
+        self.servers[to].command::<()>(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &source]).await;
+        self.servers[from].command::<()>(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &target]).await;
+    }
+
+    /// Moves one key to the target of a move.
+    ///
+    /// # Panics
+    ///
+    /// If a server does not answer.
+    pub async fn move_key(&self, key: &str, from: usize, to: usize) {
+        let port = self.servers[to].port().to_string();
+        // `NOKEY` if the key has lapsed in the meantime.
+        let moved: String =
+            self.servers[from].command(&["MIGRATE", "127.0.0.1", &port, key, "0", "5000"]).await;
+        assert!(moved == "OK" || moved == "NOKEY", "{moved}");
+    }
+
+    /// Moves the keys that the slot still has at the source.
+    ///
+    /// # Panics
+    ///
+    /// If a server does not answer.
+    pub async fn move_keys(&self, slot: u16, from: usize, to: usize) {
+        loop {
+            let slot = slot.to_string();
+            let keys: Vec<String> =
+                self.servers[from].command(&["CLUSTER", "GETKEYSINSLOT", &slot, "100"]).await;
+            if keys.is_empty() {
+                return;
+            }
+            for key in keys {
+                self.move_key(&key, from, to).await;
+            }
+        }
+    }
+
+    /// Ends a move: the slot is the target's. Every primary is told.
+    ///
+    /// # Panics
+    ///
+    /// If a server does not answer.
+    pub async fn end_move(&self, slot: u16, to: usize) {
+        let (target, slot) = (self.id_of(to).await, slot.to_string());
+        self.servers[to].command::<()>(&["CLUSTER", "SETSLOT", &slot, "NODE", &target]).await;
+        for server in self.primaries() {
+            server.command::<()>(&["CLUSTER", "SETSLOT", &slot, "NODE", &target]).await;
+        }
+    }
+
+    /// Lets a replica take over from its primary as planned, and waits until it has. An attempt for which the
+    /// other primaries do not vote is repeated.
+    ///
+    /// # Panics
+    ///
+    /// If the server does not answer, or has not taken over after half a minute.
+    pub async fn fail_over_to(&self, server: usize) {
+        let server = &self.servers[server];
+        let end = Instant::now() + PATIENCE;
+        let is_primary =
+            async || server.command::<String>(&["INFO", "replication"]).await.contains("role:master");
+        while !is_primary().await {
+            assert!(Instant::now() < end, "no failover within {PATIENCE:?}");
+            // Refused while the primary is not known to be up.
+            let _ = ask::<redis::Value>(server, &["CLUSTER", "FAILOVER"]);
+            for _ in 0..100 {
+                if !is_primary().await {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+            }
+        }
+    }
+
+    /// Returns all keys of the servers that are primaries now, sorted. A server that is down has none.
+    pub fn keys(&self) -> Vec<String> {
+        let of_primary = |server: &RedisServer| -> Option<Vec<String>> {
+            let role: (String,) = ask::<redis::Value>(server, &["ROLE"]).and_then(|role| match role {
+                redis::Value::Array(words) => {
+                    Some((redis::from_redis_value(words.into_iter().next()?).ok()?,))
+                }
+                _ => None,
+            })?;
+            (role.0 == "master").then(|| ask(server, &["KEYS", "*"]))?
+        };
+        let mut keys: Vec<_> = self.servers.iter().filter_map(of_primary).flatten().collect();
+        keys.sort();
+        keys
+    }
+}
+
+/// The slots of a primary.
+fn range(at: usize, primaries: usize) -> std::ops::Range<u16> {
+    let bound = |at: usize| u16::try_from(usize::from(SLOTS) * at / primaries).expect("a slot");
+    bound(at)..bound(at + 1)
+}
+
+/// The file in which a server keeps what it knows of its cluster, so that no server has to be told.
+fn nodes(ports: &[(u16, u16)], primaries: usize, me: usize) -> String {
+    let id = |at: usize| format!("{at:040x}");
+    let line = |(at, (port, bus)): (usize, &(u16, u16))| {
+        let myself = if at == me { "myself," } else { "" };
+        let place = format!("{} 127.0.0.1:{port}@{bus} {myself}", id(at));
+        if at < primaries {
+            let slots = range(at, primaries);
+            let epoch = at + 1;
+            format!("{place}master - 0 0 {epoch} connected {}-{}\n", slots.start, slots.end - 1)
+        } else {
+            let epoch = at - primaries + 1;
+            format!("{place}slave {} 0 0 {epoch} connected\n", id(at - primaries))
+        }
+    };
+    let lines: String = ports.iter().enumerate().map(line).collect();
+    format!("{lines}vars currentEpoch {primaries} lastVoteEpoch 0\n")
+}
+
+/// Sends one command over a new connection; `None` if the server does not answer within a second.
+fn ask<T: FromRedisValue>(server: &RedisServer, words: &[&str]) -> Option<T> {
+    let second = Duration::from_secs(1);
+    let client = redis::Client::open(server.url()).ok()?;
+    let mut connection = client.get_connection_with_timeout(second).ok()?;
+    connection.set_read_timeout(Some(second)).ok()?;
+    redis::cmd(words[0]).arg(&words[1..]).query(&mut connection).ok()
+}
