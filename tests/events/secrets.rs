@@ -50,7 +50,8 @@ fn no_event_and_no_span_shows_an_owner_token() {
         in_time(SOON, guard.lost()).await;
         guard.release().await.unwrap_err();
     });
-    for message in ["lock granted", "lock released", "lock lost", "lock busy", "renewal failed, trying again"] {
+    for message in ["lock granted", "lock released", "lock lost", "lock busy", "renewal failed, trying again"]
+    {
         assert!(recorder.has(message), "{message}");
     }
     let spans = [recorder.spans("distlock.acquire"), recorder.spans("distlock.hold")];
