@@ -22,7 +22,8 @@ fn multi_thread() -> Runtime {
 /// Takes a free lock twice, each time for long enough to need renewals.
 async fn hold_for_two_ttls(locks: &LockManager, key: &str) {
     for _ in 0..2 {
-        let ttl = Duration::from_millis(150);
+        // Long enough for a thread that gets no time for a while.
+        let ttl = Duration::from_millis(500);
         locks.lock(key).ttl(ttl).run(tokio::time::sleep(ttl * 2)).await.unwrap();
     }
 }

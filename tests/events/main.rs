@@ -8,6 +8,7 @@ mod health;
 mod memory;
 mod outages;
 mod recorder;
+mod secrets;
 mod servers;
 mod spans;
 mod table;

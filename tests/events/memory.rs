@@ -2,7 +2,7 @@
 
 use std::{sync::atomic::Ordering, time::Duration};
 
-use distlock::{LockError, LockManager, LostReason, Release, distributed_lock};
+use distlock::{LockError, LockManager, LostReason, MemoryStore, Release, distributed_lock};
 use tokio::time::sleep;
 use tracing::Level;
 
@@ -89,6 +89,23 @@ fn a_lost_lock_is_reported_once_and_its_span_says_so() {
         assert!(event.field("reason").contains("max_hold"), "{event:?}");
     }
     assert!(recorder.spans("distlock.hold").iter().all(|span| span.field("outcome") == "lost"));
+}
+
+#[test]
+fn a_broken_lock_is_reported_with_the_label_of_its_holder() {
+    let (recorder, _guard) = Recorder::start();
+    run_paused(async {
+        let locks = LockManager::builder().store(MemoryStore::default()).owner("worker-7").build().unwrap();
+        let guard = locks.lock("k").acquire().await.unwrap();
+        let seen = locks.inspect("k").await.unwrap().unwrap();
+        assert!(locks.break_lock(&seen).await.unwrap());
+        assert!(!locks.break_lock(&seen).await.unwrap());
+        assert_eq!(guard.lost().await, LostReason::NotOwner);
+    });
+    let [broken] = &recorder.events("lock broken: its holder is not told yet")[..] else {
+        panic!("one event")
+    };
+    assert_eq!((broken.level, broken.field("key"), broken.field("holder")), (Level::WARN, "k", "worker-7"));
 }
 
 #[test]
