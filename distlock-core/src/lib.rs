@@ -94,10 +94,10 @@ pub use web::Problem;
 #[cfg(feature = "tower")]
 pub use web::{LockLayer, LockService};
 
-/// For the attribute's expansion; not part of the interface.
+/// For the attribute's expansion and for the command; not part of the interface.
 #[doc(hidden)]
 pub mod __private {
-    pub use crate::manager::{HasManager, current_manager};
+    pub use crate::manager::{HasManager, current_manager, parse_duration};
     #[cfg(feature = "redis")]
     pub use crate::store::redis::names_on_server;
 }

@@ -18,3 +18,4 @@ pub use builder::LockManagerBuilder;
 pub use default::{current_manager, set_default, with_manager};
 pub use handle::LockManager;
 pub use named::HasManager;
+pub use url::parse_duration;

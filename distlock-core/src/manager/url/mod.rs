@@ -31,6 +31,7 @@ mod duration;
 mod parameters;
 mod scheme;
 
+pub use duration::parse as parse_duration;
 use parameters::Parameters;
 pub(super) use scheme::KNOWN;
 use scheme::{Kind, Scheme};
