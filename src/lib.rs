@@ -193,9 +193,10 @@ pub use distlock_core::with_manager;
 pub use distlock_core::{
     Acquired, Check, CheckState, CheckSubject, ClockDifference, DEFAULT_CONNECT_TIMEOUT, DEFAULT_NAMESPACE,
     DEFAULT_RESPONSE_TIMEOUT, DEFAULT_TTL, Diagnosis, DiagnosisFuture, Enqueue, FencingToken, HandOver, Hint,
-    HintFuture, Holder, Key, KeyFault, LockError, LockGuard, LockManager, LockManagerBuilder, LockRequest,
-    LostReason, MAX_KEY_BYTES, MAX_TTL, MIN_TTL, MemoryStore, Moment, NextWaiter, OnLost, OwnerToken,
-    Problem, QuorumStore, Release, ServerDiagnosis, Setting, Store, StoreError, StoreErrorKind, StoreFuture,
+    HintFuture, Holder, HolderId, HolderKind, HolderPages, HolderStream, InvalidHolderId, Key, KeyFault,
+    LockError, LockGuard, LockManager, LockManagerBuilder, LockRequest, LostReason, MAX_KEY_BYTES, MAX_TTL,
+    MIN_TTL, MemoryStore, Moment, NextWaiter, OnLost, OwnerToken, Problem, QuorumStore, Release,
+    ServerDiagnosis, Setting, Store, StoreError, StoreErrorKind, StoreFuture,
 };
 /// Runs an async function under a distributed lock: for each key, one call at a time, across tasks,
 /// processes and hosts.

@@ -44,6 +44,13 @@ impl Key {
         Self { name_at: text.len() - name.len(), text }
     }
 
+    /// The key of this namespace that the store calls `text`; `None` if it is in another namespace.
+    pub(crate) fn found(namespace: &str, text: &str) -> Option<Self> {
+        let name =
+            if namespace.is_empty() { text } else { text.strip_prefix(namespace)?.strip_prefix(':')? };
+        (!name.is_empty()).then(|| Self { text: text.into(), name_at: text.len() - name.len() })
+    }
+
     /// Checks a namespace before keys are put into it.
     ///
     /// An empty namespace is fine. A brace without its partner would take a part of each key for a Redis
@@ -145,6 +152,14 @@ mod tests {
         for namespace in ["", "lock", "app:jobs", ":"] {
             assert_eq!(Key::new(namespace, "a:b").unwrap().namespace(), namespace);
         }
+    }
+
+    #[test]
+    fn a_key_is_found_by_its_text_in_its_namespace_alone() {
+        let found = |namespace, text| Key::found(namespace, text).map(|key| key.name().to_owned());
+        assert_eq!(found("lock", "lock:order:42").as_deref(), Some("order:42"));
+        assert_eq!(found("", "order:42").as_deref(), Some("order:42"));
+        assert_eq!((found("lock", "lock:"), found("lock", "locks:1"), found("", "")), (None, None, None));
     }
 
     #[test]

@@ -41,6 +41,7 @@
 //! - `blocking`: a future that runs for a caller that blocks its thread
 //! - `runtime`: one value for each tokio runtime
 //! - `error`: what can go wrong, split by what the caller does next
+//! - `holder`: the holder of a key, as far as others may know
 //! - `limits`: defaults and limits
 //! - `backoff`: delays between attempts
 //! - `clock`: points in time
@@ -53,6 +54,7 @@ mod blocking;
 mod clock;
 mod error;
 mod guard;
+mod holder;
 mod keeper;
 mod key;
 mod lease;
@@ -72,12 +74,13 @@ mod web;
 pub use clock::Moment;
 pub use error::{KeyFault, LockError, LostReason, Setting, StoreError, StoreErrorKind};
 pub use guard::LockGuard;
+pub use holder::{Holder, HolderId, HolderKind, InvalidHolderId};
 pub use key::Key;
 pub use limits::{
     DEFAULT_CONNECT_TIMEOUT, DEFAULT_NAMESPACE, DEFAULT_RESPONSE_TIMEOUT, DEFAULT_TTL, MAX_KEY_BYTES,
     MAX_TTL, MIN_TTL,
 };
-pub use manager::{LockManager, LockManagerBuilder, set_default, with_manager};
+pub use manager::{HolderStream, LockManager, LockManagerBuilder, set_default, with_manager};
 pub use options::{OnLost, Release};
 pub use request::LockRequest;
 #[cfg(feature = "redis")]
@@ -86,7 +89,7 @@ pub use store::RedisStore;
 pub use store::Tls;
 pub use store::{
     Acquired, Check, CheckState, CheckSubject, ClockDifference, Diagnosis, DiagnosisFuture, Enqueue,
-    HandOver, Hint, HintFuture, Holder, MemoryStore, NextWaiter, QuorumStore, ServerDiagnosis, Store,
+    HandOver, Hint, HintFuture, HolderPages, MemoryStore, NextWaiter, QuorumStore, ServerDiagnosis, Store,
     StoreFuture,
 };
 pub use token::{FencingToken, OwnerToken};

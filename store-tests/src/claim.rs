@@ -32,9 +32,9 @@ pub(crate) struct Keys {
 
 impl Keys {
     pub(crate) fn new() -> Self {
-        let mut text = [0; 36];
-        // A token that owns nothing, as a source of random letters.
-        let letters = &OwnerToken::random().encode(&mut text)[..8];
+        let mut text = [0; OwnerToken::MAX_BYTES];
+        // A token that owns nothing, as a source of random letters, which its end has.
+        let letters = &OwnerToken::random().encode(&mut text)[24..36];
         Self { prefix: format!("store-tests-{letters}:") }
     }
 

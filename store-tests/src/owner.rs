@@ -75,7 +75,7 @@ impl<'a> Owner<'a> {
     /// What is left of the lease of whoever holds the key.
     pub(crate) async fn remaining(&self) -> Duration {
         let holder = self.holder().await;
-        let remaining = holder.and_then(|holder| holder.remaining);
+        let remaining = holder.as_ref().and_then(|holder| holder.remaining);
         claim(remaining.is_some(), "Answers the key's holder; `None` if the key is free.", holder);
         remaining.unwrap_or_default()
     }

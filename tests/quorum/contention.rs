@@ -92,8 +92,9 @@ impl Store for HeldForEver {
         Box::pin(async { Ok(false) })
     }
 
-    fn inspect(&self, _: &Key) -> StoreFuture<Option<Holder>> {
-        Box::pin(async { Ok(Some(Holder::new(Some(Duration::MAX)))) })
+    fn inspect(&self, key: &Key) -> StoreFuture<Option<Holder>> {
+        let holder = Holder::unknown(key.name()).with_remaining(Some(Duration::MAX));
+        Box::pin(async { Ok(Some(holder)) })
     }
 }
 

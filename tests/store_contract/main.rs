@@ -182,7 +182,7 @@ async fn a_lease_is_the_owner_token_with_an_expiry_in_the_namespace() {
     let store = RedisStore::open(&server.url()).unwrap();
     let owner = Owner::of(&store);
     owner.acquire("order:42", TTL).await;
-    let mut text = [0; 36];
+    let mut text = [0; OwnerToken::MAX_BYTES];
     assert_eq!(server.keys().await, ["lock:order:42"]);
     assert_eq!(server.command::<String>(&["GET", "lock:order:42"]).await, owner.token.encode(&mut text));
     let pttl: i64 = server.command(&["PTTL", "lock:order:42"]).await;

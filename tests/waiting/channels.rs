@@ -43,8 +43,8 @@ async fn a_hand_over_over_another_connection_than_the_entry_s_is_ignored() {
     let both = channels().await;
     let second = both.iter().find(|channel| *channel != first).expect("a channel of the new connection");
 
-    let mut text = [0; 36];
-    let message = format!("{} 30000 - lock:k", owner.encode(&mut text));
+    let mut text = [0; OwnerToken::MAX_BYTES];
+    let message = format!("30000 - {} lock:k", owner.encode(&mut text));
     for (channel, is_believed) in [(first, false), (second, true)] {
         assert_eq!(server.command::<u8>(&["PUBLISH", channel, &message]).await, 1, "it is listened to");
         let hint = in_time(SOON, store.hint(&key(), &owner)).await;

@@ -4,7 +4,6 @@ use std::{
     future::{poll_fn, ready},
     sync::Arc,
     task::Poll,
-    time::Duration,
 };
 
 use tokio::task::yield_now;
@@ -20,6 +19,7 @@ use crate::{
     shared::{Phase, Shared},
     store::{Acquired, Enqueue, HandOver, HintFuture, retry::Resending},
     token::{FencingToken, OwnerToken},
+    wait_queue::SeenHolder,
 };
 
 /// One acquire for a call.
@@ -46,13 +46,14 @@ pub(super) enum Mode {
 /// The result of one acquire.
 pub(super) enum Outcome {
     Granted(Arc<Lease>),
-    Busy { remaining: Option<Duration> },
+    Busy(SeenHolder),
 }
 
 impl<'a> AcquireOp<'a> {
     /// With a fresh owner token.
     pub(super) fn new(keeper: &'a Keeper, key: &'a Key, options: &'a Options) -> Self {
-        Self::resume(keeper, key, options, AcquireState::new(OwnerToken::random()))
+        let owner = keeper.shared().draw_owner();
+        Self::resume(keeper, key, options, AcquireState::new(owner))
     }
 
     /// Goes on with the state of an earlier one.
@@ -93,9 +94,10 @@ impl<'a> AcquireOp<'a> {
 
     /// Takes the state out for another waiter to go on with it; `None` if there is nothing to go on with.
     pub(super) fn abandon(&mut self) -> Option<AcquireState> {
+        let shared = self.keeper.shared();
         self.state
             .is_worth_resuming()
-            .then(|| std::mem::replace(&mut self.state, AcquireState::new(OwnerToken::random())))
+            .then(|| std::mem::replace(&mut self.state, AcquireState::new(shared.draw_owner())))
     }
 
     /// Asks the store, or goes on waiting for the answer to what was asked before.
@@ -131,11 +133,11 @@ impl<'a> AcquireOp<'a> {
                 self.state.granted = true;
                 self.confirm_grant(fence, sent).await
             }
-            Ok(Acquired::Busy { remaining }) => {
+            Ok(Acquired::Busy { remaining, holder }) => {
                 // A hand-over that was heard of too late has gone to another waiter.
                 self.state.granted = false;
                 self.note_refused();
-                Ok(Outcome::Busy { remaining })
+                Ok(Outcome::Busy(SeenHolder { remaining, holder }))
             }
             Err(error) => {
                 self.note_refused();
@@ -156,7 +158,7 @@ impl<'a> AcquireOp<'a> {
             sent = Moment::now();
             if !self.keeper.shared().store.renew(self.key, &self.state.owner, ttl).await? {
                 self.state.granted = false;
-                return Ok(Outcome::Busy { remaining: None });
+                return Ok(Outcome::Busy(SeenHolder::default()));
             }
         }
         if let Some(lease) = self.begin_lease(HandOver::new(sent, ttl).with_fence(fence))? {
@@ -225,7 +227,7 @@ impl<'a> AcquireOp<'a> {
     fn note_refused(&mut self) {
         self.state.queued = self.keeper.shared().store.is_queued(&self.state.owner);
         if !self.state.queued && !self.state.in_doubt {
-            self.state.owner = OwnerToken::random();
+            self.state.owner = self.keeper.shared().draw_owner();
         }
     }
 }

@@ -165,9 +165,9 @@ impl<'a> Contender<'a> {
                 place.note_granted(lease.granted_at());
                 Ok(Some(lease))
             }
-            Outcome::Busy { remaining } => {
+            Outcome::Busy(seen) => {
                 let now = Instant::now();
-                place.note_holder(remaining, now);
+                place.note_holder(seen, now);
                 self.check_at = self.acquire.is_queued().then(|| place.note_queued(now, &mut self.checks));
                 Ok(None)
             }

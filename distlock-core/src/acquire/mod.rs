@@ -7,7 +7,7 @@
 //! turn it is becomes the contender. The contender asks the store, sleeps until it is woken or its next
 //! attempt is due, and asks again.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{future::Future, sync::Arc};
 
 use futures_util::future::{Either, FutureExt};
 use tokio::time::{Instant, timeout_at};
@@ -19,6 +19,7 @@ use crate::{
     key::Key,
     lease::Lease,
     options::Options,
+    wait_queue::SeenHolder,
 };
 
 mod attempt;
@@ -47,12 +48,13 @@ impl Call<'_> {
         // A call without `wait` must not overtake the waiters of this runtime, even if the key is free.
         if self.keeper.wait_queues().has_waiters(self.key) {
             let holder = shared.store.inspect(self.key).await.map_err(|error| self.failed(error))?;
-            return Err(self.busy(holder.and_then(|holder| holder.remaining)));
+            let remaining = holder.as_ref().and_then(|holder| holder.remaining);
+            return Err(self.busy(SeenHolder { remaining, holder: holder.map(Box::new) }));
         }
         let mut acquire = AcquireOp::new(self.keeper, self.key, self.options);
         match acquire.attempt(Mode::Once, self.started).await {
             Ok(Outcome::Granted(lease)) => Ok(lease),
-            Ok(Outcome::Busy { remaining }) => Err(self.busy(remaining)),
+            Ok(Outcome::Busy(seen)) => Err(self.busy(seen)),
             Err(error) => Err(self.failed(error)),
         }
     }
@@ -67,7 +69,7 @@ impl Call<'_> {
             let turn = before(deadline, queued.place.turn()).await;
             let now = Moment::now();
             let turn = turn.filter(|_| deadline.is_none_or(|deadline| now.at < deadline));
-            let Some(turn) = turn else { return Err(self.busy(queued.place.holder_remaining(now.at))) };
+            let Some(turn) = turn else { return Err(self.busy(queued.place.holder(now.at))) };
             (turn, now)
         };
         admit(self.keeper.shared()).map_err(|error| self.failed(error))?;
@@ -84,10 +86,8 @@ impl Call<'_> {
                     Some(Ok(None)) => {}
                     Some(Err(error)) => return Err(self.failed(error)),
                     None => {
-                        let remaining = queued.place.holder_remaining(Instant::now());
-                        return Err(
-                            failing.map_or_else(|| self.busy(remaining), |(_, error)| self.failed(error))
-                        );
+                        let seen = queued.place.holder(Instant::now());
+                        return Err(failing.map_or_else(|| self.busy(seen), |(_, error)| self.failed(error)));
                     }
                 }
             }
@@ -110,19 +110,23 @@ impl Call<'_> {
                     }
                     let (place, now) = (&queued.place, Moment::now());
                     if place.was_refused_since(self.started.at) {
-                        return Err(self.busy(place.holder_remaining(now.at)));
+                        return Err(self.busy(place.holder(now.at)));
                     }
                     // No answer has said yet whether the key is held. So the call waits for the first answer,
                     // as without `wait`.
                     let answer = contender.ask_store(now).await.map_err(|error| self.failed(error))?;
-                    return answer.ok_or_else(|| self.busy(place.holder_remaining(Instant::now())));
+                    return answer.ok_or_else(|| self.busy(place.holder(Instant::now())));
                 }
             }
         }
     }
 
-    fn busy(&self, remaining: Option<Duration>) -> LockError {
-        LockError::Busy { key: self.key.name().to_owned(), waited: self.started.at.elapsed(), remaining }
+    fn busy(&self, SeenHolder { remaining, mut holder }: SeenHolder) -> LockError {
+        if let Some(holder) = &mut holder {
+            holder.remaining = remaining;
+        }
+        let (key, waited) = (self.key.name().to_owned(), self.started.at.elapsed());
+        LockError::Busy { key, waited, remaining, holder }
     }
 
     fn failed(&self, error: StoreError) -> LockError {

@@ -2,7 +2,7 @@
 
 use std::{fmt, io, time::Duration};
 
-use crate::limits::MAX_KEY_BYTES;
+use crate::{holder::Holder, limits::MAX_KEY_BYTES};
 
 mod store;
 
@@ -52,7 +52,7 @@ pub enum LockError {
     ///
     /// Usual cause: the work is being done elsewhere, as intended. Try later, set a longer `wait`, or answer
     /// "in progress".
-    #[error("lock on {} is busy: held by someone else{}, waited {}", Quoted(key), Remaining(*remaining), Rounded(*waited))]
+    #[error("lock on {} is busy: held by {}{}, waited {}", Quoted(key), HeldBy(holder), Remaining(*remaining), Rounded(*waited))]
     #[non_exhaustive]
     Busy {
         /// The key.
@@ -62,6 +62,9 @@ pub enum LockError {
         /// What the holder's lease had left when the store last answered. The holder may renew it. `None` if
         /// the lease has no expiry, or the store was not asked.
         remaining: Option<Duration>,
+        /// The holder, as the store last told of it; `None` where it did not. Its label is shown by this
+        /// error's message, and never by a response of the features below.
+        holder: Option<Box<Holder>>,
     },
 
     /// The lease ended while the body ran. The body was stopped at its next await, or told by its guard.
@@ -309,6 +312,16 @@ impl fmt::Display for ForKey<'_> {
     }
 }
 
+/// Displays the label of a holder.
+struct HeldBy<'a>(&'a Option<Box<Holder>>);
+
+impl fmt::Display for HeldBy<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let label = self.0.as_ref().and_then(|holder| holder.label.as_deref());
+        f.write_str(label.unwrap_or("someone else"))
+    }
+}
+
 /// Displays what is left of a lease, or nothing if that is not known.
 struct Remaining(Option<Duration>);
 
@@ -340,10 +353,13 @@ impl fmt::Display for Rounded {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::token::OwnerToken;
 
     #[test]
     fn a_busy_lock_displays_its_times_in_whole_milliseconds() {
-        let busy = |waited, remaining| LockError::Busy { key: "k".to_owned(), waited, remaining }.to_string();
+        let busy = |waited, remaining| {
+            LockError::Busy { key: "k".to_owned(), waited, remaining, holder: None }.to_string()
+        };
         assert_eq!(
             busy(Duration::from_nanos(3_082), Some(Duration::from_nanos(29_999_974_481))),
             "lock on `k` is busy: held by someone else for another 30s unless renewed, waited 0ms"
@@ -357,5 +373,16 @@ mod tests {
             "lock on `k` is busy: held by someone else, waited 12.341s"
         );
         assert!(busy(Duration::MAX, None).ends_with('s'));
+    }
+    #[test]
+    fn a_busy_lock_displays_its_holder_without_the_owner_token() {
+        let holder = Box::new(Holder::new("k", &OwnerToken::random()));
+        let label = holder.label.clone().unwrap();
+        let (waited, remaining) = (Duration::ZERO, Some(Duration::from_secs(3)));
+        let error = LockError::Busy { key: "k".to_owned(), waited, remaining, holder: Some(holder) };
+        assert_eq!(
+            error.to_string(),
+            format!("lock on `k` is busy: held by {label} for another 3s unless renewed, waited 0ms")
+        );
     }
 }

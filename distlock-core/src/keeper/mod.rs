@@ -195,7 +195,7 @@ mod tests {
     const TTL: Duration = Duration::from_secs(30);
 
     fn keeper() -> Keeper {
-        let shared = Arc::new(Shared::new(Box::new(MemoryStore::new())));
+        let shared = Arc::new(Shared::new(Box::new(MemoryStore::new()), None));
         Keeper::of_this_runtime(&shared, &Arc::default()).unwrap()
     }
 

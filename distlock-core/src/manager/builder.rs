@@ -19,6 +19,7 @@ use crate::{
         DEFAULT_RESTART_DELAY, DEFAULT_TTL, check_fence_lifetime, check_restart_delay, check_ttl,
     },
     store::{MemoryStore, QuorumStore, Store},
+    token::Label,
 };
 
 impl LockManager {
@@ -36,7 +37,7 @@ impl LockManager {
     ///
     /// Settings of the [builder](LockManagerBuilder) may follow as parameters:
     /// `redis://host/?namespace=shop&ttl=10s&response_timeout=500ms`. They are `namespace`, `ttl`,
-    /// `response_timeout`, and with servers `connect_timeout`, `fence_lifetime` and, on a quorum,
+    /// `response_timeout`, `owner`, and with servers `connect_timeout`, `fence_lifetime` and, on a quorum,
     /// `restart_delay`. A duration is written as in the attribute: `30` for seconds, `500ms`, `1m30s`. Beside
     /// them, `db`, `user` and `pass` say what could stand before the `?`, and `protocol` is `resp2` or
     /// `resp3`; connections for waiting always ask for RESP3. A parameter that is not known is refused. In a
@@ -141,7 +142,15 @@ impl LockManager {
     }
 
     pub(crate) fn with_defaults(store: Box<dyn Store>) -> Self {
-        Self::over(store, DEFAULT_NAMESPACE.to_owned(), DEFAULT_TTL, DEFAULT_RESPONSE_TIMEOUT, None, None)
+        Self::over(
+            store,
+            DEFAULT_NAMESPACE.to_owned(),
+            DEFAULT_TTL,
+            DEFAULT_RESPONSE_TIMEOUT,
+            None,
+            None,
+            None,
+        )
     }
 }
 
@@ -301,6 +310,31 @@ impl LockManagerBuilder {
         self
     }
 
+    /// Sets the label of this manager's owners, by which people tell who holds a lock: 1 to 64 printable ASCII
+    /// characters without spaces. The default is the host and the process id, such as `web-1:4242`.
+    ///
+    /// It is what [`inspect`](LockManager::inspect) and [`LockError::Busy`] show. On a server it is a part of
+    /// the lock's value and the name of the connections (`CLIENT LIST`), for everyone who may read them.
+    ///
+    /// # Examples
+    /// ```
+    /// # extern crate distlock_core as distlock;
+    /// use distlock::{LockError, LockManager};
+    ///
+    /// # async fn example() -> Result<(), LockError> {
+    /// let manager = LockManager::builder().url("memory://").owner("pod-7").build()?;
+    /// let _held = manager.lock("order:42").acquire().await?;
+    /// let refused = manager.lock("order:42").acquire().await.unwrap_err().to_string();
+    /// assert!(refused.contains("is busy: held by pod-7"));
+    /// # Ok(()) }
+    /// # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    /// # runtime.block_on(example()).unwrap();
+    /// ```
+    pub fn owner(mut self, label: impl Into<String>) -> Self {
+        self.overrides.owner = Some(label.into());
+        self
+    }
+
     /// Sets the runtime on which [`blocking_acquire`](crate::LockRequest::blocking_acquire) acquires and its
     /// lease is renewed. It must be driven for as long as the lease is held.
     ///
@@ -317,7 +351,7 @@ impl LockManagerBuilder {
     ///
     /// # Errors
     /// [`LockError::Config`] for a missing or unknown URL, for a namespace with unbalanced or empty braces,
-    /// and for settings out of range.
+    /// for an owner that is not a label, and for settings out of range.
     pub fn build(self) -> Result<LockManager, LockError> {
         Ok(self.assemble()?.0)
     }
@@ -373,9 +407,10 @@ impl LockManagerBuilder {
         check_fence_lifetime(settings.fence_lifetime).map_err(config)?;
         let restart_delay = Some(settings.restart_delay).filter(|delay| is_quorum && !delay.is_zero());
         check_restart_delay(ttl, restart_delay).map_err(|reason| config(format!("ttl {ttl:?}: {reason}")))?;
+        let owner = chosen.owner.as_deref().map(Label::new).transpose().map_err(config)?;
         let (store, probe) = open(&settings)?;
         let timeout = settings.response_timeout;
-        let manager = LockManager::over(store, namespace, ttl, timeout, restart_delay, self.runtime);
+        let manager = LockManager::over(store, namespace, ttl, timeout, restart_delay, self.runtime, owner);
         Ok((manager, probe))
     }
 }

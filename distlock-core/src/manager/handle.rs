@@ -23,6 +23,7 @@ use crate::{
     lease::Lease,
     shared::{Phase, Shared},
     store::{Diagnosis, Store},
+    token::Label,
     wait_queue::WaitQueues,
 };
 
@@ -74,8 +75,9 @@ impl LockManager {
         response_timeout: Duration,
         restart_delay: Option<Duration>,
         runtime: Option<Handle>,
+        owner: Option<Label>,
     ) -> Self {
-        let (shared, keepers) = (Arc::new(Shared::new(store)), Arc::default());
+        let (shared, keepers) = (Arc::new(Shared::new(store, owner)), Arc::default());
         let runtime = runtime.or_else(|| Handle::try_current().ok());
         Self {
             inner: Arc::new(Inner {
@@ -225,6 +227,10 @@ impl LockManager {
 
     pub(crate) fn restart_delay(&self) -> Option<Duration> {
         self.inner.restart_delay
+    }
+
+    pub(super) fn namespace(&self) -> &str {
+        &self.inner.namespace
     }
 
     pub(crate) fn key(&self, name: &str) -> Result<Key, LockError> {

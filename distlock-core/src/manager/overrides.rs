@@ -11,6 +11,7 @@ pub(super) struct Overrides {
     pub(super) connect_timeout: Option<Duration>,
     pub(super) fence_lifetime: Option<Duration>,
     pub(super) restart_delay: Option<Duration>,
+    pub(super) owner: Option<String>,
 }
 
 impl Overrides {
@@ -26,6 +27,7 @@ impl Overrides {
             connect_timeout: one("connect_timeout", self.connect_timeout, url.connect_timeout)?,
             fence_lifetime: one("fence_lifetime", self.fence_lifetime, url.fence_lifetime)?,
             restart_delay: one("restart_delay", self.restart_delay, url.restart_delay)?,
+            owner: one("owner", self.owner, url.owner)?,
         })
     }
 }

@@ -7,7 +7,12 @@ use std::{
 
 use tokio::sync::{Notify, Semaphore};
 
-use crate::{error::StoreError, key::Key, store::Store};
+use crate::{
+    error::StoreError,
+    key::Key,
+    store::Store,
+    token::{Label, OwnerToken},
+};
 
 mod commands;
 #[cfg(feature = "testing")]
@@ -16,6 +21,8 @@ mod test_leases;
 /// What a manager, its keepers and its guards share.
 pub(crate) struct Shared {
     pub(crate) store: Box<dyn Store>,
+    /// The label of this manager's owners; `None` for the label of the process.
+    label: Option<Label>,
     failed_releases: AtomicU64,
     /// A [`Phase`], which only rises.
     phase: AtomicU8,
@@ -44,9 +51,10 @@ pub(crate) enum Phase {
 }
 
 impl Shared {
-    pub(crate) fn new(store: Box<dyn Store>) -> Self {
+    pub(crate) fn new(store: Box<dyn Store>, label: Option<Label>) -> Self {
         Self {
             store,
+            label,
             failed_releases: AtomicU64::new(0),
             phase: AtomicU8::new(Phase::Running as u8),
             guards: AtomicUsize::new(0),
@@ -55,6 +63,11 @@ impl Shared {
             #[cfg(feature = "testing")]
             test_leases: test_leases::TestLeases::default(),
         }
+    }
+
+    /// Draws a fresh owner token with the label of this manager's owners.
+    pub(crate) fn draw_owner(&self) -> OwnerToken {
+        OwnerToken::draw(self.label)
     }
 
     pub(crate) fn phase(&self) -> Phase {

@@ -5,9 +5,11 @@ use std::{future::Future, pin::Pin, time::Duration};
 use super::{
     diagnosis::Diagnosis,
     hand_over::{Enqueue, Hint, HintFuture, NextWaiter},
+    listing::HolderPages,
 };
 use crate::{
     error::{StoreError, StoreErrorKind},
+    holder::{Holder, HolderId},
     key::Key,
     token::{FencingToken, OwnerToken},
 };
@@ -19,7 +21,7 @@ use crate::{
 pub type StoreFuture<T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send>>;
 
 /// The answer to an acquire. A store that wraps another passes an answer on that it does not know.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Acquired {
     /// The owner holds the key for the ttl.
@@ -33,6 +35,8 @@ pub enum Acquired {
     Busy {
         /// What is left of the holder's lease; `None` if the key has no expiry.
         remaining: Option<Duration>,
+        /// The holder, where the store has learned of it without a further command.
+        holder: Option<Box<Holder>>,
     },
 }
 
@@ -46,23 +50,18 @@ impl Acquired {
     /// A refusal, with what is left of the holder's lease; `None` if the key has no expiry.
     #[must_use]
     pub const fn busy(remaining: Option<Duration>) -> Self {
-        Self::Busy { remaining }
+        Self::Busy { remaining, holder: None }
     }
-}
 
-/// The holder of a key, as far as others may know. It never contains the owner token.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Holder {
-    /// What is left of the lease; `None` if the key has no expiry.
-    pub remaining: Option<Duration>,
-}
-
-impl Holder {
-    /// A holder whose lease has this much left.
+    /// Adds the holder to a refusal, which tells its caller. A grant stays as it is.
     #[must_use]
-    pub const fn new(remaining: Option<Duration>) -> Self {
-        Self { remaining }
+    pub fn held_by(self, held_by: Holder) -> Self {
+        match self {
+            Self::Busy { remaining, .. } => {
+                Self::Busy { remaining, holder: Some(Box::new(held_by.with_remaining(remaining))) }
+            }
+            Self::Granted { .. } => self,
+        }
     }
 }
 
@@ -155,6 +154,27 @@ pub trait Store: Send + Sync + 'static {
 
     /// Answers the key's holder; `None` if the key is free.
     fn inspect(&self, key: &Key) -> StoreFuture<Option<Holder>>;
+
+    /// Lists the holders of all keys in a namespace whose names begin with `prefix`, in no order.
+    ///
+    /// A key that is held from the first page to the last is listed at least once. One that is acquired or
+    /// released meanwhile may be missing. Neither the server nor this process holds more than a page at a
+    /// time. The default fails as [`Refused`](StoreErrorKind::Refused).
+    fn list(&self, _namespace: &str, _prefix: &str) -> HolderPages {
+        HolderPages::failed(StoreError::new(StoreErrorKind::Refused, "this store cannot list its holders"))
+    }
+
+    /// Ends the lease of the holder with this [id](Holder::id), as a release by its owner would: the first
+    /// waiter gets the key. Answers false, and changes nothing, if that holder does not hold the key.
+    ///
+    /// From then on, for a minute and for as long as its lease would have lasted, its owner cannot
+    /// [take the key again](Self::take_again), even if it did not hold the key here: the other nodes of a
+    /// quorum may have to be told yet. A break that is sent again answers as the first one. The default fails
+    /// as [`Refused`](StoreErrorKind::Refused).
+    fn break_lock(&self, _key: &Key, _holder: HolderId) -> StoreFuture<bool> {
+        let detail = "this store cannot break a lock";
+        Box::pin(std::future::ready(Err(StoreError::new(StoreErrorKind::Refused, detail))))
+    }
 
     /// Acquires with a fencing token as a node of a quorum, whose nodes are to draw one number: `proposal`,
     /// kept within 100 ms of the store's own clock, unless a higher number was drawn or raised before.

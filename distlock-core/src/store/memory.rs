@@ -12,11 +12,13 @@ use tokio::{
 };
 
 use super::{
-    contract::{Acquired, Holder, Store, StoreFuture},
+    contract::{Acquired, Store, StoreFuture},
     hand_over::{Hint, HintFuture},
+    listing::HolderPages,
 };
 use crate::{
     clock::WallClock,
+    holder::{Holder, HolderId},
     key::Key,
     token::{FencingToken, OwnerToken},
 };
@@ -57,6 +59,8 @@ struct State {
     /// The value of the highest fencing token granted or raised. One counter serves all keys: a number that
     /// rises over all of them rises for each.
     last_fence: u64,
+    /// Set by each break of a key. Entries that are over are removed by a sweep.
+    broken: HashMap<Key, Broken>,
     /// The number of leases at which the next sweep happens. Set by each sweep.
     sweep_at: usize,
     wall_clock: WallClock,
@@ -72,6 +76,22 @@ struct Lease {
     freed: Arc<Notify>,
 }
 
+impl Lease {
+    fn holder(&self, key: &Key, now: Instant) -> Holder {
+        // Each hint that is waited for has a reference, beside the lease's own.
+        let waiters = Arc::strong_count(&self.freed).saturating_sub(1);
+        let waiters = u64::try_from(waiters).ok();
+        Holder::new(key.name(), &self.owner).with_remaining(Some(self.ends - now)).with_waiters(waiters)
+    }
+}
+
+/// The owners that were broken on one key, so that none of them takes it again.
+struct Broken {
+    owners: Vec<HolderId>,
+    /// Until when they are kept. Raised by each break.
+    until: Instant,
+}
+
 /// Whether an acquire wants a fencing token.
 #[derive(Clone, Copy)]
 enum Fenced {
@@ -82,6 +102,12 @@ enum Fenced {
 }
 
 const FIRST_SWEEP_AT: usize = 1024;
+
+/// How long a broken owner cannot take its key again at the least.
+const BROKEN_FOR: Duration = Duration::from_secs(60);
+
+/// How many holders a page of a list has at the most.
+const PAGE: usize = 256;
 
 impl MemoryStore {
     /// Makes a store without leases.
@@ -125,7 +151,7 @@ impl State {
             return if lease.owner == owner {
                 Acquired::granted(lease.fence)
             } else {
-                Acquired::busy(Some(lease.ends - now))
+                Acquired::busy(Some(lease.ends - now)).held_by(lease.holder(&key, now))
             };
         }
         self.sweep(now);
@@ -176,6 +202,9 @@ impl State {
         if let Some(lease) = self.lease(&key, now) {
             return lease.owner == owner;
         }
+        if self.is_broken(&key, HolderId::from(&owner), now) {
+            return false;
+        }
         self.sweep(now);
         self.last_fence = self.last_fence.max(fence.map_or(0, FencingToken::value));
         self.leases.insert(key, Lease { owner, ends: now + rest_of_ttl, fence, freed: Arc::default() });
@@ -184,7 +213,37 @@ impl State {
 
     fn inspect(&mut self, key: &Key) -> Option<Holder> {
         let now = Instant::now();
-        self.lease(key, now).map(|lease| Holder::new(Some(lease.ends - now)))
+        self.lease(key, now).map(|lease| lease.holder(key, now))
+    }
+
+    fn break_lock(&mut self, key: Key, holder: HolderId) -> bool {
+        let now = Instant::now();
+        let lease = self.leases.get(&key).filter(|lease| HolderId::from(&lease.owner) == holder);
+        let ends = lease.map(|lease| lease.ends).filter(|ends| *ends > now);
+        if let Some(lease) = lease {
+            lease.freed.notify_waiters();
+            self.leases.remove(&key);
+        }
+        let is_repeated = self.is_broken(&key, holder, now);
+        self.broken.retain(|_, broken| broken.until > now);
+        let broken = self.broken.entry(key).or_insert_with(|| Broken { owners: Vec::new(), until: now });
+        if !is_repeated {
+            broken.owners.push(holder);
+        }
+        broken.until = broken.until.max(now + BROKEN_FOR).max(ends.unwrap_or(now));
+        is_repeated || ends.is_some()
+    }
+
+    /// Whether the holder was broken a short time ago.
+    fn is_broken(&self, key: &Key, holder: HolderId, now: Instant) -> bool {
+        self.broken.get(key).is_some_and(|broken| broken.until > now && broken.owners.contains(&holder))
+    }
+
+    /// The keys of a page of the list, and whether others follow it.
+    fn list(&self, keys: &[Key]) -> Vec<Holder> {
+        let now = Instant::now();
+        let lease = |key| self.leases.get(key).filter(|lease| lease.ends > now);
+        keys.iter().filter_map(|key| Some(lease(key)?.holder(key, now))).collect()
     }
 
     /// The key's lease, unless it has lapsed.
@@ -261,6 +320,33 @@ impl Store for MemoryStore {
     fn inspect(&self, key: &Key) -> StoreFuture<Option<Holder>> {
         let (store, key) = (self.clone(), key.clone());
         Box::pin(async move { Ok(store.state().inspect(&key)) })
+    }
+
+    fn list(&self, namespace: &str, prefix: &str) -> HolderPages {
+        let first = Key::stored(namespace, prefix).as_str().to_owned();
+        let (store, namespace) = (self.clone(), namespace.to_owned());
+        // The keys are copied at the first page: they are in this memory anyway.
+        HolderPages::new(None, move |keys: Option<Vec<Key>>| {
+            let (store, first, namespace) = (store.clone(), first.clone(), namespace.clone());
+            Box::pin(async move {
+                let state = store.state();
+                let mut keys = keys.unwrap_or_else(|| {
+                    let is_listed = |key: &&Key| key.as_str().starts_with(&first);
+                    let texts = state.leases.keys().filter(is_listed);
+                    texts.filter_map(|key| Key::found(&namespace, key.as_str())).collect()
+                });
+                if keys.is_empty() {
+                    return Ok(None);
+                }
+                let rest = keys.split_off(keys.len().min(PAGE));
+                Ok(Some((state.list(&keys), Some(rest))))
+            })
+        })
+    }
+
+    fn break_lock(&self, key: &Key, holder: HolderId) -> StoreFuture<bool> {
+        let (store, key) = (self.clone(), key.clone());
+        Box::pin(async move { Ok(store.state().break_lock(key, holder)) })
     }
 
     fn hint(&self, key: &Key, _owner: &OwnerToken) -> HintFuture {

@@ -3,10 +3,12 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    contract::{Acquired, DiagnosisFuture, Holder, Store, StoreFuture},
+    contract::{Acquired, DiagnosisFuture, Store, StoreFuture},
     hand_over::{Enqueue, HintFuture, NextWaiter},
+    listing::HolderPages,
 };
 use crate::{
+    holder::{Holder, HolderId},
     key::Key,
     token::{FencingToken, OwnerToken},
 };
@@ -76,6 +78,14 @@ macro_rules! forward {
 
             fn inspect(&self, key: &Key) -> StoreFuture<Option<Holder>> {
                 (**self).inspect(key)
+            }
+
+            fn list(&self, namespace: &str, prefix: &str) -> HolderPages {
+                (**self).list(namespace, prefix)
+            }
+
+            fn break_lock(&self, key: &Key, holder: HolderId) -> StoreFuture<bool> {
+                (**self).break_lock(key, holder)
             }
 
             fn acquire_or_enqueue(

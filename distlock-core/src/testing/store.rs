@@ -10,9 +10,10 @@ use tokio::sync::Notify;
 
 use crate::{
     error::{StoreError, StoreErrorKind},
+    holder::{Holder, HolderId},
     key::Key,
     limits::DEFAULT_TTL,
-    store::{Acquired, Hint, HintFuture, Holder, MemoryStore, Store, StoreFuture},
+    store::{Acquired, Hint, HintFuture, HolderPages, MemoryStore, Store, StoreFuture},
     token::OwnerToken,
 };
 
@@ -129,7 +130,16 @@ impl Store for TestStore {
     }
 
     fn inspect(&self, key: &Key) -> StoreFuture<Option<Holder>> {
-        self.unless_busy(key, Some(Holder::new(Some(REMAINING))), self.memory.inspect(key))
+        let other = Holder::unknown(key.name()).with_remaining(Some(REMAINING));
+        self.unless_busy(key, Some(other), self.memory.inspect(key))
+    }
+
+    fn list(&self, namespace: &str, prefix: &str) -> HolderPages {
+        self.memory.list(namespace, prefix)
+    }
+
+    fn break_lock(&self, key: &Key, holder: HolderId) -> StoreFuture<bool> {
+        self.unless_busy(key, false, self.memory.break_lock(key, holder))
     }
 
     fn hint(&self, key: &Key, owner: &OwnerToken) -> HintFuture {

@@ -42,8 +42,8 @@ use crate::{
 
 mod state;
 
-pub(crate) use state::AbandonedAttempt;
 use state::QueueState;
+pub(crate) use state::{AbandonedAttempt, SeenHolder};
 
 /// The queues of all keys that a task of one runtime waits for.
 #[derive(Default)]
@@ -254,16 +254,19 @@ impl QueuePlace<'_> {
 
     /// Notes what the store answered about the holder's lease, which may lapse before the next attempt is
     /// due.
-    pub(crate) fn note_holder(&self, remaining: Option<Duration>, now: Instant) {
+    pub(crate) fn note_holder(&self, seen: SeenHolder, now: Instant) {
         let mut state = self.state();
         state.refused_at = Some(now);
-        state.held_until = remaining.and_then(|left| now.checked_add(left));
+        state.holder = seen.holder;
+        state.held_until = seen.remaining.and_then(|left| now.checked_add(left));
         state.retry_at = state.retry_at.map(|retry| state.at_the_latest(retry));
     }
 
-    /// What is left of the holder's lease, as a contender last saw it.
-    pub(crate) fn holder_remaining(&self, now: Instant) -> Option<Duration> {
-        self.state().held_until.map(|until| until.saturating_duration_since(now))
+    /// The holder as a contender last saw it, with what is left of its lease now.
+    pub(crate) fn holder(&self, now: Instant) -> SeenHolder {
+        let state = self.state();
+        let remaining = state.held_until.map(|until| until.saturating_duration_since(now));
+        SeenHolder { remaining, holder: state.holder.clone() }
     }
 
     /// Whether the store has answered since then that the key is held.

@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use crate::{
     backoff::Backoff,
+    holder::Holder,
     key::Key,
     lease::{AcquireState, Cleanup, LocalHandOver},
     store::NextWaiter,
@@ -16,6 +17,8 @@ use crate::{
 pub(super) struct QueueState {
     /// When the holder's lease ends, as the store last said. Each answer of the store replaces it.
     pub(super) held_until: Option<Instant>,
+    /// The holder, as the store last said. Set with `held_until`.
+    pub(super) holder: Option<Box<Holder>>,
     /// When the store last answered that the key is held. Set with `held_until`.
     pub(super) refused_at: Option<Instant>,
     /// When the next attempt is due; `None` means at once. Set before each attempt, so that a queue whose
@@ -42,6 +45,15 @@ pub(super) struct QueueState {
     pub(super) local_hand_over: Option<LocalHandOver>,
     /// How many leases in a row were handed over locally. A release clears it.
     pub(super) local_hand_overs: u32,
+}
+
+/// A holder, as the store's answer to an acquire tells of it.
+#[derive(Clone, Default)]
+pub(crate) struct SeenHolder {
+    /// What is left of its lease; `None` if the key has no expiry, or that is not known.
+    pub(crate) remaining: Option<Duration>,
+    /// The holder, where the store tells.
+    pub(crate) holder: Option<Box<Holder>>,
 }
 
 /// Servers round what is left of a lease down to whole milliseconds.

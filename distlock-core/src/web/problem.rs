@@ -194,13 +194,18 @@ pub(super) mod tests {
     use tracing::{Event, Level, Metadata, Subscriber, span, subscriber::with_default};
 
     use super::*;
-    use crate::error::{KeyFault, LostReason, StoreError, StoreErrorKind};
+    use crate::{
+        error::{KeyFault, LostReason, StoreError, StoreErrorKind},
+        holder::Holder,
+        token::OwnerToken,
+    };
 
     const KEY: &str = "order:\"42\"\n";
     const DETAIL: &str = "10.0.0.7:6379: connection refused";
 
     fn busy(remaining: Option<Duration>) -> LockError {
-        LockError::Busy { key: KEY.to_owned(), waited: Duration::ZERO, remaining }
+        let holder = Some(Box::new(Holder::new(KEY, &OwnerToken::random())));
+        LockError::Busy { key: KEY.to_owned(), waited: Duration::ZERO, remaining, holder }
     }
 
     fn store(kind: StoreErrorKind) -> LockError {
@@ -257,8 +262,10 @@ pub(super) mod tests {
         response
     }
 
-    /// Checks that a body is a problem that says nothing of the server, and has the key or not.
+    /// Checks that a body is a problem that says nothing of the server and the holder, and has the key or not.
     pub(crate) fn check_body(body: &[u8], status: u16, with_key: bool) {
+        let text = std::str::from_utf8(body).unwrap();
+        assert!(!text.contains(OwnerToken::random().label()), "{text}");
         let body: serde_json::Value = serde_json::from_slice(body).unwrap();
         assert_eq!(body["status"], status);
         assert!(!body["title"].as_str().unwrap().is_empty());

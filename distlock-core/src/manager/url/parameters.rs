@@ -19,6 +19,7 @@ const ALL: &[(&str, Reach)] = &[
     ("namespace", Reach::Everything),
     ("ttl", Reach::Everything),
     ("response_timeout", Reach::Everything),
+    ("owner", Reach::Everything),
     ("connect_timeout", Reach::Servers),
     ("fence_lifetime", Reach::Servers),
     ("restart_delay", Reach::Quorums),
@@ -55,6 +56,8 @@ const OTHER_NAMES: &[(&str, &str)] = &[
     ("username", "user"),
     ("password", "pass"),
     ("resp", "protocol"),
+    ("label", "owner"),
+    ("clientname", "owner"),
 ];
 
 impl Parameters {
@@ -104,6 +107,7 @@ impl Parameters {
             "connect_timeout" => self.overrides.connect_timeout = length()?,
             "fence_lifetime" => self.overrides.fence_lifetime = length()?,
             "restart_delay" => self.overrides.restart_delay = length()?,
+            "owner" => self.overrides.owner = Some(value.to_owned()),
             "user" => self.user = Some(value.to_owned()),
             "pass" => self.pass = Some(value.to_owned()),
             "db" => {

@@ -16,7 +16,7 @@ use futures_util::future::{join_all, select_all};
 use tokio::time::sleep;
 
 use super::{
-    contract::{Acquired, DiagnosisFuture, Holder, Store, StoreFuture},
+    contract::{Acquired, DiagnosisFuture, Store, StoreFuture},
     diagnosis::{Diagnosis, ServerDiagnosis},
     hand_over::HintFuture,
 };
@@ -25,6 +25,7 @@ use crate::error::StoreError;
 use crate::{
     clock::WallClock,
     error::LockError,
+    holder::Holder,
     key::Key,
     token::{FencingToken, OwnerToken},
 };

@@ -23,8 +23,9 @@ use super::{
 use crate::{
     clock::WallClock,
     error::StoreError,
+    holder::Holder,
     key::Key,
-    store::contract::{Acquired, Holder, Store, StoreFuture},
+    store::contract::{Acquired, Store, StoreFuture},
     token::{FencingToken, OwnerToken},
 };
 
@@ -83,7 +84,7 @@ impl Quorum {
                 grants.extend(fence.map(|fence| (node, fence)));
                 Ok(true)
             }
-            Ok(Acquired::Busy { remaining }) => {
+            Ok(Acquired::Busy { remaining, .. }) => {
                 busy.push(remaining);
                 Ok(false)
             }
@@ -117,7 +118,7 @@ impl Quorum {
         }
         // An attempt that failed must not keep the nodes that it got from others.
         let _ = self.release_within(key, owner, LEAST_PATIENCE).await;
-        granted.map(|_| Acquired::Busy { remaining: majority_free_in(self.nodes.len(), busy) })
+        granted.map(|_| Acquired::busy(majority_free_in(self.nodes.len(), busy)))
     }
 
     /// The fencing token that all nodes are to draw: this host's clock, or one more than the highest token
@@ -245,20 +246,21 @@ impl Quorum {
     /// The holder that keeps others from a majority; `None` if a majority is free.
     pub(super) async fn inspect(&self, key: &Key) -> Result<Option<Holder>, StoreError> {
         let mut tally = self.tally();
-        let key = key.clone();
+        let (name, key) = (key.name().to_owned(), key.clone());
         let inspect = move |store: &dyn Store| store.inspect(&key);
         let mut fan_out = self.send_to_all(NodeSet::new(), &WaitFor::Nothing, &mut tally, inspect);
         let mut busy = Vec::new();
         let judge = |_, answer: Result<Option<Holder>, StoreError>| {
             let holder = answer?;
+            let is_free = holder.is_none();
             busy.extend(holder.map(|holder| holder.remaining));
-            Ok(holder.is_none())
+            Ok(is_free)
         };
         match fan_out.decide(&mut tally, LEAST_PATIENCE, judge).await {
             Verdict::Accepted => Ok(None),
             Verdict::Undecided if !tally.majority_answered() => Err(self.no_quorum(tally)),
             // Contenders have taken some nodes each, or one of them has a majority.
-            _ => Ok(Some(Holder::new(majority_free_in(self.nodes.len(), busy)))),
+            _ => Ok(Some(Holder::unknown(&name).with_remaining(majority_free_in(self.nodes.len(), busy)))),
         }
     }
 

@@ -16,8 +16,9 @@ use super::{
 };
 use crate::{
     error::{StoreError, StoreErrorKind},
+    holder::Holder,
     key::Key,
-    store::{Acquired, Holder},
+    store::Acquired,
     token::{FencingToken, OwnerToken},
 };
 
@@ -77,7 +78,7 @@ pub(super) async fn acquire(
             return Ok(Acquired::Granted { fence: None });
         }
         let classify_for = |error| classify_for(key, error);
-        found(value.map_err(classify_for)?, pttl.map_err(classify_for)?)
+        found(key, value.map_err(classify_for)?, pttl.map_err(classify_for)?)
     } else {
         if set_if_free(connection, key, owner, ttl).await? {
             return Ok(Acquired::Granted { fence: None });
@@ -85,13 +86,13 @@ pub(super) async fn acquire(
         look(connection, key).await?
     };
     contended.note(key, Instant::now());
-    let mut text = [0; 36];
+    let mut text = [0; OwnerToken::MAX_BYTES];
     Ok(match found {
         // NX refuses the owner's own token, too: the acquire was sent twice, and the first one was granted.
         Some((value, _)) if value == owner.encode(&mut text).as_bytes() => Acquired::Granted { fence: None },
-        Some((_, holder)) => Acquired::Busy { remaining: holder.remaining },
+        Some((_, holder)) => Acquired::busy(holder.remaining).held_by(holder),
         // The lease ended between the two commands.
-        None => Acquired::Busy { remaining: Some(Duration::ZERO) },
+        None => Acquired::busy(Some(Duration::ZERO)),
     })
 }
 
@@ -106,7 +107,7 @@ pub(super) async fn set_if_free(
 }
 
 fn set_nx(key: &Key, owner: &OwnerToken, ttl: Duration) -> Cmd {
-    let mut text = [0; 36];
+    let mut text = [0; OwnerToken::MAX_BYTES];
     let mut set = Cmd::with_capacity(6, 64 + key.as_str().len());
     set.arg("SET").arg(RedisKey::lock(key)).arg(owner.encode(&mut text)).arg("NX").arg("PX").arg(millis(ttl));
     set
@@ -131,14 +132,25 @@ pub(super) async fn acquire_fenced(
     lifetime: Duration,
     proposal: Option<FencingToken>,
 ) -> Result<Acquired, StoreError> {
-    let mut text = [0; 36];
+    let mut text = [0; OwnerToken::MAX_BYTES];
     let proposal = proposal.map(|fence| fence.value().to_string()).unwrap_or_default();
     let args = (owner.encode(&mut text), millis(ttl), millis(lifetime.max(ttl)), proposal);
     let keys = [RedisKey::lock(key), RedisKey::fencing_counter(key)];
-    match ACQUIRE_FENCED.invoke(connection, First::ByHash, &keys, args).await.map_err(classify)? {
-        (1, fence) => granted(fence, true),
-        (0, Some(pttl)) => Ok(Acquired::Busy { remaining: remaining(pttl) }),
-        _ => Err(nonsense("the fenced acquire answers a pair of numbers")),
+    let answer: (i64, Option<i64>, Option<Vec<u8>>) =
+        ACQUIRE_FENCED.invoke(connection, First::ByHash, &keys, args).await.map_err(classify)?;
+    match (answer.0, answer.1, answer.2.as_deref()) {
+        (1, fence, _) => granted(fence, true),
+        (0, Some(pttl), holder) => Ok(busy(key, pttl, holder)),
+        _ => Err(nonsense("the fenced acquire answers two numbers and a value")),
+    }
+}
+
+/// A refusal, from PTTL's answer and the holder's value.
+pub(super) fn busy(key: &Key, pttl: i64, value: Option<&[u8]>) -> Acquired {
+    let busy = Acquired::busy(remaining(pttl));
+    match value {
+        Some(value) => busy.held_by(Holder::stored(key.name(), value)),
+        None => busy,
     }
 }
 
@@ -150,7 +162,7 @@ pub(super) async fn raise_fence(
     fence: FencingToken,
     lifetime: Duration,
 ) -> Result<bool, StoreError> {
-    let mut text = [0; 36];
+    let mut text = [0; OwnerToken::MAX_BYTES];
     let args = (owner.encode(&mut text), fence.value(), millis(lifetime));
     let keys = [RedisKey::lock(key), RedisKey::fencing_counter(key)];
     owned(RAISE_FENCE.invoke(connection, First::ByHash, &keys, args).await)
@@ -163,7 +175,7 @@ pub(super) async fn renew(
     owner: &OwnerToken,
     ttl: Duration,
 ) -> Result<bool, StoreError> {
-    let mut text = [0; 36];
+    let mut text = [0; OwnerToken::MAX_BYTES];
     let args = (owner.encode(&mut text), millis(ttl));
     owned(RENEW.invoke(connection, First::ByHash, &[RedisKey::lock(key)], args).await)
 }
@@ -176,7 +188,7 @@ pub(super) async fn confirm_hand_over(
     ttl: Duration,
     form: &ReleaseForm,
 ) -> Result<bool, StoreError> {
-    let mut text = [0; 36];
+    let mut text = [0; OwnerToken::MAX_BYTES];
     let args = (owner.encode(&mut text), millis(ttl));
     // One round trip, like a release: the body that begins now may block the thread that would send another.
     let first = if form.has_claims.load(Ordering::Relaxed) { First::ByHash } else { First::ByText };
@@ -194,7 +206,7 @@ pub(super) async fn release(
     owner: &OwnerToken,
     form: &ReleaseForm,
 ) -> Result<bool, StoreError> {
-    let mut text = [0; 36];
+    let mut text = [0; OwnerToken::MAX_BYTES];
     let owner = owner.encode(&mut text);
     let mut named = form.keys_of_release();
     let mut is_refused_more = false;
@@ -276,6 +288,11 @@ impl ReleaseForm {
         Self { has_no_queues: true, ..Self::default() }
     }
 
+    /// Whether the store's keys have wait queues.
+    pub(super) fn has_queues(&self) -> bool {
+        !self.has_no_queues
+    }
+
     /// Whether releases name no key but the lock's.
     pub(super) fn is_lock_only(&self) -> bool {
         self.has_no_queues || self.lock_only.load(Ordering::Relaxed) > 0
@@ -334,29 +351,32 @@ fn set(flag: &AtomicBool) {
 }
 
 /// Reads the lock's value, and the holder; `None` if the key is free.
-pub(super) async fn look(
+async fn look(
     connection: &mut (impl ConnectionLike + Send),
     key: &Key,
 ) -> Result<Option<(Vec<u8>, Holder)>, StoreError> {
     let mut both = redis::Pipeline::with_capacity(2);
     let both = read_holder(&mut both, key).query_async(connection).await;
     let (value, pttl) = both.map_err(|error| classify_for(key, error))?;
-    Ok(found(value, pttl))
+    Ok(found(key, value, pttl))
 }
 
 /// Adds the commands whose answers are judged by [`found`].
-fn read_holder<'a>(commands: &'a mut redis::Pipeline, key: &Key) -> &'a mut redis::Pipeline {
+pub(super) fn read_holder<'a>(commands: &'a mut redis::Pipeline, key: &Key) -> &'a mut redis::Pipeline {
     let lock = RedisKey::lock(key);
     commands.cmd("GET").arg(lock).cmd("PTTL").arg(lock)
 }
 
 /// The lock's value, and the holder, from the answers of GET and PTTL.
-fn found(value: Option<Vec<u8>>, pttl: i64) -> Option<(Vec<u8>, Holder)> {
-    value.filter(|_| pttl != PTTL_NO_KEY).map(|value| (value, Holder::new(remaining(pttl))))
+pub(super) fn found(key: &Key, value: Option<Vec<u8>>, pttl: i64) -> Option<(Vec<u8>, Holder)> {
+    value.filter(|_| pttl != PTTL_NO_KEY).map(|value| {
+        let holder = Holder::stored(key.name(), &value).with_remaining(remaining(pttl));
+        (value, holder)
+    })
 }
 
 /// What an error of a command of one key means.
-fn classify_for(key: &Key, error: RedisError) -> StoreError {
+pub(super) fn classify_for(key: &Key, error: RedisError) -> StoreError {
     classify(name_denied(error, RedisKey::lock(key), None))
 }
 

@@ -38,6 +38,8 @@ enum Companion {
     /// What each waiter wants, and the hand-over that was not claimed yet.
     Entries = b'e',
     FencingCounter = b'f',
+    /// The owners that were broken a short time ago, so that none of them takes the lock again.
+    BrokenOwners = b'b',
 }
 
 impl<'a> RedisKey<'a> {
@@ -55,12 +57,48 @@ impl<'a> RedisKey<'a> {
         Self::companion(key, Companion::FencingCounter)
     }
 
+    /// The owners of the key that were broken a short time ago.
+    pub(super) fn broken_owners(key: &'a Key) -> Self {
+        Self::companion(key, Companion::BrokenOwners)
+    }
+
+    /// The number of waiters is that of this key's members.
+    pub(super) fn order(key: &'a Key) -> Self {
+        Self::companion(key, Companion::Order)
+    }
+
     /// The lock, the three keys of its wait queue and its fencing counter: the order in which the scripts of
     /// wait queues name them.
     pub(super) fn all(key: &'a Key) -> [Self; 5] {
         let [queue, order, entries] = [Companion::WaitQueue, Companion::Order, Companion::Entries]
             .map(|kind| Self::companion(key, kind));
         [Self::lock(key), queue, order, entries, Self::fencing_counter(key)]
+    }
+
+    /// The key of a name on the server in this namespace; `None` for a companion, and for a name of another
+    /// namespace.
+    pub(super) fn parse(namespace: &str, name: &[u8]) -> Option<Key> {
+        let doubled = "\u{1f}\u{1f}";
+        let name = std::str::from_utf8(name).ok()?;
+        if name.replace(doubled, "").contains(char::from(SEPARATOR)) {
+            return None;
+        }
+        Key::found(namespace, &name.replace(doubled, "\u{1f}"))
+    }
+
+    /// The pattern of SCAN for the names of all keys in a namespace that begin with `prefix`, and of their
+    /// companions.
+    pub(super) fn pattern(namespace: &str, prefix: &str) -> Vec<u8> {
+        let first = Key::stored(namespace, prefix);
+        let mut pattern = Vec::with_capacity(first.as_str().len() + 1);
+        for byte in RedisKey::lock(&first).to_vec() {
+            if b"*?[]\\^-".contains(&byte) {
+                pattern.push(b'\\');
+            }
+            pattern.push(byte);
+        }
+        pattern.push(b'*');
+        pattern
     }
 
     /// The key of a lock's name on the server, which the scripts of wait queues send back.

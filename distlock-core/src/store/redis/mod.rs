@@ -8,6 +8,7 @@
 //! - [`contended`] remembers the keys that were found held.
 //! - [`check`] finds out whether the server is fit for locks.
 //! - [`commands`] are the commands of a lease over a connection, [`connect`] gives the connections.
+//! - [`holders`] reads holders, and breaks a lock.
 //! - [`wait`] has the wait queues.
 
 use std::{future::pending, sync::Arc, time::Duration};
@@ -15,10 +16,11 @@ use std::{future::pending, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 use super::{
-    Acquired, Diagnosis, DiagnosisFuture, Enqueue, HintFuture, Holder, NextWaiter, Store, StoreFuture,
+    Acquired, Diagnosis, DiagnosisFuture, Enqueue, HintFuture, HolderPages, NextWaiter, Store, StoreFuture,
 };
 use crate::{
     error::{LockError, StoreError, StoreErrorKind},
+    holder::{Holder, HolderId},
     key::Key,
     token::{FencingToken, OwnerToken},
 };
@@ -28,6 +30,7 @@ mod commands;
 mod connect;
 mod contended;
 mod errors;
+mod holders;
 mod keys;
 mod restart;
 mod script;
@@ -42,6 +45,7 @@ use commands::ReleaseForm;
 pub(crate) use connect::endpoint::{Endpoint, Login};
 use connect::{Connector, callers_own::CallerConnection, endpoint::bad_url, single::PerRuntimeConnection};
 use contended::ContendedKeys;
+use holders::Listing;
 pub use keys::names_on_server;
 pub(crate) use settings::{Role, Settings};
 #[cfg(feature = "tls")]
@@ -162,6 +166,11 @@ where
 }
 
 impl<C: Connector> RedisStore<C> {
+    /// Another handle on the same store.
+    fn same(&self) -> Self {
+        Self { inner: Arc::clone(&self.inner) }
+    }
+
     fn assemble(
         connector: C,
         wait_room: Option<WaitRoom>,
@@ -387,9 +396,26 @@ impl<C: Connector> Store for RedisStore<C> {
     }
 
     fn inspect(&self, key: &Key) -> StoreFuture<Option<Holder>> {
+        let (key, has_queues) = (key.clone(), self.inner.release_form.has_queues());
+        self.with_connection(Purpose::Other, move |mut connection| async move {
+            holders::inspect(&mut connection, &key, has_queues).await
+        })
+    }
+
+    fn list(&self, namespace: &str, prefix: &str) -> HolderPages {
+        let (store, has_queues) = (self.same(), self.inner.release_form.has_queues());
+        HolderPages::new(Listing::new(namespace, prefix), move |mut listing| {
+            store.with_connection(Purpose::Other, move |mut connection| async move {
+                let page = listing.next(&mut connection, has_queues).await?;
+                Ok(page.map(|page| (page, listing)))
+            })
+        })
+    }
+
+    fn break_lock(&self, key: &Key, holder: HolderId) -> StoreFuture<bool> {
         let key = key.clone();
         self.with_connection(Purpose::Other, move |mut connection| async move {
-            Ok(commands::look(&mut connection, &key).await?.map(|(_, holder)| holder))
+            holders::break_lock(&mut connection, &key, holder).await
         })
     }
 }

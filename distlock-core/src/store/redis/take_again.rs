@@ -29,11 +29,11 @@ pub(super) async fn take_again(
     fence: Option<FencingToken>,
     lifetime: Duration,
 ) -> Result<bool, StoreError> {
-    let mut text = [0; 36];
+    let mut text = [0; OwnerToken::MAX_BYTES];
     let number = fence.map(|fence| fence.value().to_string()).unwrap_or_default();
     let args = (owner.encode(&mut text), millis(rest_of_ttl), number, millis(lifetime.max(rest_of_ttl)));
-    let keys = [RedisKey::lock(key), RedisKey::fencing_counter(key)];
+    let keys = [RedisKey::lock(key), RedisKey::broken_owners(key), RedisKey::fencing_counter(key)];
     // A lease without a token touches no counter.
-    let named = if fence.is_some() { &keys[..] } else { &keys[..1] };
+    let named = if fence.is_some() { &keys[..] } else { &keys[..2] };
     owned(TAKE_AGAIN.invoke(connection, First::ByHash, named, args).await)
 }

@@ -80,9 +80,7 @@ impl Store for QueueStore {
 
     fn inspect(&self, key: &Key) -> StoreFuture<Option<Holder>> {
         let key = key.clone();
-        self.request(move |server, now| {
-            server.remaining(&key, now).map(|remaining| Holder::new(Some(remaining)))
-        })
+        self.request(move |server, now| server.holder(&key, now))
     }
 
     // For quorums of such stores.

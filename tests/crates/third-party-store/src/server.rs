@@ -6,7 +6,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use distlock::{Acquired, FencingToken, HandOver, Key, Moment, OwnerToken};
+use distlock::{Acquired, FencingToken, HandOver, Holder, Key, Moment, OwnerToken};
 use tokio::{sync::Notify, time::Instant};
 
 /// How long a lease that is handed over lasts until its owner renews it. A waiter that hangs holds the others
@@ -80,8 +80,12 @@ impl Server {
         self.lease(key, now).filter(|lease| lease.owner == owner)
     }
 
-    pub(crate) fn remaining(&mut self, key: &Key, now: Instant) -> Option<Duration> {
-        self.lease(key, now).map(|lease| lease.ends - now)
+    pub(crate) fn holder(&mut self, key: &Key, now: Instant) -> Option<Holder> {
+        let waiting = |waiter: &&Waiter| waiter.lapses > now;
+        let waiters = self.queues.get(key).map_or(0, |queue| queue.iter().filter(waiting).count());
+        let lease = self.lease(key, now)?;
+        let holder = Holder::new(key.name(), &lease.owner).with_remaining(Some(lease.ends - now));
+        Some(holder.with_waiters(u64::try_from(waiters).ok()))
     }
 
     /// Told when the key's lease is released; `None` if the key is free.
@@ -92,7 +96,10 @@ impl Server {
     pub(crate) fn acquire(&mut self, key: &Key, ask: Ask, now: Instant) -> Acquired {
         match self.lease(key, now) {
             Some(lease) if lease.owner == ask.owner => Acquired::granted(lease.fence),
-            Some(lease) => Acquired::busy(Some(lease.ends - now)),
+            Some(lease) => {
+                let holder = Holder::new(key.name(), &lease.owner);
+                Acquired::busy(Some(lease.ends - now)).held_by(holder)
+            }
             None => Acquired::granted(self.grant(key, ask, ask.ttl, now)),
         }
     }

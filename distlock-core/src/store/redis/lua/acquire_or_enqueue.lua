@@ -2,13 +2,14 @@
 -- KEYS: lock, wait queue, order, entries, fencing counter.
 -- ARGV: owner token, ttl in ms, ms that the fencing counter lasts or 0 if no token is wanted, channel, us for
 --       which the owner has waited.
--- Answers {1, token, every}: the owner holds the lock; token is false if none was asked for, or the counter
---                            is gone.
---         {0, ms, every}: another owner holds it, or it is left to other libraries, and this owner is in the
---                         queue. The lock may be free after that time: PTTL, or when the first waiter has to
---                         look whether the lease was claimed.
---         {2, PTTL, false}: another owner holds it, and the queue has the format of another version of the
---                           library, so that the owner is not in it.
+-- Answers {1, token, every, false}: the owner holds the lock; token is false if none was asked for, or the
+--                                   counter is gone.
+--         {0, ms, every, value}: another owner holds it, with this value, or it is left to other libraries,
+--                                and value is false. This owner is in the queue. The lock may be free after
+--                                that time: PTTL, or when the first waiter has to look whether the lease was
+--                                claimed.
+--         {2, PTTL, false, value}: another owner holds it, and the queue has the format of another version of
+--                                  the library, so that the owner is not in it.
 --         every is false, unless other libraries take the lock too: then it is how often to ask, in ms.
 --
 -- The counter is always named: the owner, or a waiter that came before it, may want a fencing token. Sent
@@ -30,22 +31,22 @@ if holder == owner then
     forget_unclaimed()
     tidy()
   end
-  return {1, tonumber(stored) or false, ask_every(foreign, owner)}
+  return {1, tonumber(stored) or false, ask_every(foreign, owner), false}
 end
 if holder and not known then
-  return {2, redis.call('PTTL', KEYS[1]), false}
+  return {2, redis.call('PTTL', KEYS[1]), false, holder}
 end
 -- Fails where PUBSUB is forbidden: without it no release would find the owner.
 redis.call('PUBSUB', 'NUMSUB', channel)
 
 local deadline -- of the holder's claim
 if holder then
-  local claimer, till, witness, looked =
-      string.match(unclaimed or '', '^(%S+) (%d+) ?(%S*) ?(%d*)$')
+  local till, claimer, looked, witness =
+      string.match(unclaimed or '', '^(%d+) (%S+ %S+) ?(%d*) ?(.*)$')
   deadline = claimer == holder and tonumber(till)
   if deadline and now > deadline and is_first(owner, waited) then
     if witness ~= owner then
-      local look = holder .. ' ' .. till .. ' ' .. owner .. ' ' .. string.format('%.0f', now)
+      local look = till .. ' ' .. holder .. ' ' .. string.format('%.0f', now) .. ' ' .. owner
       unclaimed = look
       redis.pcall('HSET', KEYS[4], UNCLAIMED, look)
     elseif now - tonumber(looked) >= LOOK_AGAIN then
@@ -73,7 +74,7 @@ if not holder and left_free == 0 then
       forget_unclaimed()
       tidy()
     end
-    return {1, fence, ask_every(foreign, owner)}
+    return {1, fence, ask_every(foreign, owner), false}
   end
   deadline = now + CLAIM_WITHIN
 end
@@ -89,4 +90,4 @@ if deadline and redis.call('ZRANK', KEYS[3], owner) == 0 then
   local look = math.max(deadline - now, 0)
   left = math.min(left, math.ceil((look > 0 and look or LOOK_AGAIN) / 1000))
 end
-return {0, left, ask_every(foreign, owner)}
+return {0, left, ask_every(foreign, owner), holder or false}

@@ -17,11 +17,10 @@ local SHORTEST, LONGEST = 10000, 250000
 local ASK_EVERY, SELDOM = 5, 100
 
 -- Whether another library has set the lock to this value. This one writes an owner token, which is a UUID v4,
--- alone or before a space and a label. Written out, because a pattern that is put together costs each script.
+-- a space and a label. Written out, because a pattern that is put together costs each script.
 local function is_foreign(value)
-  local token = string.match(value, '^([^ ]*) ') or value
-  local uuid = '^%x%x%x%x%x%x%x%x%-%x%x%x%x%-4%x%x%x%-[89ab]%x%x%x%-%x%x%x%x%x%x%x%x%x%x%x%x$'
-  return not string.find(token, uuid)
+  local owner = '^%x%x%x%x%x%x%x%x%-%x%x%x%x%-4%x%x%x%-[89ab]%x%x%x%-%x%x%x%x%x%x%x%x%x%x%x%x [!-~]+$'
+  return not string.find(value, owner)
 end
 
 -- What is known of other libraries; nil if none was seen lately.

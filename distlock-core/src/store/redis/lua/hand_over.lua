@@ -96,11 +96,11 @@ local function hand_over(first)
     if fence == nil then
       return nil
     end
-    unclaimed = first.owner .. ' ' .. string.format('%.0f', now + CLAIM_WITHIN)
+    unclaimed = string.format('%.0f', now + CLAIM_WITHIN) .. ' ' .. first.owner
     redis.pcall('HSET', KEYS[4], UNCLAIMED, unclaimed)
     keep(math.max(QUEUE_TTL, tonumber(first.ttl)))
-    local message = first.owner .. ' ' .. first.ttl .. ' '
-        .. (fence and string.format('%.0f', fence) or '-') .. ' ' .. KEYS[1]
+    local token = fence and string.format('%.0f', fence) or '-'
+    local message = first.ttl .. ' ' .. token .. ' ' .. first.owner .. ' ' .. KEYS[1]
     if type(redis.pcall('PUBLISH', first.channel, message)) == 'number' then
       return first.owner
     end

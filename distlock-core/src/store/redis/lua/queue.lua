@@ -5,11 +5,12 @@
 --
 -- - KEYS[2] is the version of the format. It exists while there are waiters or an unclaimed hand-over, and
 --   while other libraries take the lock too. So one MGET tells whether the lock can simply be deleted.
--- - KEYS[3] is a sorted set of owner tokens by their time of arrival, in us by this server's clock.
--- - KEYS[4] is a hash: for each owner token when it last asked (us), its ttl (ms), how long the fencing
---   counter lasts (ms) or 0 if it wants no token, and its channel. One more field, `unclaimed`, is the latest
---   hand-over that was not claimed yet: the owner token, until when it has time (us), and the first waiter
---   that looked after that with the time of its look. The field `foreign` tells of other libraries that take
+-- - KEYS[3] is a sorted set of owners by their time of arrival, in us by this server's clock. An owner is
+--   what a lock's value says: the owner token, a space and the owner's label, which has no space.
+-- - KEYS[4] is a hash: for each owner when it last asked (us), its ttl (ms), how long the fencing counter
+--   lasts (ms) or 0 if it wants no token, and its channel. One more field, `unclaimed`, is the latest
+--   hand-over that was not claimed yet: until when the owner has time (us), the owner, and when the first
+--   waiter looked after that (us), with that waiter. The field `foreign` tells of other libraries that take
 --   the lock too: see foreign.lua.
 --
 -- A hand-over sets the lock to the first waiter's owner token, for the whole ttl, and publishes that to the
@@ -26,7 +27,7 @@
 -- - All three keys lapse some time after the last waiter has asked.
 -- - A queue of another version is neither rewritten nor deleted.
 
-local VERSION = '2'
+local VERSION = '3'
 -- How long a queue lasts when none of its waiters asks, in ms.
 local QUEUE_TTL = 10000
 -- A waiter that has not asked for this long is passed over, in us. Waiters ask every 1.2 s.

@@ -8,8 +8,7 @@ use tokio::time::Instant;
 use super::{
     super::{
         commands::{
-            NEEDS_ALL_KEYS, NamedKeys, RELEASE, ReleaseForm, granted, micros, millis, owned, release,
-            remaining,
+            NEEDS_ALL_KEYS, NamedKeys, RELEASE, ReleaseForm, busy, granted, micros, millis, owned, release,
         },
         errors::{classify, is_refused, nonsense},
         keys::RedisKey,
@@ -56,7 +55,7 @@ pub(super) async fn acquire_or_enqueue(
     since: Instant,
 ) -> Result<Answer, StoreError> {
     let mut connection = channel.connection().await?;
-    let mut text = [0; 36];
+    let mut text = [0; OwnerToken::MAX_BYTES];
     let text = owner.encode(&mut text);
     let sent = Moment::now();
     let waited = micros(sent.at.saturating_duration_since(since));
@@ -71,7 +70,8 @@ pub(super) async fn acquire_or_enqueue(
     let answer = answer.inspect_err(|error| channel.failed(&connection, error))?;
     connection.answered(sent);
     channel.form().enqueue_worked();
-    let (kind, value, ask_every): (i64, Option<i64>, Option<u64>) = answer;
+    let (kind, value, ask_every, holder): (i64, Option<i64>, Option<u64>, Option<Vec<u8>>) = answer;
+    let busy = |pttl| busy(key, pttl, holder.as_deref());
     let (acquired, unknown_queue) = match (kind, value) {
         (1, fence) => {
             channel.registry().granted(owner);
@@ -79,13 +79,13 @@ pub(super) async fn acquire_or_enqueue(
         }
         (0, Some(pttl)) => {
             channel.queue_was_met();
-            (Acquired::Busy { remaining: remaining(pttl) }, false)
+            (busy(pttl), false)
         }
         (2, Some(pttl)) => {
             channel.registry().unregister(owner);
-            (Acquired::Busy { remaining: remaining(pttl) }, true)
+            (busy(pttl), true)
         }
-        _ => return Err(nonsense("an acquire that enqueues answers three numbers")),
+        _ => return Err(nonsense("an acquire that enqueues answers three numbers and a value")),
     };
     Ok(Answer { acquired, unknown_queue, ask_every: ask_every.map(Duration::from_millis) })
 }
@@ -100,10 +100,10 @@ pub(in super::super) async fn release_and_hand_over(
     hand_over: &mut DirectHandOver,
     form: &ReleaseForm,
 ) -> Result<bool, StoreError> {
-    let mut text = [0; 36];
+    let mut text = [0; OwnerToken::MAX_BYTES];
     let text = owner.encode(&mut text);
     let NextWaiter { owner: waiter, ttl, fenced, waiting_since } = *hand_over.named();
-    let mut waiter_text = [0; 36];
+    let mut waiter_text = [0; OwnerToken::MAX_BYTES];
     let waiter = waiter.encode(&mut waiter_text);
     let channel = Arc::clone(&hand_over.connection().name);
     let lasts = hand_over.counter_lasts();

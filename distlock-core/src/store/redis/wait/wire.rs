@@ -31,12 +31,16 @@ impl Message {
     /// Reads the data of a push message; `None` if it is not a hand-over.
     pub(super) fn parse(data: &[Value]) -> Option<Self> {
         let [_channel, Value::BulkString(text)] = data else { return None };
-        let mut words = std::str::from_utf8(text).ok()?.splitn(4, ' ');
+        let (ttl, rest) = std::str::from_utf8(text).ok()?.split_once(' ')?;
+        let (fence, rest) = rest.split_once(' ')?;
+        // An owner is two words: its token and its label.
+        let (space_at, _) = rest.match_indices(' ').nth(1)?;
+        let (owner, key) = (&rest[..space_at], &rest[space_at + 1..]);
         Some(Self {
-            owner: OwnerToken::parse(words.next()?)?,
-            ttl: Duration::from_millis(words.next()?.parse().ok()?),
-            fence: words.next()?.parse().ok().map(FencingToken::new),
-            key: RedisKey::parse_lock(words.next()?),
+            owner: OwnerToken::parse(owner)?,
+            ttl: Duration::from_millis(ttl.parse().ok()?),
+            fence: fence.parse().ok().map(FencingToken::new),
+            key: RedisKey::parse_lock(key),
         })
     }
 
