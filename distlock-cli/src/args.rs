@@ -3,6 +3,7 @@
 use std::{ffi::OsString, process::ExitCode, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
+use distlock_core::HolderId;
 
 use crate::failure::{BUSY, LOST, USAGE};
 
@@ -26,6 +27,75 @@ redlock://host1,host2,host3 (a quorum), redis://host/?namespace=shop&ttl=10s.";
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Run(RunOptions),
+    Doctor(DoctorOptions),
+    Ls(ListOptions),
+    Who(WhoOptions),
+    Wait(WaitOptions),
+    Break(BreakOptions),
+}
+
+/// Checks which promises hold on these servers
+///
+/// Each check is OK, unknown (the server does not tell), weak (locks work, and a promise rests on luck) or
+/// broken, with what to change. The status is 1 if one is broken.
+#[derive(Debug, Args)]
+pub(crate) struct DoctorOptions {
+    /// Write an object for programs
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Lists the keys that are held, and their holders
+#[derive(Debug, Args)]
+pub(crate) struct ListOptions {
+    /// What the keys begin with
+    #[arg(default_value = "")]
+    pub(crate) prefix: String,
+    /// Write an object in each line, for programs
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Shows who holds a key; the status is 1 if it is free
+#[derive(Debug, Args)]
+pub(crate) struct WhoOptions {
+    /// The key
+    pub(crate) key: String,
+    /// Write an object for programs, or null
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Waits until a key is free, without acquiring it; the status is 75 if it is still held at the end
+#[derive(Debug, Args)]
+pub(crate) struct WaitOptions {
+    /// The key
+    pub(crate) key: String,
+    /// How long to wait: a duration, or `forever` [default: forever]
+    #[arg(long, value_parser = wait)]
+    pub(crate) timeout: Option<Wait>,
+    /// Write an object for programs
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Ends the lease of the holder of a key; the first waiter gets the key
+///
+/// The holder is told at its next renewal, after a third of its ttl. Until then it may run on beside its
+/// successor. The status is 1 if the key is free, and 75 if the holder changed meanwhile.
+#[derive(Debug, Args)]
+pub(crate) struct BreakOptions {
+    /// The key
+    pub(crate) key: String,
+    /// Break the lock, and do not only say whose it is
+    #[arg(long)]
+    pub(crate) yes: bool,
+    /// Break the lock only if its holder still has this id, which `who` shows
+    #[arg(long)]
+    pub(crate) id: Option<HolderId>,
+    /// Write the holder that was broken as an object for programs
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// Runs a command while it holds the lock on a key

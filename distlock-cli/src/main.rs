@@ -1,18 +1,24 @@
 //! The command `distlock`: runs a program under a lock, and shows what locks there are.
 //!
-//! - [`args`] is the command line. Each subcommand has a module of its own name.
-//! - [`server`] makes the manager of a URL, [`failure`] has the statuses with which the command ends, and
-//!   [`output`] writes to standard output.
+//! - [`args`] is the command line.
+//! - `run` runs a program under a lock. [`doctor`] checks servers. [`holders`] has `ls`, `who`, `wait` and
+//!   `break`.
+//! - [`server`] makes the manager of a URL, [`failure`] has the statuses with which the command ends,
+//!   [`output`] writes to standard output, and [`text`] and [`json`] are what it writes.
 #![forbid(unsafe_code)]
 
 use std::process::ExitCode;
 
 mod args;
+mod doctor;
 mod failure;
+mod holders;
+mod json;
 mod output;
 #[cfg(unix)]
 mod run;
 mod server;
+mod text;
 
 use args::{Cli, Command};
 use failure::{Failure, say};
@@ -48,6 +54,11 @@ fn dispatch(cli: &Cli) -> Result<u8, Failure> {
         Command::Run(options) => runtime.block_on(run::run(url, options)),
         #[cfg(not(unix))]
         Command::Run(_) => Err(Failure::usage("`distlock run` needs a Unix system, for its signals")),
+        Command::Doctor(options) => runtime.block_on(doctor::run(url, options.json)),
+        Command::Ls(options) => runtime.block_on(holders::list(url, options)),
+        Command::Who(options) => runtime.block_on(holders::who(url, options)),
+        Command::Wait(options) => runtime.block_on(holders::wait(url, options)),
+        Command::Break(options) => runtime.block_on(holders::break_lock(url, options)),
     };
     // A name that is being looked up must not hold up the end.
     runtime.shutdown_background();

@@ -8,7 +8,6 @@ use crate::failure::Failure;
 ///
 /// # Errors
 /// A failure that says why nothing can be written, for instance because the reader has gone.
-#[expect(dead_code, reason = "the next subcommands write")]
 pub(crate) fn print(text: &str) -> Result<(), Failure> {
     let mut stdout = io::stdout().lock();
     let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());

@@ -1,5 +1,7 @@
 //! The command `distlock`, as its users start it: real processes against real servers.
 
+mod doctor;
+mod holders;
 mod process;
 mod run_endings;
 mod run_loss;

@@ -7,7 +7,13 @@ use test_support::{RedisServer, free_port};
 use crate::process::{answer, distlock, distlock_at};
 
 /// Each subcommand that needs a server, with arguments that are fine.
-const COMMANDS: &[&[&str]] = &[&["run", "order:42", "--", "true"]];
+const COMMANDS: &[&[&str]] = &[
+    &["run", "order:42", "--", "true"],
+    &["ls"],
+    &["who", "order:42"],
+    &["wait", "order:42"],
+    &["break", "order:42", "--yes"],
+];
 
 #[tokio::test]
 async fn a_wrong_command_line_is_refused_before_anything_is_sent() {
@@ -91,9 +97,22 @@ async fn help_is_written_to_standard_output() {
 }
 
 #[tokio::test]
-async fn a_standard_output_that_is_closed_is_a_status() {
+async fn a_standard_output_that_is_closed_is_a_line_and_a_status() {
+    let server = RedisServer::start();
+    server.command::<()>(&["SET", "lock:order:42", "1"]).await;
+    for arguments in [&["ls"][..], &["who", "order:42"], &["doctor"], &["break", "order:42", "--yes"]] {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let answer = answer(distlock_at(&server.url(), arguments).stdout(Stdio::from(writer))).await;
+        assert_eq!(answer.status, 74, "{}", answer.stderr);
+        assert!(
+            answer.stderr.starts_with("distlock: standard output cannot be written"),
+            "{}",
+            answer.stderr
+        );
+        assert_eq!(answer.stderr.lines().count(), 1);
+    }
     let (reader, writer) = std::io::pipe().expect("a pipe");
     drop(reader);
-    let answer = answer(distlock(&["--help"]).stdout(Stdio::from(writer))).await;
-    assert_eq!(answer.status, 74, "{}", answer.stderr);
+    assert_eq!(answer(distlock(&["--help"]).stdout(Stdio::from(writer))).await.status, 74);
 }
