@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::{ffi::OsString, process::ExitCode, time::Duration};
+use std::{ffi::OsString, net::SocketAddr, process::ExitCode, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
 use distlock_core::HolderId;
@@ -32,6 +32,38 @@ pub(crate) enum Command {
     Who(WhoOptions),
     Wait(WaitOptions),
     Break(BreakOptions),
+    Top(TopOptions),
+    Ui(UiOptions),
+}
+
+/// Shows the locks in the terminal, as they change
+#[derive(Debug, Args)]
+pub(crate) struct TopOptions {
+    /// What the keys begin with
+    #[arg(default_value = "")]
+    pub(crate) prefix: String,
+    /// How often to ask the servers
+    #[arg(long, value_parser = interval, default_value = "500ms")]
+    pub(crate) every: Duration,
+}
+
+/// Shows the locks as a web page
+///
+/// The address of the page is written to standard output.
+#[derive(Debug, Args)]
+pub(crate) struct UiOptions {
+    /// What the keys begin with
+    #[arg(default_value = "")]
+    pub(crate) prefix: String,
+    /// The address and port to listen on; port 0 takes a free one
+    #[arg(long, default_value = "127.0.0.1:7780")]
+    pub(crate) listen: SocketAddr,
+    /// Let readers who have the printed address break locks
+    #[arg(long)]
+    pub(crate) allow_break: bool,
+    /// How often to ask the servers
+    #[arg(long, value_parser = interval, default_value = "500ms")]
+    pub(crate) every: Duration,
 }
 
 /// Checks which promises hold on these servers
@@ -203,6 +235,17 @@ fn duration(text: &str) -> Result<Duration, String> {
         format!("{wrong}; write whole seconds, `30`, or numbers with units, `500ms`, `1m 30s`")
     })
 }
+
+fn interval(text: &str) -> Result<Duration, String> {
+    let interval = duration(text)?;
+    if interval < SHORTEST_INTERVAL {
+        return Err(format!("it is shorter than {SHORTEST_INTERVAL:?}; write 500ms"));
+    }
+    Ok(interval)
+}
+
+/// To ask more often would load the servers.
+const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
 
 fn wait(text: &str) -> Result<Wait, String> {
     if text == "forever" { Ok(Wait::Forever) } else { duration(text).map(Wait::UpTo) }

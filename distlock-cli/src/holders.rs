@@ -152,11 +152,13 @@ pub(crate) fn holder_of(holder: &Holder) -> String {
     }
 }
 
-fn held(holder: &Holder) -> String {
+/// For how long the lock is held.
+pub(crate) fn held(holder: &Holder) -> String {
     holder.since.map_or_else(|| "-".to_owned(), |since| short(age(since)))
 }
 
-fn lease(holder: &Holder) -> String {
+/// What is left of the lease.
+pub(crate) fn lease(holder: &Holder) -> String {
     holder.remaining.map_or_else(|| "no end".to_owned(), short)
 }
 

@@ -2,7 +2,7 @@
 //!
 //! - [`args`] is the command line.
 //! - `run` runs a program under a lock. [`doctor`] checks servers. [`holders`] has `ls`, `who`, `wait` and
-//!   `break`.
+//!   `break`. [`top`] shows the locks in the terminal and [`ui`] as a web page, both of which [`watch`] sees.
 //! - [`server`] makes the manager of a URL, [`failure`] has the statuses with which the command ends,
 //!   [`output`] writes to standard output, and [`text`] and [`json`] are what it writes.
 #![forbid(unsafe_code)]
@@ -19,6 +19,9 @@ mod output;
 mod run;
 mod server;
 mod text;
+mod top;
+mod ui;
+mod watch;
 
 use args::{Cli, Command};
 use failure::{Failure, say};
@@ -58,9 +61,26 @@ fn dispatch(cli: &Cli) -> Result<u8, Failure> {
         Command::Ls(options) => runtime.block_on(holders::list(url, options)),
         Command::Who(options) => runtime.block_on(holders::who(url, options)),
         Command::Wait(options) => runtime.block_on(holders::wait(url, options)),
+        Command::Top(options) => runtime.block_on(top::run(url, options)),
+        Command::Ui(options) => runtime.block_on(ui::run(url, options)),
         Command::Break(options) => runtime.block_on(holders::break_lock(url, options)),
     };
     // A name that is being looked up must not hold up the end.
     runtime.shutdown_background();
     status
+}
+
+/// Waits for a signal that asks this process to end.
+async fn stopped() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+
+        let kinds = [SignalKind::interrupt(), SignalKind::terminate()];
+        let mut streams: Vec<_> = kinds.into_iter().filter_map(|kind| signal(kind).ok()).collect();
+        let received = streams.iter_mut().map(|stream| Box::pin(stream.recv()));
+        futures_util::future::select_all(received).await;
+    }
+    #[cfg(not(unix))]
+    let _ = tokio::signal::ctrl_c().await;
 }

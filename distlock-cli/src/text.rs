@@ -125,7 +125,7 @@ impl Table<'_> {
         };
         let mut text = String::new();
         if has_head {
-            self.push_row(
+            Self::push_row(
                 &mut text,
                 &widths,
                 &self.columns.iter().map(|&name| name.to_owned()).collect::<Vec<_>>(),
@@ -133,12 +133,12 @@ impl Table<'_> {
             );
         }
         for row in &self.rows {
-            self.push_row(&mut text, &widths, row, room);
+            Self::push_row(&mut text, &widths, row, room);
         }
         text
     }
 
-    fn push_row(&self, text: &mut String, widths: &[usize], row: &[String], room: usize) {
+    fn push_row(text: &mut String, widths: &[usize], row: &[String], room: usize) {
         for (line, part) in wrapped(&row[widths.len()], room).iter().enumerate() {
             let mut whole = String::new();
             for (cell, width) in row.iter().zip(widths) {

@@ -31,11 +31,7 @@ async fn ls_lists_the_holders_of_a_prefix() {
     assert_eq!(lines.len(), 4, "{}", table.stdout);
     assert!(lines[0].starts_with("KEY") && lines[0].contains("HOLDER"));
     assert!(lines[1].starts_with("order:42") && lines[1].contains("pod-7"));
-    assert!(
-        lines[3].starts_with("order:9") && lines[3].contains("(another library)  -    no end"),
-        "{}",
-        lines[3]
-    );
+    assert!(lines[3].starts_with("order:9") && lines[3].contains("(another library)"), "{}", lines[3]);
     let objects = answer_of(&["ls", "--json"]).await;
     let objects: Vec<_> = objects.stdout.lines().map(parse).collect();
     assert_eq!(objects.len(), 4);

@@ -6,6 +6,10 @@ mod process;
 mod run_endings;
 mod run_loss;
 mod run_signals;
+mod run_terminal;
+mod terminal;
+mod top;
+mod ui;
 mod usage;
 
 use std::time::Duration;

@@ -12,6 +12,7 @@ const COMMANDS: &[&[&str]] = &[
     &["ls"],
     &["who", "order:42"],
     &["wait", "order:42"],
+    &["ui", "--listen", "127.0.0.1:0"],
     &["break", "order:42", "--yes"],
 ];
 
