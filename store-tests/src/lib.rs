@@ -10,6 +10,7 @@
 //! | [`fencing`] | every store; part of [`contract`] |
 //! | [`quorum_node`] | stores that implement `acquire_proposed` and `raise_fence` |
 //! | [`heal`] | stores that implement `take_again` |
+//! | [`holders`] | stores that implement `list` and `break_lock` |
 //! | [`hand_over`] | stores that keep a wait queue for each key |
 //!
 //! ```
@@ -20,6 +21,7 @@
 //! distlock_store_tests::contract(&store).await;
 //! distlock_store_tests::quorum_node(&store).await;
 //! distlock_store_tests::heal(&store).await;
+//! distlock_store_tests::holders(&store).await;
 //! # }
 //! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(example());
 //! ```
@@ -44,6 +46,7 @@ use distlock_core::Store;
 mod claim;
 mod fences;
 mod heals;
+mod holders;
 mod leases;
 mod nodes;
 mod owner;
@@ -136,6 +139,28 @@ pub async fn quorum_node(store: &dyn Store) {
 /// ```
 pub async fn heal(store: &dyn Store) {
     heals::check(store).await;
+}
+
+/// Checks what a store promises to people who look after locks: it names the holder of a key, lists the
+/// holders of a namespace, and breaks the holder that was seen and no other.
+///
+/// # Panics
+/// If the store breaks its contract, or an operation fails or takes longer than five seconds. A store that
+/// leaves `list` or `break_lock` to its default fails this check, and keeps its contract.
+///
+/// # Cancel safety
+/// If this future is dropped, leases of up to 20 seconds may be left in the store.
+///
+/// # Examples
+/// ```
+/// # use distlock_core::MemoryStore;
+/// # async fn example() {
+/// distlock_store_tests::holders(&MemoryStore::new()).await;
+/// # }
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(example());
+/// ```
+pub async fn holders(store: &dyn Store) {
+    holders::check(store).await;
 }
 
 /// Checks what a store with wait queues promises: the waiter of a key that has waited longest is handed the

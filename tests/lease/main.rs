@@ -10,6 +10,7 @@ mod between_polls;
 mod blocking;
 mod durations;
 mod fencing_counters;
+mod holders;
 mod loss;
 mod mutual_exclusion;
 mod nesting;

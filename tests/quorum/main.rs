@@ -5,6 +5,7 @@ use std::time::Duration;
 use distlock::{LockManager, LockManagerBuilder};
 use test_support::RedisServer;
 
+mod broken_locks;
 mod contention;
 mod failed_attempts;
 mod fencing;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use distlock::{
     Acquired, FencingToken, Key, MemoryStore, OwnerToken, QuorumStore, RedisStore, Store, StoreErrorKind,
 };
-use distlock_store_tests::{contract, hand_over, heal, quorum_node};
+use distlock_store_tests::{contract, hand_over, heal, holders, quorum_node};
 use test_support::{RedisServer, eventually, in_time};
 
 mod lifetimes;
@@ -56,6 +56,7 @@ async fn the_memory_store_keeps_the_contract() {
     contract(&store).await;
     quorum_node(&store).await;
     heal(&store).await;
+    holders(&store).await;
 }
 
 fn quorum_of(nodes: impl IntoIterator<Item = Box<dyn Store>>) -> QuorumStore {
@@ -65,7 +66,8 @@ fn quorum_of(nodes: impl IntoIterator<Item = Box<dyn Store>>) -> QuorumStore {
 #[tokio::test(start_paused = true)]
 async fn a_quorum_of_memory_stores_keeps_the_contract() {
     for nodes in [1, 2, 3, 4, 5] {
-        contract(&quorum_of((0..nodes).map(|_| Box::new(MemoryStore::new()) as _))).await;
+        let store = quorum_of((0..nodes).map(|_| Box::new(MemoryStore::new()) as _));
+        contract(&store).await;
     }
 }
 
@@ -96,6 +98,7 @@ async fn the_redis_store_keeps_the_contract() {
     contract(&store).await;
     quorum_node(&store).await;
     heal(&store).await;
+    holders(&store).await;
     // As far as the server can tell, the second one is another process.
     hand_over(&store, &RedisStore::open(&server.url()).unwrap()).await;
 }

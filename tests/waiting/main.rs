@@ -10,6 +10,7 @@ use tokio::task::{JoinError, JoinHandle};
 mod aof;
 mod bounds;
 mod broken_connections;
+mod broken_locks;
 mod channels;
 mod claims;
 mod cost;

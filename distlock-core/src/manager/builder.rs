@@ -395,22 +395,23 @@ impl LockManagerBuilder {
         check_ttl(ttl).map_err(|reason| config(format!("ttl {ttl:?}: {reason}")))?;
         let namespace = chosen.namespace.unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned());
         Key::check_namespace(&namespace).map_err(config)?;
+        let label = chosen.owner.as_deref().map(Label::new).transpose().map_err(config)?;
         let settings = Settings {
             namespace: namespace.clone(),
             response_timeout: chosen.response_timeout.unwrap_or(DEFAULT_RESPONSE_TIMEOUT),
             connect_timeout: chosen.connect_timeout.unwrap_or(DEFAULT_CONNECT_TIMEOUT),
             fence_lifetime: chosen.fence_lifetime.unwrap_or(DEFAULT_FENCE_LIFETIME),
             restart_delay: chosen.restart_delay.unwrap_or(DEFAULT_RESTART_DELAY),
+            label,
             #[cfg(feature = "tls")]
             tls: self.tls,
         };
         check_fence_lifetime(settings.fence_lifetime).map_err(config)?;
         let restart_delay = Some(settings.restart_delay).filter(|delay| is_quorum && !delay.is_zero());
         check_restart_delay(ttl, restart_delay).map_err(|reason| config(format!("ttl {ttl:?}: {reason}")))?;
-        let owner = chosen.owner.as_deref().map(Label::new).transpose().map_err(config)?;
         let (store, probe) = open(&settings)?;
         let timeout = settings.response_timeout;
-        let manager = LockManager::over(store, namespace, ttl, timeout, restart_delay, self.runtime, owner);
+        let manager = LockManager::over(store, namespace, ttl, timeout, restart_delay, self.runtime, label);
         Ok((manager, probe))
     }
 }

@@ -166,6 +166,9 @@ impl State {
 
     fn renew(&mut self, key: &Key, owner: &OwnerToken, ttl: Duration) -> bool {
         let now = Instant::now();
+        if self.is_broken(key, || HolderId::from(owner), now) {
+            return false;
+        }
         let Some(lease) = self.lease_of(key, owner, now) else { return false };
         lease.ends = now + ttl;
         true
@@ -202,7 +205,7 @@ impl State {
         if let Some(lease) = self.lease(&key, now) {
             return lease.owner == owner;
         }
-        if self.is_broken(&key, HolderId::from(&owner), now) {
+        if self.is_broken(&key, || HolderId::from(&owner), now) {
             return false;
         }
         self.sweep(now);
@@ -224,7 +227,7 @@ impl State {
             lease.freed.notify_waiters();
             self.leases.remove(&key);
         }
-        let is_repeated = self.is_broken(&key, holder, now);
+        let is_repeated = self.is_broken(&key, || holder, now);
         self.broken.retain(|_, broken| broken.until > now);
         let broken = self.broken.entry(key).or_insert_with(|| Broken { owners: Vec::new(), until: now });
         if !is_repeated {
@@ -235,11 +238,12 @@ impl State {
     }
 
     /// Whether the holder was broken a short time ago.
-    fn is_broken(&self, key: &Key, holder: HolderId, now: Instant) -> bool {
-        self.broken.get(key).is_some_and(|broken| broken.until > now && broken.owners.contains(&holder))
+    fn is_broken(&self, key: &Key, holder: impl FnOnce() -> HolderId, now: Instant) -> bool {
+        let broken = if self.broken.is_empty() { None } else { self.broken.get(key) };
+        broken.is_some_and(|broken| broken.until > now && broken.owners.contains(&holder()))
     }
 
-    /// The keys of a page of the list, and whether others follow it.
+    /// The holders of those of these keys that are held.
     fn list(&self, keys: &[Key]) -> Vec<Holder> {
         let now = Instant::now();
         let lease = |key| self.leases.get(key).filter(|lease| lease.ends > now);

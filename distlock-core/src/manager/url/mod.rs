@@ -25,6 +25,7 @@ use crate::store::redis::Tls;
 use crate::{
     error::LockError,
     store::{MemoryStore, Store},
+    token::Label,
 };
 
 mod duration;
@@ -51,6 +52,7 @@ pub(super) struct Settings {
     pub(super) connect_timeout: Duration,
     pub(super) fence_lifetime: Duration,
     pub(super) restart_delay: Duration,
+    pub(super) label: Option<Label>,
     #[cfg(feature = "tls")]
     pub(super) tls: Option<Tls>,
 }
@@ -60,7 +62,7 @@ impl Settings {
     /// The settings of a server in this role.
     fn of(&self, role: Role) -> redis::Settings {
         let Self { response_timeout, connect_timeout, fence_lifetime, .. } = *self;
-        redis::Settings { response_timeout, connect_timeout, fence_lifetime, role }
+        redis::Settings { response_timeout, connect_timeout, fence_lifetime, role, label: self.label }
     }
 }
 

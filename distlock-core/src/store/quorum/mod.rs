@@ -3,7 +3,8 @@
 //! Each operation goes to all nodes at once, and is decided as soon as a majority has answered either way. In
 //! reading order:
 //!
-//! - [`operations`] are acquire, renew, release and inspect over all nodes.
+//! - [`holders`] says who holds a key, lists the holders, and breaks a lock.
+//! - [`operations`] are acquire, renew and release over all nodes.
 //! - [`heal`] has nodes take a lease again that they have lost.
 //! - [`fan_out`] sends one command to several nodes and collects their answers.
 //! - [`unfinished`] sees to the answers that come too late for a decision, so that no grant is forgotten.
@@ -19,13 +20,14 @@ use super::{
     contract::{Acquired, DiagnosisFuture, Store, StoreFuture},
     diagnosis::{Diagnosis, ServerDiagnosis},
     hand_over::HintFuture,
+    listing::HolderPages,
 };
 #[cfg(feature = "redis")]
 use crate::error::StoreError;
 use crate::{
     clock::WallClock,
     error::LockError,
-    holder::Holder,
+    holder::{Holder, HolderId},
     key::Key,
     token::{FencingToken, OwnerToken},
 };
@@ -33,6 +35,7 @@ use crate::{
 mod attempt;
 mod fan_out;
 mod heal;
+mod holders;
 mod node;
 mod node_set;
 mod operations;
@@ -148,6 +151,15 @@ impl Store for QuorumStore {
     fn inspect(&self, key: &Key) -> StoreFuture<Option<Holder>> {
         let (quorum, key) = (Arc::clone(&self.quorum), key.clone());
         Box::pin(async move { quorum.inspect(&key).await })
+    }
+
+    fn list(&self, namespace: &str, prefix: &str) -> HolderPages {
+        Quorum::list(Arc::clone(&self.quorum), namespace, prefix)
+    }
+
+    fn break_lock(&self, key: &Key, holder: HolderId) -> StoreFuture<bool> {
+        let (quorum, key) = (Arc::clone(&self.quorum), key.clone());
+        Box::pin(async move { quorum.break_lock(&key, holder).await })
     }
 
     fn diagnose(&self) -> DiagnosisFuture {

@@ -1,4 +1,4 @@
-//! The operations of a quorum. Each is one command to all nodes, decided by a majority; a fenced acquire may
+//! The operations of a lease on a quorum. Each is one command to all nodes, decided by a majority; a fenced acquire may
 //! need two.
 
 use std::{
@@ -17,13 +17,12 @@ use super::{
     heal::HeldLeases,
     node::Nodes,
     node_set::NodeSet,
-    tally::{Tally, Verdict, highest_fence, majority, majority_free_in},
+    tally::{Tally, Verdict, highest_fence, majority, majority_free_in, majority_holder},
     unfinished::UnfinishedAttempts,
 };
 use crate::{
     clock::WallClock,
     error::StoreError,
-    holder::Holder,
     key::Key,
     store::contract::{Acquired, Store, StoreFuture},
     token::{FencingToken, OwnerToken},
@@ -42,11 +41,11 @@ pub(super) struct Quorum {
 
 /// The least time that the slower nodes have once a majority has answered an acquire, or another command of
 /// an attempt.
-const LEAST_PATIENCE: Duration = Duration::from_millis(5);
+pub(super) const LEAST_PATIENCE: Duration = Duration::from_millis(5);
 
 /// The same for a release, which is worth more patience: its caller wants to know whether the lease had ended
 /// before.
-const RELEASE_PATIENCE: Duration = Duration::from_millis(500);
+pub(super) const RELEASE_PATIENCE: Duration = Duration::from_millis(500);
 
 /// The same for a renewal, as a part of the ttl: contenders do not wait for it.
 const RENEWALS_PATIENCE_PER_TTL: u32 = 10;
@@ -78,14 +77,16 @@ impl Quorum {
             })
         };
         let skipped = tally.failed();
-        let (mut grants, mut busy, mut in_doubt) = (Vec::new(), Vec::new(), NodeSet::new());
+        let (mut grants, mut busy, mut holders) = (Vec::new(), Vec::new(), Vec::new());
+        let mut in_doubt = NodeSet::new();
         let judge = |node, answer: Result<Acquired, StoreError>| match answer {
             Ok(Acquired::Granted { fence }) => {
                 grants.extend(fence.map(|fence| (node, fence)));
                 Ok(true)
             }
-            Ok(Acquired::Busy { remaining, .. }) => {
+            Ok(Acquired::Busy { remaining, holder }) => {
                 busy.push(remaining);
+                holders.extend(holder.map(|holder| *holder));
                 Ok(false)
             }
             Err(error) => {
@@ -118,7 +119,13 @@ impl Quorum {
         }
         // An attempt that failed must not keep the nodes that it got from others.
         let _ = self.release_within(key, owner, LEAST_PATIENCE).await;
-        granted.map(|_| Acquired::busy(majority_free_in(self.nodes.len(), busy)))
+        granted.map(|_| {
+            let refused = Acquired::busy(majority_free_in(self.nodes.len(), busy));
+            match majority_holder(self.nodes.len(), &holders) {
+                Some(holder) => refused.held_by(holder.clone()),
+                None => refused,
+            }
+        })
     }
 
     /// The fencing token that all nodes are to draw: this host's clock, or one more than the highest token
@@ -243,32 +250,11 @@ impl Quorum {
         self.answer(verdict, tally)
     }
 
-    /// The holder that keeps others from a majority; `None` if a majority is free.
-    pub(super) async fn inspect(&self, key: &Key) -> Result<Option<Holder>, StoreError> {
-        let mut tally = self.tally();
-        let (name, key) = (key.name().to_owned(), key.clone());
-        let inspect = move |store: &dyn Store| store.inspect(&key);
-        let mut fan_out = self.send_to_all(NodeSet::new(), &WaitFor::Nothing, &mut tally, inspect);
-        let mut busy = Vec::new();
-        let judge = |_, answer: Result<Option<Holder>, StoreError>| {
-            let holder = answer?;
-            let is_free = holder.is_none();
-            busy.extend(holder.map(|holder| holder.remaining));
-            Ok(is_free)
-        };
-        match fan_out.decide(&mut tally, LEAST_PATIENCE, judge).await {
-            Verdict::Accepted => Ok(None),
-            Verdict::Undecided if !tally.majority_answered() => Err(self.no_quorum(tally)),
-            // Contenders have taken some nodes each, or one of them has a majority.
-            _ => Ok(Some(Holder::unknown(&name).with_remaining(majority_free_in(self.nodes.len(), busy)))),
-        }
-    }
-
-    fn tally(&self) -> Tally {
+    pub(super) fn tally(&self) -> Tally {
         Tally::new(self.nodes.len())
     }
 
-    fn send_to_all<T, C>(
+    pub(super) fn send_to_all<T, C>(
         &self,
         except: NodeSet,
         wait_for: &WaitFor,
@@ -305,7 +291,7 @@ impl Quorum {
         }
     }
 
-    fn no_quorum(&self, tally: Tally) -> StoreError {
+    pub(super) fn no_quorum(&self, tally: Tally) -> StoreError {
         tally.into_error(|node| &self.nodes[node].name)
     }
 }

@@ -5,6 +5,7 @@ use std::{fmt::Write, time::Duration};
 use super::node_set::NodeSet;
 use crate::{
     error::{StoreError, StoreErrorKind},
+    holder::Holder,
     token::FencingToken,
 };
 
@@ -66,6 +67,11 @@ impl Tally {
         }
     }
 
+    /// The nodes that have accepted.
+    pub(super) fn accepted(&self) -> NodeSet {
+        self.accepted
+    }
+
     /// The nodes that have rejected.
     pub(super) fn rejected(&self) -> NodeSet {
         self.rejected
@@ -110,6 +116,12 @@ pub(super) fn majority_free_in(nodes: usize, mut busy: Vec<Option<Duration>>) ->
     busy.sort_by_key(|remaining| remaining.unwrap_or(Duration::MAX));
     let missing = (majority(nodes) + busy.len()).saturating_sub(nodes);
     missing.checked_sub(1).map_or(Some(Duration::ZERO), |last| busy[last])
+}
+
+/// The holder that a majority of the nodes has told of.
+pub(super) fn majority_holder(nodes: usize, seen: &[Holder]) -> Option<&Holder> {
+    let votes = |holder: &Holder| seen.iter().filter(|other| other.id() == holder.id()).count();
+    seen.iter().find(|holder| votes(holder) >= majority(nodes))
 }
 
 /// The highest fencing token granted, and the nodes that granted exactly that one.
@@ -159,6 +171,15 @@ mod tests {
         assert_eq!(verdict(5, 1, 2, 1), Some(Verdict::Undecided));
         assert_eq!(verdict(5, 0, 0, 3), Some(Verdict::Undecided));
         assert_eq!(verdict(3, 0, 2, 1), Some(Verdict::Rejected));
+    }
+
+    #[test]
+    fn a_holder_needs_a_majority_of_the_nodes_configured() {
+        let holders = [b"a", b"b", b"a", b"a"].map(|value| Holder::stored("k", value));
+        let id = |nodes, seen: &[Holder]| majority_holder(nodes, seen).and_then(Holder::id);
+        assert_eq!(id(5, &holders), holders[0].id());
+        assert_eq!((id(5, &holders[..3]), id(3, &holders[..2]), id(3, &[])), (None, None, None));
+        assert_eq!(id(3, &holders[..3]), holders[0].id());
     }
 
     #[test]

@@ -23,6 +23,8 @@ use crate::{
 };
 
 const RENEW_LUA: &str = concat!(include_str!("lua/renew.lua"), include_str!("lua/not_the_owners.lua"));
+const RENEW_ON_NODE_LUA: &str =
+    concat!(include_str!("lua/renew_on_node.lua"), include_str!("lua/not_the_owners.lua"));
 /// The release of a key without waiters ends before Lua has defined a function.
 const RELEASE_LUA: &str = concat!(
     include_str!("lua/release.lua"),
@@ -44,6 +46,7 @@ const CONFIRM_LUA: &str = concat!(
 );
 const RAISE_FENCE_LUA: &str = include_str!("lua/raise_fence.lua");
 static RENEW: Script = Script::new(RENEW_LUA, || Script::sha1(RENEW_LUA));
+static RENEW_ON_NODE: Script = Script::new(RENEW_ON_NODE_LUA, || Script::sha1(RENEW_ON_NODE_LUA));
 pub(super) static RELEASE: Script = Script::new(RELEASE_LUA, || Script::sha1(RELEASE_LUA));
 static RELEASE_LOCK: Script = Script::new(RELEASE_LOCK_LUA, || Script::sha1(RELEASE_LOCK_LUA));
 static CONFIRM: Script = Script::new(CONFIRM_LUA, || Script::sha1(CONFIRM_LUA));
@@ -174,10 +177,14 @@ pub(super) async fn renew(
     key: &Key,
     owner: &OwnerToken,
     ttl: Duration,
+    form: &ReleaseForm,
 ) -> Result<bool, StoreError> {
     let mut text = [0; OwnerToken::MAX_BYTES];
     let args = (owner.encode(&mut text), millis(ttl));
-    owned(RENEW.invoke(connection, First::ByHash, &[RedisKey::lock(key)], args).await)
+    let keys = [RedisKey::lock(key), RedisKey::broken_owners(key)];
+    // The lock of a single server is renewed by its key alone.
+    let (script, named) = if form.has_queues() { (&RENEW, &keys[..1]) } else { (&RENEW_ON_NODE, &keys[..]) };
+    owned(script.invoke(connection, First::ByHash, named, args).await)
 }
 
 /// Confirms a lease that was handed over, and lets it last `ttl` from now.

@@ -103,9 +103,9 @@ impl Listing {
                 match holder {
                     // Without a namespace, most keys are none of the locks'.
                     Ok(holder) => {
-                        holders.extend(holder.filter(|holder| {
-                            !self.namespace.is_empty() || holder.kind != HolderKind::Foreign
-                        }))
+                        let is_listed =
+                            |one: &Holder| !self.namespace.is_empty() || one.kind != HolderKind::Foreign;
+                        holders.extend(holder.filter(is_listed));
                     }
                     // It was replaced by something else since SCAN has found it.
                     Err(error) if error.kind() == StoreErrorKind::WrongType => {}

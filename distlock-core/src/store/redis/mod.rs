@@ -112,10 +112,17 @@ impl RedisStore {
         let (connection, patience) = (endpoint.connection(&settings), settings.connect_timeout);
         let release_form = Arc::new(release_form);
         let (form, lifetime) = (Arc::clone(&release_form), settings.fence_lifetime);
-        let wait_room = WaitRoom::new(&endpoint.client, connection.clone(), patience, lifetime, form)
-            .map_err(|error| bad_url(&error))?;
+        let wait_room =
+            WaitRoom::new(&endpoint.client, connection.clone(), patience, lifetime, form, settings.label)
+                .map_err(|error| bad_url(&error))?;
         let (address, namespace) = (endpoint.address.clone(), namespace.map(str::to_owned));
-        let gate = Arc::new(Gate::new(Server { address, namespace, role: settings.role }));
+        let gate = Arc::new(Gate::new(Server {
+            address,
+            namespace,
+            role: settings.role,
+            is_named: true,
+            label: settings.label,
+        }));
         let for_connections = Arc::clone(&gate);
         let connector =
             PerRuntimeConnection::new(endpoint, connection, patience, restart_delay, for_connections);
@@ -154,7 +161,8 @@ where
     /// The store over a connection that the caller made.
     pub(crate) fn from_connection(connection: C, fence_lifetime: Duration) -> Self {
         let address = "own connection".to_owned();
-        let gate = Gate::new(Server { address, namespace: None, role: Role::Single });
+        let gate =
+            Gate::new(Server { address, namespace: None, role: Role::Single, is_named: false, label: None });
         Self::assemble(CallerConnection(connection), None, Arc::default(), fence_lifetime, Arc::new(gate))
     }
 
@@ -277,9 +285,9 @@ impl<C: Connector> Store for RedisStore<C> {
     }
 
     fn renew(&self, key: &Key, owner: &OwnerToken, ttl: Duration) -> StoreFuture<bool> {
-        let (key, owner) = (key.clone(), *owner);
+        let (key, owner, form) = (key.clone(), *owner, Arc::clone(&self.inner.release_form));
         self.with_connection(Purpose::Other, move |mut connection| async move {
-            commands::renew(&mut connection, &key, &owner, ttl).await
+            commands::renew(&mut connection, &key, &owner, ttl, &form).await
         })
     }
 

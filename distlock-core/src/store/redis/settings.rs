@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
-use redis::AsyncConnectionConfig;
+use redis::{AsyncConnectionConfig, Cmd};
 
-use crate::limits::{DEFAULT_CONNECT_TIMEOUT, DEFAULT_FENCE_LIFETIME, DEFAULT_RESPONSE_TIMEOUT};
+use crate::{
+    limits::{DEFAULT_CONNECT_TIMEOUT, DEFAULT_FENCE_LIFETIME, DEFAULT_RESPONSE_TIMEOUT},
+    token::Label,
+};
 
 /// Commands that may wait to be written to a connection. With redis-rs's 50, tasks queue for room where many
 /// lock at once, and each is woken once more.
@@ -21,6 +24,8 @@ pub(crate) struct Settings {
     pub(crate) fence_lifetime: Duration,
     /// What the server is used as.
     pub(crate) role: Role,
+    /// The label of the owners, by which connections are named; `None` for the label of the process.
+    pub(crate) label: Option<Label>,
 }
 
 /// What a store's server is used as.
@@ -35,7 +40,8 @@ pub(crate) enum Role {
 impl Default for Settings {
     fn default() -> Self {
         let (response_timeout, connect_timeout) = (DEFAULT_RESPONSE_TIMEOUT, DEFAULT_CONNECT_TIMEOUT);
-        Self { response_timeout, connect_timeout, fence_lifetime: DEFAULT_FENCE_LIFETIME, role: Role::Single }
+        let (fence_lifetime, role) = (DEFAULT_FENCE_LIFETIME, Role::Single);
+        Self { response_timeout, connect_timeout, fence_lifetime, role, label: None }
     }
 }
 
@@ -64,4 +70,16 @@ impl Settings {
             .set_connection_timeout(Some(self.connect_timeout))
             .set_pipeline_buffer_size(COMMANDS_AT_ONCE)
     }
+}
+
+/// The name of a connection in the server's list of clients, of which each character of a label may be a part.
+pub(super) fn client_name(label: Option<Label>) -> &'static str {
+    label.unwrap_or_else(Label::of_process).as_str()
+}
+
+/// Names a connection. A server that refuses it does without.
+pub(super) fn set_client_name(name: &str) -> Cmd {
+    let mut command = redis::cmd("CLIENT");
+    command.arg("SETNAME").arg(name);
+    command
 }

@@ -1,5 +1,5 @@
 //! Draws an owner token, forks three workers that each try to lock one key, and prints how many hold it at a
-//! time.
+//! time, by a label of their own.
 
 use std::time::Duration;
 
@@ -31,8 +31,10 @@ fn is_granted(url: &str) -> bool {
     runtime.block_on(async {
         let locks = LockManager::connect(url).await.expect("a server");
         let guard = locks.lock("k").try_acquire().await.expect("an answer");
+        let holder = locks.inspect("k").await.expect("an answer").expect("a worker holds the key");
+        let own_label = format!(":{}", std::process::id());
         tokio::time::sleep(Duration::from_millis(500)).await;
-        guard.is_some()
+        guard.is_some() && holder.label.is_some_and(|label| label.ends_with(&own_label))
     })
 }
 

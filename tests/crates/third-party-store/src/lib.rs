@@ -15,8 +15,8 @@ use std::{
 };
 
 use distlock::{
-    Acquired, Enqueue, FencingToken, Hint, HintFuture, Holder, Key, NextWaiter, OwnerToken, Store,
-    StoreError, StoreErrorKind, StoreFuture,
+    Acquired, Enqueue, FencingToken, Hint, HintFuture, Holder, HolderId, HolderPages, Key, NextWaiter,
+    OwnerToken, Store, StoreError, StoreErrorKind, StoreFuture,
 };
 use tokio::{sync::Notify, time::Instant};
 
@@ -81,6 +81,26 @@ impl Store for QueueStore {
     fn inspect(&self, key: &Key) -> StoreFuture<Option<Holder>> {
         let key = key.clone();
         self.request(move |server, now| server.holder(&key, now))
+    }
+
+    // For people who look after locks.
+
+    fn list(&self, namespace: &str, prefix: &str) -> HolderPages {
+        // Each page is one request, which goes on behind the key that the page before has ended with.
+        let (client, scope) = (self.clone(), (namespace.to_owned(), prefix.to_owned()));
+        HolderPages::new(Some(String::new()), move |after: Option<String>| {
+            let (client, (namespace, prefix)) = (client.clone(), scope.clone());
+            client.request(move |server, now| {
+                let page = server.list(&namespace, &prefix, &after?, now);
+                let next = page.last().map(|holder| holder.key.clone());
+                Some((page, next))
+            })
+        })
+    }
+
+    fn break_lock(&self, key: &Key, holder: HolderId) -> StoreFuture<bool> {
+        let key = key.clone();
+        self.request(move |server, now| server.break_lock(&key, holder, now))
     }
 
     // For quorums of such stores.

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use distlock::{Acquired, FencingToken, HandOver, Holder, Key, Moment, OwnerToken};
+use distlock::{Acquired, FencingToken, HandOver, Holder, HolderId, Key, Moment, OwnerToken};
 use tokio::{sync::Notify, time::Instant};
 
 /// How long a lease that is handed over lasts until its owner renews it. A waiter that hangs holds the others
@@ -14,6 +14,10 @@ use tokio::{sync::Notify, time::Instant};
 const HANDED_OVER: Duration = Duration::from_secs(2);
 /// How long a waiter stays in a wait queue without asking again.
 const ENTRY: Duration = Duration::from_secs(3);
+/// How long a broken owner does not get its key again at the least.
+const BROKEN: Duration = Duration::from_secs(60);
+/// How many holders are listed at a time.
+const PAGE: usize = 100;
 
 #[derive(Default)]
 pub(crate) struct Server {
@@ -24,6 +28,8 @@ pub(crate) struct Server {
     mailboxes: HashMap<OwnerToken, Mailbox>,
     /// One counter serves all keys: what rises over all of them rises for each.
     last_fence: u64,
+    /// Until when a broken owner does not get its key again.
+    broken: HashMap<(Key, HolderId), Instant>,
 }
 
 struct Lease {
@@ -135,6 +141,9 @@ impl Server {
     }
 
     pub(crate) fn renew(&mut self, key: &Key, owner: OwnerToken, ttl: Duration, now: Instant) -> bool {
+        if self.is_broken(key, HolderId::from(&owner), now) {
+            return false;
+        }
         let lease = self.lease_of(key, owner, now);
         lease.map(|lease| lease.ends = now + ttl).is_some()
     }
@@ -166,9 +175,44 @@ impl Server {
         if let Some(lease) = self.lease(key, now) {
             return lease.owner == owner;
         }
+        if self.is_broken(key, HolderId::from(&owner), now) {
+            return false;
+        }
         self.last_fence = self.last_fence.max(fence.map_or(0, FencingToken::value));
         self.keep(key, Lease { owner, ends: now + rest_of_ttl, fence, freed: Arc::default() }, now);
         true
+    }
+
+    /// The next holders by their names, after one; at most [`PAGE`].
+    pub(crate) fn list(&self, namespace: &str, prefix: &str, after: &str, now: Instant) -> Vec<Holder> {
+        let space = if namespace.is_empty() { String::new() } else { format!("{namespace}:") };
+        let held = self.leases.iter().filter(|(_, lease)| lease.ends > now);
+        let mut names: Vec<_> =
+            held.filter_map(|(key, lease)| Some((key.as_str().strip_prefix(&*space)?, lease))).collect();
+        names.retain(|(name, _)| name.starts_with(prefix) && *name > after);
+        names.sort_unstable_by_key(|(name, _)| *name);
+        names.truncate(PAGE);
+        let holder =
+            |lease: &Lease, name| Holder::new(name, &lease.owner).with_remaining(Some(lease.ends - now));
+        names.into_iter().map(|(name, lease)| holder(lease, name)).collect()
+    }
+
+    pub(crate) fn break_lock(&mut self, key: &Key, holder: HolderId, now: Instant) -> bool {
+        let is_repeated = self.is_broken(key, holder, now);
+        let lease = self.lease(key, now).filter(|lease| HolderId::from(&lease.owner) == holder);
+        let (owner, ends) = lease.map(|lease| (lease.owner, lease.ends)).unzip();
+        // Noted even if it does not hold the key here: it may hold it on the other nodes of a quorum.
+        let until = ends.unwrap_or(now).max(now + BROKEN);
+        self.broken.retain(|_, until| *until > now);
+        self.broken.insert((key.clone(), holder), until);
+        if let Some(owner) = owner {
+            self.release(key, owner, None, now);
+        }
+        is_repeated || owner.is_some()
+    }
+
+    fn is_broken(&self, key: &Key, holder: HolderId, now: Instant) -> bool {
+        self.broken.get(&(key.clone(), holder)).is_some_and(|until| *until > now)
     }
 
     pub(crate) fn acquire_or_enqueue(&mut self, key: &Key, waiter: Waiter, now: Instant) -> Acquired {

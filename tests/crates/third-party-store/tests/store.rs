@@ -17,6 +17,7 @@ async fn it_keeps_the_contract() {
     distlock_store_tests::contract(&store).await;
     distlock_store_tests::quorum_node(&store).await;
     distlock_store_tests::heal(&store).await;
+    distlock_store_tests::holders(&store).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -65,7 +65,8 @@ impl Gate {
         if self.asks_nothing.load(Ordering::Relaxed) {
             return Ok(Ok(String::new()));
         }
-        let answers = questions::ask_everything(connection, self.server.namespace()).await?;
+        let answers =
+            questions::ask_everything(connection, self.server.namespace(), self.server.client_name()).await?;
         let diagnosis = findings::diagnosis(&self.server, &answers);
         *self.latest.lock().unwrap_or_else(PoisonError::into_inner) = Some(diagnosis.clone());
         if let Some(broken) = first_broken(&diagnosis) {
@@ -92,7 +93,7 @@ impl Gate {
         connection: &mut (impl ConnectionLike + Send),
     ) -> RedisResult<Result<String, StoreError>> {
         let wants_info = self.server.has_restart_delay();
-        let answers = questions::ask_role(connection, wants_info).await?;
+        let answers = questions::ask_role(connection, wants_info, self.server.client_name()).await?;
         let role = findings::role(&answers);
         if role.state == CheckState::Broken {
             return Ok(Err(unfit(&role)));
@@ -113,7 +114,8 @@ impl Gate {
 
     /// Asks everything over a connection.
     pub(super) async fn diagnose(&self, connection: &mut (impl ConnectionLike + Send)) -> ServerDiagnosis {
-        match questions::ask_everything(connection, self.server.namespace()).await {
+        match questions::ask_everything(connection, self.server.namespace(), self.server.client_name()).await
+        {
             Ok(answers) => findings::diagnosis(&self.server, &answers),
             Err(error) => self.without_connection(&classify(error)),
         }

@@ -8,6 +8,7 @@ use super::super::{
     commands::RELEASE_LOCK_LUA,
     errors::{Denial, classify, error_text},
     keys,
+    settings::set_client_name,
 };
 use crate::{error::StoreErrorKind, store::diagnosis::ClockDifference};
 
@@ -47,32 +48,40 @@ pub(super) struct Answers {
 pub(super) async fn ask_everything(
     connection: &mut (impl ConnectionLike + Send),
     namespace: &str,
+    client_name: Option<&str>,
 ) -> RedisResult<Answers> {
     use Question::{ConfigOfSnapshots, Eval, EvalSha, Get, Hello, Info, Pttl, Release, Role, Set, Time};
     let all = [Role, Info, ConfigOfSnapshots, Hello, Time, Get, Pttl, Set, EvalSha, Eval, Release];
-    send(connection, &all, &name(namespace)).await
+    send(connection, &all, &name(namespace), client_name).await
 }
 
 /// Asks for the role, and for what INFO says of the server's start.
 pub(super) async fn ask_role(
     connection: &mut (impl ConnectionLike + Send),
     wants_info: bool,
+    client_name: Option<&str>,
 ) -> RedisResult<Answers> {
     let questions = [Question::Role, Question::Info];
-    send(connection, if wants_info { &questions } else { &questions[..1] }, "").await
+    send(connection, if wants_info { &questions } else { &questions[..1] }, "", client_name).await
 }
 
 async fn send(
     connection: &mut (impl ConnectionLike + Send),
     questions: &[Question],
     name: &str,
+    client_name: Option<&str>,
 ) -> RedisResult<Answers> {
-    let mut pipeline = Pipeline::with_capacity(questions.len());
+    let mut pipeline = Pipeline::with_capacity(questions.len() + 1);
     for question in questions {
         pipeline.add_command(question.command(name));
     }
+    // The answer is not read.
+    if let Some(name) = client_name {
+        pipeline.add_command(set_client_name(name));
+    }
     let (sent, started) = (SystemTime::now(), Instant::now());
-    let values = connection.req_packed_commands(&pipeline, 0, questions.len()).await?;
+    let commands = questions.len() + usize::from(client_name.is_some());
+    let values = connection.req_packed_commands(&pipeline, 0, commands).await?;
     let mut answers = Answers { values, questions: questions.to_vec(), clock: None };
     answers.clock = answers.clock(sent, started.elapsed());
     Ok(answers)

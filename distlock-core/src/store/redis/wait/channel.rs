@@ -25,7 +25,7 @@ use std::{
     time::Duration,
 };
 
-use futures_util::future::join;
+use futures_util::future::join3;
 use redis::{AsyncConnectionConfig, Client, PushInfo, PushKind, RedisResult, aio::MultiplexedConnection};
 use tokio::sync::OnceCell;
 use uuid::Uuid;
@@ -36,6 +36,7 @@ use super::{
         connect::{once::made, without_introduction},
         errors::{breaks_connection, classify, hung_up},
         keys::{self, RedisKey},
+        settings::{client_name, set_client_name},
     },
     registry::{Delivery, Registry},
     wire::Message,
@@ -45,7 +46,7 @@ use crate::{
     error::{StoreError, StoreErrorKind},
     key::Key,
     store::Hint,
-    token::OwnerToken,
+    token::{Label, OwnerToken},
 };
 
 /// One runtime's connection for waiting, and the waiters that are registered there.
@@ -62,6 +63,8 @@ pub(super) struct WaitChannel {
     connection: Mutex<Arc<OnceCell<WaitConnection>>>,
     registry: Registry,
     form: Arc<ReleaseForm>,
+    /// The label that connections are named by; `None` for the label of the process.
+    label: Option<Label>,
 }
 
 /// A subscribed connection.
@@ -89,6 +92,7 @@ impl WaitChannel {
         patience: Duration,
         fence_lifetime: Duration,
         form: Arc<ReleaseForm>,
+        label: Option<Label>,
     ) -> Arc<Self> {
         let (connection, registry) = (Mutex::default(), Registry::default());
         Arc::new(Self {
@@ -100,6 +104,7 @@ impl WaitChannel {
             connection,
             registry,
             form,
+            label,
         })
     }
 
@@ -168,7 +173,7 @@ impl WaitChannel {
         let config = self.config.clone().set_push_sender(move |push| Self::on_push(&channel, &at, &push));
         let mut commands = client.get_multiplexed_async_connection_with_config(&config).await?;
         let name: Arc<str> = keys::channel(&self.namespace, Uuid::new_v4()).into();
-        let mut tracker = commands.clone();
+        let (mut tracker, mut named) = (commands.clone(), commands.clone());
         let tracking = async {
             if !track {
                 return Ok(false);
@@ -180,8 +185,15 @@ impl WaitChannel {
                 answer => Ok(answer.is_ok()),
             }
         };
-        // Both go in one round trip.
-        let (subscribed, tracks) = join(commands.subscribe(&*name), tracking).await;
+        // A proxy that hangs up on the others has hung up on this one, too.
+        let naming = async {
+            if track {
+                // A server that refuses it does without.
+                let _ = set_client_name(client_name(self.label)).exec_async(&mut named).await;
+            }
+        };
+        // All go in one round trip.
+        let (subscribed, tracks, ()) = join3(commands.subscribe(&*name), tracking, naming).await;
         subscribed?;
         let tracks = tracks?;
         Ok(WaitConnection { commands, name, latest, tracks })

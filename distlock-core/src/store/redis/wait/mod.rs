@@ -39,7 +39,7 @@ use crate::{
     key::Key,
     runtime::PerRuntime,
     store::{Acquired, Hint, HintFuture, NextWaiter},
-    token::OwnerToken,
+    token::{Label, OwnerToken},
 };
 
 /// The wait channels of one store.
@@ -56,6 +56,8 @@ pub(super) struct WaitRoom {
     /// A queue of another version was met and reported. Set when that happens first, never cleared.
     has_met_unknown_queue: AtomicBool,
     form: Arc<ReleaseForm>,
+    /// The label that connections are named by; `None` for the label of the process.
+    label: Option<Label>,
 }
 
 impl WaitRoom {
@@ -66,6 +68,7 @@ impl WaitRoom {
         patience: Duration,
         fence_lifetime: Duration,
         form: Arc<ReleaseForm>,
+        label: Option<Label>,
     ) -> RedisResult<Self> {
         // Only RESP3 has messages beside answers.
         let info = client.get_connection_info().clone();
@@ -82,6 +85,7 @@ impl WaitRoom {
             foreign,
             has_met_unknown_queue,
             form,
+            label,
         })
     }
 
@@ -91,7 +95,7 @@ impl WaitRoom {
         let make = || {
             let (client, config, form) = (self.client.clone(), self.config.clone(), Arc::clone(&self.form));
             let (patience, lifetime) = (self.patience, self.fence_lifetime);
-            Ok(WaitChannel::new(key.namespace(), client, config, patience, lifetime, form))
+            Ok(WaitChannel::new(key.namespace(), client, config, patience, lifetime, form, self.label))
         };
         self.channels.get_or_make(make).ok()
     }
