@@ -8,6 +8,8 @@ use std::{
 use distlock_core::{Holder, HolderId, LockError, LockManager};
 use tokio::time::Instant;
 
+use crate::text::age;
+
 /// How many holders a view has at the most. It counts all.
 pub(crate) const MOST: usize = 1_000;
 /// The time over which hand-overs are counted.
@@ -23,7 +25,8 @@ pub(crate) struct View {
     /// How often a key was seen to pass from one holder to the next. Hand-overs between two looks at a key
     /// count as one.
     pub(crate) hand_overs_per_second: f64,
-    /// The longest time for which a first waiter is known to have waited.
+    /// The longest wait of those that are known: of first waiters since they were seen to be first, and of
+    /// holders that have just been handed their key.
     pub(crate) longest_wait: Option<Duration>,
     /// Why the servers could not be asked.
     pub(crate) error: Option<String>,
@@ -51,9 +54,17 @@ impl Row {
 #[derive(Default)]
 pub(crate) struct Watch {
     keys: HashMap<String, Seen>,
-    /// When keys were seen to have changed hands, oldest first.
-    hand_overs: VecDeque<(Instant, usize)>,
+    /// What the latest looks have seen of keys that changed hands, oldest first.
+    looks: VecDeque<Look>,
     started: Option<Instant>,
+}
+
+/// What one look has seen of keys that changed hands.
+struct Look {
+    at: Instant,
+    hand_overs: usize,
+    /// The longest that one of the new holders has waited.
+    longest_wait: Option<Duration>,
 }
 
 struct Seen {
@@ -77,11 +88,16 @@ impl Watch {
         // A list may name a key twice.
         holders.sort_by(|a, b| a.key.cmp(&b.key));
         holders.dedup_by(|a, b| a.key == b.key);
-        let (mut seen, mut changed) = (HashMap::with_capacity(holders.len()), 0);
+        let mut seen = HashMap::with_capacity(holders.len());
+        let mut look = Look { at: now, hand_overs: 0, longest_wait: None };
         for holder in &holders {
             let before = self.keys.remove(&holder.key);
             let is_same = before.as_ref().is_some_and(|before| before.id == holder.id());
-            changed += usize::from(before.is_some() && !is_same);
+            if before.is_some() && !is_same {
+                look.hand_overs += 1;
+                // Its owner asked for the key then, and has it since a short time ago.
+                look.longest_wait = look.longest_wait.max(holder.since.map(age));
+            }
             let ttl = holder.remaining.max(before.as_ref().filter(|_| is_same).and_then(|before| before.ttl));
             let has_waiters = holder.waiters.is_some_and(|waiters| waiters > 0);
             let before = before.filter(|_| is_same).and_then(|before| before.waits_since);
@@ -89,16 +105,14 @@ impl Watch {
             seen.insert(holder.key.clone(), Seen { id: holder.id(), ttl, waits_since });
         }
         self.keys = seen;
+        let hand_overs_per_second = self.rate(look);
+        let first_waiters = self.keys.values().filter_map(|seen| seen.waits_since).map(|since| now - since);
+        let new_holders = self.looks.iter().filter_map(|look| look.longest_wait);
         let view = View {
             holders: holders.len(),
             waiters: holders.iter().filter_map(|holder| holder.waiters).sum(),
-            hand_overs_per_second: self.rate(changed, now),
-            longest_wait: self
-                .keys
-                .values()
-                .filter_map(|seen| seen.waits_since)
-                .min()
-                .map(|since| now - since),
+            hand_overs_per_second,
+            longest_wait: first_waiters.chain(new_holders).max(),
             ..View::default()
         };
         holders.sort_by_key(|holder| std::cmp::Reverse(holder.waiters));
@@ -107,15 +121,17 @@ impl Watch {
         View { rows: holders.into_iter().map(row).collect(), ..view }
     }
 
-    fn rate(&mut self, changed: usize, now: Instant) -> f64 {
+    /// Remembers a look. Answers how many hand-overs a second the latest looks have seen.
+    fn rate(&mut self, look: Look) -> f64 {
+        let now = look.at;
         let started = *self.started.get_or_insert(now);
-        self.hand_overs.push_back((now, changed));
-        while self.hand_overs.front().is_some_and(|(at, _)| now.duration_since(*at) > RATE_OVER) {
-            self.hand_overs.pop_front();
+        self.looks.push_back(look);
+        while self.looks.front().is_some_and(|look| now.duration_since(look.at) > RATE_OVER) {
+            self.looks.pop_front();
         }
-        let over = now.duration_since(started).min(RATE_OVER).as_secs_f64();
-        let counted: usize = self.hand_overs.iter().map(|(_, changed)| changed).sum();
-        if over > 0.0 { f64::from(u32::try_from(counted).unwrap_or(u32::MAX)) / over } else { 0.0 }
+        let over = now.duration_since(started).clamp(Duration::from_secs(1), RATE_OVER);
+        let counted: usize = self.looks.iter().map(|look| look.hand_overs).sum();
+        f64::from(u32::try_from(counted).unwrap_or(u32::MAX)) / over.as_secs_f64()
     }
 }
 

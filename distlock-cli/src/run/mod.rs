@@ -3,8 +3,8 @@
 //! The command runs in a process group of its own, and this process watches its lease.
 //!
 //! - [`lease`] says when the command has to be stopped.
-//! - [`child`] is the command, [`signals`] are those to forward, and [`terminal`] says which process group may
-//!   read from the terminal.
+//! - [`child`] is the command, and [`signals`] are those to forward.
+//! - [`terminal`] says which process group may read from the terminal.
 //! - [`exec`] is the hidden subcommand by which the command ends together with this process.
 
 use std::{pin::pin, process::ExitStatus, time::Duration};

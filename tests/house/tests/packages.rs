@@ -124,7 +124,7 @@ fn a_program_compiles_few_crates_for_distlock() {
 fn a_program_compiles_nothing_of_the_command_for_distlock() {
     let of_library = compiled_for("distlock", &["--all-features"]);
     let of_command = compiled_for("distlock-cli", &[]);
-    for name in ["distlock-cli", "clap", "nix"] {
+    for name in ["distlock-cli", "clap", "crossterm", "nix", "ratatui"] {
         let is_named = |found: &&String| found.split(' ').next() == Some(name);
         assert!(of_command.iter().any(|found| is_named(&found)), "{name}: {of_command:#?}");
         assert_eq!(of_library.iter().find(is_named), None);
