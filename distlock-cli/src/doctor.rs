@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use distlock_core::{Check, CheckState, CheckSubject, Diagnosis, ServerDiagnosis};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::{
     failure::Failure,
@@ -54,7 +54,22 @@ struct Row {
 }
 
 fn rows(server: &ServerDiagnosis) -> impl Iterator<Item = Row> {
-    let checks = server.checks.iter().map(row);
+    let purposes = [
+        (CheckSubject::Commands, "rights: locks", CheckState::Broken),
+        (CheckSubject::Fencing, "rights: fencing", CheckState::Weak),
+        (CheckSubject::Waiters, "rights: waiters", CheckState::Weak),
+    ];
+    let rights =
+        purposes.into_iter().flat_map(|(purpose, name, without)| rights(server, purpose, name, without));
+    let abilities =
+        [("HELLO", "RESP3", "speak RESP3"), ("CLIENT TRACKING", "tracking", "be told of changed keys")];
+    let abilities = abilities.into_iter().filter_map(|(command, name, what)| {
+        let right = server.rights.iter().find(|right| right.command == command)?;
+        let (state, can) =
+            if right.is_allowed { (CheckState::Ok, "can") } else { (CheckState::Weak, "cannot") };
+        Some(Row { name, state, finding: format!("connections {can} {what} ({command})") })
+    });
+    let checks = server.checks.iter().map(row).chain(rights).chain(abilities);
     checks.chain(server.clock.into_iter().flat_map(|clock| {
         let (ahead, side) =
             (clock.ahead_us.unsigned_abs(), if clock.ahead_us < 0 { "behind" } else { "ahead of" });
@@ -72,6 +87,30 @@ fn rows(server: &ServerDiagnosis) -> impl Iterator<Item = Row> {
             Row { name: "round trip", state, finding: trip },
         ]
     }))
+}
+
+/// A line for the rights that a purpose needs, and one for each of them that is missing.
+fn rights(
+    server: &ServerDiagnosis,
+    purpose: CheckSubject,
+    name: &'static str,
+    without: CheckState,
+) -> Vec<Row> {
+    let (allowed, missing): (Vec<_>, Vec<_>) =
+        server.rights.iter().filter(|right| right.purpose == purpose).partition(|right| right.is_allowed);
+    let mut rows: Vec<_> = missing
+        .iter()
+        .map(|right| {
+            let rule = right.command.to_lowercase().replace(' ', "|");
+            let finding = format!("{} is forbidden; allow it by `+{rule}`", right.command);
+            Row { name, state: without, finding }
+        })
+        .collect();
+    if !allowed.is_empty() {
+        let names: Vec<_> = allowed.iter().map(|right| &*right.command).collect();
+        rows.push(Row { name, state: CheckState::Ok, finding: format!("allowed: {}", names.join(", ")) });
+    }
+    rows
 }
 
 fn row(check: &Check) -> Row {
@@ -120,6 +159,7 @@ fn to_json(diagnosis: &Diagnosis, checks: &[(&str, Row)]) -> String {
         .map(|server| {
             json!({
                 "server": server.name,
+                "rights": server.rights.iter().map(|right| (right.command.clone(), right.is_allowed.into())).collect::<Map<_, _>>(),
                 "clock_ahead_us": server.clock.map(|clock| clock.ahead_us),
                 "round_trip_ms": server.clock.map(|clock| millis(clock.uncertainty * 2)),
             })

@@ -23,7 +23,19 @@ async fn a_server_that_is_fine_is_a_table_of_checks() {
     let server = RedisServer::start_with(&["--appendonly", "yes"]);
     let answer = answer(&mut distlock_at(&server.url(), &["doctor"])).await;
     assert_eq!(answer.status, 0, "{}", answer.stdout);
-    for said in ["version", "role", "commands", "eviction", "persistence", "round trip", "clock"] {
+    for said in [
+        "version",
+        "role",
+        "rights: locks",
+        "rights: waiters",
+        "RESP3",
+        "tracking",
+        "commands",
+        "eviction",
+        "persistence",
+        "round trip",
+        "clock",
+    ] {
         let line = answer.stdout.lines().find(|line| line.contains(said)).expect(said);
         assert!(line.contains(&format!("127.0.0.1:{}", server.port())) && line.contains("  OK  "), "{line}");
     }
@@ -75,6 +87,12 @@ async fn a_missing_right_is_broken_or_weak_and_named() {
         let (found, finding) = check(&report, check_name);
         assert_eq!((found, status), (state, i32::from(state == "broken")), "{report}");
         assert!(finding.contains(&format!("+{missing}")), "{finding}");
+        // Right by right.
+        let rights = &report["servers"][0]["rights"];
+        for (command, is_allowed) in rights.as_object().expect("rights") {
+            assert_eq!(*is_allowed, *command != missing.to_uppercase(), "{command}: {rights}");
+        }
+        assert!(rights.as_object().expect("rights").len() > 20, "{rights}");
     }
 }
 

@@ -59,6 +59,8 @@ async fn the_suspend_key_stops_the_job_and_fg_resumes_it() {
     screen.press("\x1a").await;
     screen.wait_for(|text| text.contains("Stopped")).await;
     screen.press("fg\r").await;
+    // What is typed before the shell has passed the terminal on is the shell's.
+    screen.wait_for(|text| text.matches("run order:42").count() == 3).await;
     screen.press("two\r").await;
     screen.wait_for(|text| text.contains("\nthen two")).await;
     screen.press("exit 3\r").await;

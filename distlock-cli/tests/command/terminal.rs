@@ -72,6 +72,12 @@ impl Screen {
         loop {
             assert!(Instant::now() < end, "it does not end, and the terminal shows:\n{}", self.text());
             if let Some(status) = self.child.try_wait().expect("a status") {
+                let mut bytes = [0; 4096];
+                while let Ok(Ok(read @ 1..)) =
+                    timeout(Duration::from_millis(100), self.output.read(&mut bytes)).await
+                {
+                    self.parser.process(&bytes[..read]);
+                }
                 return status.code().expect("it is not killed");
             }
             let mut bytes = [0; 4096];

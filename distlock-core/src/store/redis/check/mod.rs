@@ -17,7 +17,7 @@ use redis::{RedisResult, aio::ConnectionLike};
 use super::errors::classify;
 use crate::{
     error::{StoreError, StoreErrorKind},
-    store::diagnosis::{Check, CheckState, CheckSubject, ServerDiagnosis},
+    store::diagnosis::{Check, CheckState, CheckSubject, Right, ServerDiagnosis},
 };
 
 mod findings;
@@ -116,7 +116,13 @@ impl Gate {
     pub(super) async fn diagnose(&self, connection: &mut (impl ConnectionLike + Send)) -> ServerDiagnosis {
         match questions::ask_everything(connection, self.server.namespace(), self.server.client_name()).await
         {
-            Ok(answers) => findings::diagnosis(&self.server, &answers),
+            Ok(answers) => {
+                let mut diagnosis = findings::diagnosis(&self.server, &answers);
+                if let Some(is_allowed) = questions::ask_tracking(connection).await {
+                    diagnosis.rights.push(Right::new("CLIENT TRACKING", CheckSubject::Waiters, is_allowed));
+                }
+                diagnosis
+            }
             Err(error) => self.without_connection(&classify(error)),
         }
     }
