@@ -195,8 +195,8 @@ pub use distlock_core::{
     DEFAULT_RESPONSE_TIMEOUT, DEFAULT_TTL, Diagnosis, DiagnosisFuture, Enqueue, FencingToken, HandOver, Hint,
     HintFuture, Holder, HolderId, HolderKind, HolderPages, HolderStream, InvalidHolderId, Key, KeyFault,
     LockError, LockGuard, LockManager, LockManagerBuilder, LockRequest, LostReason, MAX_KEY_BYTES, MAX_TTL,
-    MIN_TTL, MemoryStore, Moment, NextWaiter, OnLost, OwnerToken, Problem, QuorumStore, Release, Right,
-    ServerDiagnosis, Setting, Store, StoreError, StoreErrorKind, StoreFuture,
+    MIN_TTL, MemoryStore, Moment, NextWaiter, OnLost, OwnerToken, PageFuture, Problem, QuorumStore, Release,
+    Right, ServerDiagnosis, Setting, Store, StoreError, StoreErrorKind, StoreFuture,
 };
 /// Runs an async function under a distributed lock: for each key, one call at a time, across tasks,
 /// processes and hosts.

@@ -156,7 +156,7 @@ impl fmt::Display for HolderId {
 
 /// A text is not a [`HolderId`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not the id of a holder: it has 40 hexadecimal digits")]
+#[error("not the id of a holder, which has 40 hexadecimal digits")]
 #[non_exhaustive]
 pub struct InvalidHolderId;
 

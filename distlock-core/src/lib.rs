@@ -89,8 +89,8 @@ pub use store::RedisStore;
 pub use store::Tls;
 pub use store::{
     Acquired, Check, CheckState, CheckSubject, ClockDifference, Diagnosis, DiagnosisFuture, Enqueue,
-    HandOver, Hint, HintFuture, HolderPages, MemoryStore, NextWaiter, QuorumStore, Right, ServerDiagnosis,
-    Store, StoreFuture,
+    HandOver, Hint, HintFuture, HolderPages, MemoryStore, NextWaiter, PageFuture, QuorumStore, Right,
+    ServerDiagnosis, Store, StoreFuture,
 };
 pub use token::{FencingToken, OwnerToken};
 pub use web::Problem;

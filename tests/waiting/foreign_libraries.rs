@@ -182,8 +182,8 @@ async fn a_waiter_polls_beside_another_library_and_beside_no_holder_of_ours() {
     let server = RedisServer::start();
     let locks = manager(server.url()).await;
     let ours = "f3b9c1d2-5e47-4c8a-9b0d-6a1e2f3c4d5b";
-    for value in [ours, &format!("{ours} host:1")] {
-        server.command::<()>(&["SET", "lock:k", value, "PX", "600000"]).await;
+    for value in [format!("{ours} host:1"), format!("{ours} pod-7")] {
+        server.command::<()>(&["SET", "lock:k", &value, "PX", "600000"]).await;
         let waiter = wait_in_queue(&server, &locks, 1).await;
         let before = scripts(&server).await;
         sleep(SECOND).await;
@@ -194,7 +194,7 @@ async fn a_waiter_polls_beside_another_library_and_beside_no_holder_of_ours() {
         gets(waiter).await.release().await.unwrap();
     }
     let hyphens = ours.replace('-', "");
-    for value in ["theirs", &hyphens, &ours.to_uppercase(), &format!("{ours}:1"), &format!("x{ours}")] {
+    for value in ["theirs", ours, &hyphens, &ours.to_uppercase(), &format!("{ours}:1"), &format!("x{ours}")] {
         server.command::<()>(&["SET", "lock:k", value, "PX", "600000"]).await;
         let waiter = wait_in_queue(&server, &locks, 1).await;
         let before = scripts(&server).await;

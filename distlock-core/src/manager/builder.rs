@@ -310,8 +310,8 @@ impl LockManagerBuilder {
         self
     }
 
-    /// Sets the label of this manager's owners, by which people tell who holds a lock: 1 to 64 printable ASCII
-    /// characters without spaces. The default is the host and the process id, such as `web-1:4242`.
+    /// Sets the label of this manager's owners, by which people tell who holds a lock: 1 to 64 printable
+    /// ASCII characters without spaces. The default is the host and the process id, such as `web-1:4242`.
     ///
     /// It is what [`inspect`](LockManager::inspect) and [`LockError::Busy`] show. On a server it is a part of
     /// the lock's value and the name of the connections (`CLIENT LIST`), for everyone who may read them.

@@ -12,8 +12,8 @@ use crate::{
 impl LockManager {
     /// Answers who holds a key; `None` if the key is free.
     ///
-    /// On a quorum it is the holder of a majority of the nodes. Without one, and with so many nodes taken that
-    /// nobody can acquire the key, the holder is [divided](crate::HolderKind::Divided).
+    /// On a quorum it is the holder of a majority of the nodes. Without one, and with so many nodes taken
+    /// that nobody can acquire the key, the holder is [divided](crate::HolderKind::Divided).
     ///
     /// # Errors
     /// - [`LockError::InvalidKey`] for a key that no lock can have.
@@ -81,7 +81,9 @@ impl LockManager {
     /// its ttl. Until then it may run on beside its successor, and [fencing tokens](crate::FencingToken) tell
     /// the two apart. With `renew = false` it is not told. On a quorum a majority of the nodes has to answer.
     ///
-    /// Answers false for a holder without an [id](Holder::id), which is divided or not known.
+    /// The command is sent again if its connection breaks. False may then mean that the first sending has
+    /// ended the lease. It also answers false for a holder without an [id](Holder::id), which is divided or
+    /// not known.
     ///
     /// # Errors
     /// [`LockError::Store`] if the server, or a majority of a quorum, does not answer: whether the lock was
@@ -147,7 +149,7 @@ impl HolderStream {
             if self.has_ended {
                 return None;
             }
-            match self.pages.next().await {
+            match self.pages.next_page().await {
                 Ok(Some(page)) => self.page = page.into_iter(),
                 Ok(None) => self.has_ended = true,
                 Err(error) => {

@@ -169,8 +169,7 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// From then on, for a minute and for as long as its lease would have lasted, its owner cannot
     /// [take the key again](Self::take_again), even if it did not hold the key here: the other nodes of a
-    /// quorum may have to be told yet. A break that is sent again answers as the first one. The default fails
-    /// as [`Refused`](StoreErrorKind::Refused).
+    /// quorum may have to be told yet. The default fails as [`Refused`](StoreErrorKind::Refused).
     fn break_lock(&self, _key: &Key, _holder: HolderId) -> StoreFuture<bool> {
         let detail = "this store cannot break a lock";
         Box::pin(std::future::ready(Err(StoreError::new(StoreErrorKind::Refused, detail))))

@@ -227,14 +227,13 @@ impl State {
             lease.freed.notify_waiters();
             self.leases.remove(&key);
         }
-        let is_repeated = self.is_broken(&key, || holder, now);
         self.broken.retain(|_, broken| broken.until > now);
         let broken = self.broken.entry(key).or_insert_with(|| Broken { owners: Vec::new(), until: now });
-        if !is_repeated {
+        if !broken.owners.contains(&holder) {
             broken.owners.push(holder);
         }
         broken.until = broken.until.max(now + BROKEN_FOR).max(ends.unwrap_or(now));
-        is_repeated || ends.is_some()
+        ends.is_some()
     }
 
     /// Whether the holder was broken a short time ago.

@@ -19,7 +19,7 @@ pub(crate) mod retry;
 pub use contract::{Acquired, DiagnosisFuture, Store, StoreFuture};
 pub use diagnosis::{Check, CheckState, CheckSubject, ClockDifference, Diagnosis, Right, ServerDiagnosis};
 pub use hand_over::{Enqueue, HandOver, Hint, HintFuture, NextWaiter};
-pub use listing::HolderPages;
+pub use listing::{HolderPages, PageFuture};
 pub use memory::MemoryStore;
 pub use quorum::QuorumStore;
 #[cfg(feature = "redis")]

@@ -7,8 +7,8 @@ use std::{
 
 /// The visible name of an owner: 1 to 64 printable ASCII characters without spaces.
 ///
-/// Each text is kept once and for the life of the process, so that a label is copied like a pointer. A process
-/// has few: its own, and those of its managers' builders.
+/// Each text is kept once and for the life of the process, so that a label is copied like a pointer. A
+/// process has few: its own, and those of its managers' builders.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Label(&'static str);
 

@@ -287,6 +287,14 @@ mod tests {
     }
 
     #[test]
+    fn the_child_of_a_fork_draws_bytes_and_a_label_of_its_own() {
+        let (process, label) = (std::process::id() ^ 1, Label::new("parent:1").ok());
+        let token = Random { bytes: [7; 16 * 32], used: 0, process, label }.token(None);
+        assert!(token.uuid.as_bytes()[9..] != [7; 7]);
+        assert_eq!(token.label(), Label::of_process().as_str());
+    }
+
+    #[test]
     fn a_value_tells_its_label_and_when_its_token_was_drawn() {
         let before = SystemTime::now() - Duration::from_millis(1);
         let owner = OwnerToken::draw(Some(Label::new("pod-7").unwrap()));

@@ -262,7 +262,7 @@ pub(super) mod tests {
         response
     }
 
-    /// Checks that a body is a problem that says nothing of the server and the holder, and has the key or not.
+    /// Checks that a body is a problem that says nothing of server and holder, and has the key or not.
     pub(crate) fn check_body(body: &[u8], status: u16, with_key: bool) {
         let text = std::str::from_utf8(body).unwrap();
         assert!(!text.contains(OwnerToken::random().label()), "{text}");

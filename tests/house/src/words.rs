@@ -76,6 +76,7 @@ const ALLOWED: &[(&str, &str)] = &[
     ("RedisStore::open", "a public name: the store at a URL"),
     ("LockManager::connect", "a public name: what a user calls first"),
     ("LockManagerBuilder::connect", "a public name: the same with settings"),
+    ("HolderStream::next", "a public name: the next item, as of an iterator"),
     ("TestLocks::held", "a public name: the keys that calls hold"),
     ("mod connect", "the room of connections, by its plan"),
     ("mod offer", "the file of direct hand-overs, by its plan"),

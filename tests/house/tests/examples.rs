@@ -41,7 +41,7 @@ const LOOKED_UP: [(&str, &str); 40] = [
     ("distlock-core/src/store/memory.rs", "pub struct MemoryStore"),
     ("distlock-core/src/store/quorum/mod.rs", "pub struct QuorumStore"),
     ("distlock-core/src/testing/mod.rs", "pub struct TestLocks"),
-    ("distlock-core/src/token.rs", "pub struct FencingToken"),
+    ("distlock-core/src/token/mod.rs", "pub struct FencingToken"),
     ("src/lib.rs", "pub use distlock_core::LockLayer;"),
     ("src/lib.rs", "pub use distlock_core::set_default;"),
     ("src/lib.rs", "pub use distlock_core::with_manager;"),

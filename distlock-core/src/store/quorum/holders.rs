@@ -145,7 +145,7 @@ impl Quorum {
                 Err(node.down_error())
             } else {
                 let first = || node.store.list(&at.namespace, &at.prefix);
-                at.pages.get_or_insert_with(first).next().await
+                at.pages.get_or_insert_with(first).next_page().await
             };
             match page {
                 Ok(Some(page)) => {

@@ -1,4 +1,4 @@
-//! The operations of a lease on a quorum. Each is one command to all nodes, decided by a majority; a fenced acquire may
+//! The operations of a quorum. Each is one command to all nodes, decided by a majority; a fenced acquire may
 //! need two.
 
 use std::{

@@ -86,7 +86,7 @@ impl Listing {
     }
 
     /// Reads the next page; `None` after the last one.
-    pub(super) async fn next(
+    pub(super) async fn read_page(
         &mut self,
         connection: &mut (impl ConnectionLike + Send),
         has_queues: bool,

@@ -414,7 +414,7 @@ impl<C: Connector> Store for RedisStore<C> {
         let (store, has_queues) = (self.same(), self.inner.release_form.has_queues());
         HolderPages::new(Listing::new(namespace, prefix), move |mut listing| {
             store.with_connection(Purpose::Other, move |mut connection| async move {
-                let page = listing.next(&mut connection, has_queues).await?;
+                let page = listing.read_page(&mut connection, has_queues).await?;
                 Ok(page.map(|page| (page, listing)))
             })
         })

@@ -72,7 +72,7 @@ impl Settings {
     }
 }
 
-/// The name of a connection in the server's list of clients, of which each character of a label may be a part.
+/// The name of a connection in the server's list of clients. It may have each character of a label.
 pub(super) fn client_name(label: Option<Label>) -> &'static str {
     label.unwrap_or_else(Label::of_process).as_str()
 }

@@ -198,7 +198,6 @@ impl Server {
     }
 
     pub(crate) fn break_lock(&mut self, key: &Key, holder: HolderId, now: Instant) -> bool {
-        let is_repeated = self.is_broken(key, holder, now);
         let lease = self.lease(key, now).filter(|lease| HolderId::from(&lease.owner) == holder);
         let (owner, ends) = lease.map(|lease| (lease.owner, lease.ends)).unzip();
         // Noted even if it does not hold the key here: it may hold it on the other nodes of a quorum.
@@ -208,7 +207,7 @@ impl Server {
         if let Some(owner) = owner {
             self.release(key, owner, None, now);
         }
-        is_repeated || owner.is_some()
+        owner.is_some()
     }
 
     fn is_broken(&self, key: &Key, holder: HolderId, now: Instant) -> bool {
