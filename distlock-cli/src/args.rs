@@ -164,26 +164,7 @@ pub(crate) struct RunOptions {
     pub(crate) command: Vec<OsString>,
 }
 
-#[cfg(any(target_os = "linux", target_os = "android"))]
-macro_rules! killed {
-    () => {
-        "\
-If distlock is killed (kill -9), the kernel kills the command too, and the key is free when the ttl is over. \
-That does not reach what the command itself has started, nor a command that changes its user (set-user-ID)."
-    };
-}
-
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-macro_rules! killed {
-    () => {
-        "\
-If distlock is killed (kill -9), the command goes on without the lock: this system cannot take it along. The key \
-is free when the ttl is over."
-    };
-}
-
-const RUN_HELP: &str = concat!(
-    "\
+const RUN_HELP: &str = "\
 The command gets standard input and output as they are, and DISTLOCK_KEY (and DISTLOCK_FENCE with --fenced) in \
 its environment. It runs in a process group of its own, to which distlock forwards HUP, INT, QUIT, TERM, USR1, \
 USR2 and TSTP.
@@ -196,17 +177,16 @@ time. On resuming it kills the process group at once if the lease is over. Until
 begun: where a late write costs something, use --fenced, and let the resource refuse a DISTLOCK_FENCE that is \
 lower than one it has seen.
 
-",
-    killed!(),
-    "
+If distlock is killed (kill -9), a second process of its own kills the command's process group at once, and the \
+key is free when the ttl is over. On Linux the kernel kills the command even if both are killed. That does not \
+reach what has left the process group (a daemon).
 
 Exit status:
   the command's own; 128 + the signal that killed it; 126 or 127 if it cannot be run
   64  the command line or the URL is wrong
   69  the server is not reached, refuses, or is not fit for locks
   74  the lock was lost, and the command was stopped
-  75  the key is held by another holder (see -E)"
-);
+  75  the key is held by another holder (see -E)";
 
 /// How long `run` waits for its key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,6 +1,11 @@
 //! The command as a process, with its process group.
 
-use std::{ffi::OsString, io, os::unix::process::ExitStatusExt, process::ExitStatus};
+use std::{
+    ffi::OsString,
+    io,
+    os::unix::process::ExitStatusExt,
+    process::{ExitStatus, Stdio},
+};
 
 use rustix::process::{
     Pid, Signal, WaitId, WaitIdOptions, getpid, kill_current_process_group, kill_process, kill_process_group,
@@ -9,11 +14,14 @@ use rustix::process::{
 use tokio::process::{Child, Command};
 
 use super::{exec, terminal::Terminal};
+use crate::failure::say;
 
 /// The command, in a process group of its own.
 pub(super) struct Group {
     child: Child,
     pid: Pid,
+    /// Kills the group if this process ends before it ends the guard. `None` if it could not be started.
+    guard: Option<Child>,
     terminal: Option<Terminal>,
 }
 
@@ -32,7 +40,15 @@ impl Group {
         let id = child.id().and_then(|id| i32::try_from(id).ok());
         let pid =
             id.and_then(Pid::from_raw).ok_or_else(|| io::Error::other("the command has no process id"))?;
-        Ok(Self { child, pid, terminal: Terminal::open() })
+        let guard = exec::guard_of(pid).and_then(|guard| {
+            // In a group of its own, and without the output for whose end a reader may wait.
+            let mut guard = Command::from(guard);
+            guard.process_group(0).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()
+        });
+        let guard = guard.inspect_err(|error| {
+            say(&format!("what the command starts will not be killed together with distlock: {error}"));
+        });
+        Ok(Self { child, pid, guard: guard.ok(), terminal: Terminal::open() })
     }
 
     /// Waits for the command to end.
@@ -72,8 +88,11 @@ impl Group {
         let _ = kill_process(getpid(), Signal::STOP);
     }
 
-    /// Takes the terminal back when the command has ended.
-    pub(super) fn take_back_terminal(&self) {
+    /// Ends the guard, and takes the terminal back, when the command has ended.
+    pub(super) async fn finish(mut self) {
+        if let Some(guard) = &mut self.guard {
+            let _ = guard.kill().await;
+        }
         if let Some(terminal) = &self.terminal {
             terminal.take_back_from(self.pid);
         }

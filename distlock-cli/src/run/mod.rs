@@ -5,7 +5,7 @@
 //! - [`lease`] says when the command has to be stopped.
 //! - [`child`] is the command, and [`signals`] are those to forward.
 //! - [`terminal`] says which process group may read from the terminal.
-//! - [`exec`] is the hidden subcommand by which the command ends together with this process.
+//! - [`exec`] has the hidden subcommands by which the command ends together with this process.
 
 use std::{pin::pin, process::ExitStatus, time::Duration};
 
@@ -135,7 +135,7 @@ async fn under(guard: &LockGuard, options: &RunOptions, signals: &mut Signals) -
         // What the command has started must not go on without the lock.
         group.signal(Signal::KILL);
     }
-    group.take_back_terminal();
+    group.finish().await;
     if is_lost {
         let reason = match timeout(Duration::ZERO, guard.lost()).await {
             Ok(reason) => reason,

@@ -11,7 +11,7 @@ use crate::{
 /// Starts a process that holds a key until its input is closed.
 async fn hold(server: &RedisServer, key: &str) -> Running {
     let url = format!("{}?owner=pod-7", server.url());
-    let arguments = ["run", key, "--ttl", "2s", "--", "sh", "-c", "echo ready; sleep 1000"];
+    let arguments = ["run", key, "--ttl", "2s", "--", "sh", "-c", "echo ready; exec sleep 1000"];
     Running::start(&mut distlock_at(&url, &arguments)).await
 }
 

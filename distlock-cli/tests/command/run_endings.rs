@@ -56,7 +56,7 @@ async fn a_command_whose_reader_has_gone_ends_as_without_distlock() {
 #[tokio::test]
 async fn a_busy_key_is_a_status_and_the_command_does_not_run() {
     let server = RedisServer::start();
-    let holder = ["run", "order:42", "--", "sh", "-c", "echo ready; sleep 1000"];
+    let holder = ["run", "order:42", "--", "sh", "-c", "echo ready; exec sleep 1000"];
     let _holder = Running::start(&mut distlock_at(&server.url(), &holder)).await;
     for (option, status) in [(&[][..], 75), (&["-E", "9"], 9), (&["--conflict-exit-code", "0"], 0)] {
         let arguments = [&["run", "order:42"], option, &["--", "echo", "ran"]].concat();
@@ -88,7 +88,7 @@ async fn a_waiter_runs_when_the_key_is_released() {
 #[tokio::test]
 async fn a_wait_that_is_over_is_busy() {
     let server = RedisServer::start();
-    let holder = ["run", "order:42", "--", "sh", "-c", "echo ready; sleep 1000"];
+    let holder = ["run", "order:42", "--", "sh", "-c", "echo ready; exec sleep 1000"];
     let _holder = Running::start(&mut distlock_at(&server.url(), &holder)).await;
     let answer =
         answer(&mut distlock_at(&server.url(), &["run", "order:42", "--wait", "200ms", "--", "true"])).await;

@@ -2,7 +2,7 @@
 
 use std::{process::Stdio, time::Duration};
 
-use test_support::{RedisServer, eventually};
+use test_support::{RedisServer, eventually, in_time};
 
 use crate::{
     SOON,
@@ -54,7 +54,7 @@ async fn a_hangup_that_is_ignored_stays_ignored() {
 #[tokio::test]
 async fn a_signal_ends_a_wait_and_leaves_nothing_behind() {
     let server = RedisServer::start();
-    let holder = ["run", "order:42", "--", "sh", "-c", "echo ready; sleep 1000"];
+    let holder = ["run", "order:42", "--", "sh", "-c", "echo ready; exec sleep 1000"];
     let holder = Running::start(&mut distlock_at(&server.url(), &holder)).await;
     let arguments = ["run", "order:42", "--wait", "forever", "--", "echo", "ran"];
     let mut waiter = Running::start_without_waiting(&mut distlock_at(&server.url(), &arguments));
@@ -66,14 +66,56 @@ async fn a_signal_ends_a_wait_and_leaves_nothing_behind() {
     drop(holder);
 }
 
+/// Kills the second process of a `distlock run`, which would kill the command if the kernel did not.
+#[cfg(target_os = "linux")]
+async fn kill_guard_of(distlock: u32) {
+    let children = format!("/proc/{distlock}/task/{distlock}/children");
+    let guard = async || {
+        let children = std::fs::read_to_string(&children).unwrap();
+        let is_guard = |child: &&str| {
+            let words = std::fs::read_to_string(format!("/proc/{child}/cmdline")).unwrap_or_default();
+            words.contains("__guard")
+        };
+        children.split_whitespace().find(is_guard).map(str::to_owned)
+    };
+    eventually(SOON, async || guard().await.is_some()).await;
+    let killed = tokio::process::Command::new("kill").args(["-KILL", &guard().await.unwrap()]).status();
+    assert!(killed.await.unwrap().success());
+}
+
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn a_distlock_that_is_killed_takes_the_command_along_and_leaves_the_key_to_its_ttl() {
     let server = RedisServer::start();
     let arguments = ["run", "order:42", "--ttl", "2s", "--", "sh", "-c", "echo ready; exec sleep 1000"];
     let mut running = Running::start(&mut distlock_at(&server.url(), &arguments)).await;
+    kill_guard_of(running.child.id().unwrap()).await;
     running.signal("KILL").await;
     assert_eq!(running.rest().await, [""; 0], "the command has ended");
     assert!(server.has("lock:order:42").await, "nobody has released it");
     eventually(Duration::from_secs(3), async || !server.has("lock:order:42").await).await;
+}
+
+#[tokio::test]
+async fn a_distlock_that_is_killed_takes_along_what_its_command_has_started() {
+    let server = RedisServer::start();
+    let script = "(trap '' HUP; echo ready; while :; do sleep 0.02; done) & wait";
+    let arguments = ["run", "order:42", "--ttl", "2s", "--", "sh", "-c", script];
+    let mut running = Running::start(&mut distlock_at(&server.url(), &arguments)).await;
+    running.signal("KILL").await;
+    // Its output ends when the inner shell does.
+    assert_eq!(running.rest().await, [""; 0]);
+}
+
+#[tokio::test]
+async fn what_a_command_leaves_running_goes_on() {
+    let server = RedisServer::start();
+    let script = "(read -r line; echo still here) <&3 & echo ready";
+    let arguments = ["run", "order:42", "--", "sh", "-c", &format!("exec 3<&0; {script}")];
+    let mut running = Running::start(distlock_at(&server.url(), &arguments).stdin(Stdio::piped())).await;
+    let input = running.child.stdin.take();
+    let ended = in_time(SOON, running.child.wait()).await.unwrap();
+    assert!(ended.success(), "distlock waits for its command only");
+    drop(input);
+    assert_eq!(running.rest().await, ["still here"]);
 }

@@ -21,7 +21,7 @@ async fn top_shows_holders_and_waiters_and_ends_with_q() {
     let mut screen = Screen::distlock(&["top"], &server.url(), 24, 100);
     screen.wait_for(|text| text.contains("order:42") && text.contains("pod-7")).await;
     assert!(screen.text().contains("holders 1   waiters 0"), "{}", screen.text());
-    let waiter = ["run", "order:42", "--wait", "forever", "--", "sh", "-c", "echo ready; sleep 1000"];
+    let waiter = ["run", "order:42", "--wait", "forever", "--", "sh", "-c", "echo ready; exec sleep 1000"];
     let _waiter = Running::start_without_waiting(&mut distlock_at(&server.url(), &waiter));
     eventually(SOON, async || server.wait_queue_of("lock:order:42").await.is_some()).await;
     screen.wait_for(|text| text.contains("waiters 1") && text.contains("longest wait")).await;

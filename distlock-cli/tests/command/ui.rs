@@ -41,7 +41,7 @@ async fn break_lock(address: &str, token: &str, key: &str, id: &Value) -> Status
 }
 
 async fn hold(server: &RedisServer) -> Running {
-    let arguments = ["run", "order:42", "--ttl", "2s", "--", "sh", "-c", "echo ready; sleep 1000"];
+    let arguments = ["run", "order:42", "--ttl", "2s", "--", "sh", "-c", "echo ready; exec sleep 1000"];
     Running::start(&mut distlock_at(&format!("{}?owner=pod-7", server.url()), &arguments)).await
 }
 

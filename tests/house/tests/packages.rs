@@ -22,9 +22,8 @@ const CRATES: usize = 74;
 const SYSTEMS: &str = "distlock-core/src/clock.rs";
 
 /// The command `distlock run` sends signals and makes process groups, which only Unix has. On Linux and
-/// Android the command that it runs ends together with it, and its help says so.
-const SYSTEMS_OF_THE_COMMAND: [&str; 3] =
-    ["distlock-cli/src/main.rs", "distlock-cli/src/args.rs", "distlock-cli/src/run/"];
+/// Android the kernel ends the command that it runs together with it.
+const SYSTEMS_OF_THE_COMMAND: [&str; 2] = ["distlock-cli/src/main.rs", "distlock-cli/src/run/"];
 
 #[track_caller]
 fn none(complaints: &[String]) {
