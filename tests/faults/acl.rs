@@ -33,7 +33,16 @@ async fn refused(server: &RedisServer) -> Vec<String> {
             entry.iter().map(|word| redis::from_redis_value_ref(word).unwrap_or_default()).collect();
         words.chunks(2).find(|pair| pair[0] == "object").map(|pair| pair[1].clone()).unwrap()
     };
-    let questions = ["role", "info", "config|get", "time", "client|setinfo", "client|tracking", "client"];
+    let questions = [
+        "role",
+        "info",
+        "config|get",
+        "time",
+        "client|setinfo",
+        "client|setname",
+        "client|tracking",
+        "client",
+    ];
     let log = log.iter().map(object);
     log.filter(|object| !questions.contains(&object.as_str())).collect()
 }

@@ -21,7 +21,9 @@ async fn the_first_waiter_gets_a_broken_lock_and_its_holder_is_lost() {
     let second = wait_in_queue(&server, &three, 2).await;
     let seen = three.inspect("k").await.unwrap().unwrap();
     assert_eq!(seen.waiters, Some(2));
+    let told = server.calls(&["publish"]).await;
     assert!(three.break_lock(&seen).await.unwrap());
+    assert_eq!(server.calls(&["publish"]).await, told + 1, "it was not handed over");
     let successor = gets(first).await;
     assert_eq!(in_time(SOON, hangs.lost()).await, LostReason::NotOwner);
     assert!(successor.is_held() && !second.is_finished());
