@@ -202,7 +202,8 @@ pub use distlock_core::{
     HintFuture, Holder, HolderId, HolderKind, HolderPages, HolderStream, InvalidHolderId, Key, KeyFault,
     LeaseHealth, LockError, LockGuard, LockManager, LockManagerBuilder, LockRequest, LostReason,
     MAX_KEY_BYTES, MAX_TTL, MIN_TTL, MemoryStore, Moment, NextWaiter, OnLost, OwnerToken, PageFuture,
-    Problem, QuorumStore, Release, ServerDiagnosis, Setting, Store, StoreError, StoreErrorKind, StoreFuture,
+    Problem, QuorumStore, Release, Right, ServerDiagnosis, Setting, Store, StoreError, StoreErrorKind,
+    StoreFuture,
 };
 /// Runs an async function under a distributed lock: for each key, one call at a time, across tasks,
 /// processes and hosts.

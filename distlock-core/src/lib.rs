@@ -94,7 +94,7 @@ pub use store::RedisStore;
 pub use store::Tls;
 pub use store::{
     Acquired, Check, CheckState, CheckSubject, ClockDifference, Diagnosis, DiagnosisFuture, Enqueue,
-    HandOver, Hint, HintFuture, HolderPages, MemoryStore, NextWaiter, PageFuture, QuorumStore,
+    HandOver, Hint, HintFuture, HolderPages, MemoryStore, NextWaiter, PageFuture, QuorumStore, Right,
     ServerDiagnosis, Store, StoreFuture,
 };
 pub use token::{FencingToken, OwnerToken};
@@ -102,14 +102,14 @@ pub use web::Problem;
 #[cfg(feature = "tower")]
 pub use web::{LockLayer, LockService};
 
-/// For the attribute's expansion; not part of the interface.
+/// For the attribute's expansion and for the command; not part of the interface.
 #[doc(hidden)]
 pub mod __private {
     #[cfg(feature = "redis")]
     pub use crate::store::redis::names_on_server;
     pub use crate::{
         events::{function_not_run, function_skipped, function_stopped},
-        manager::{HasManager, current_manager},
+        manager::{HasManager, current_manager, parse_duration},
     };
 }
 

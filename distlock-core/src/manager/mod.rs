@@ -21,3 +21,4 @@ pub use default::{current_manager, set_default, with_manager};
 pub use handle::LockManager;
 pub use holders::HolderStream;
 pub use named::HasManager;
+pub use url::parse_duration;

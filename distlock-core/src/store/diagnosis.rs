@@ -22,8 +22,24 @@ pub struct ServerDiagnosis {
     pub name: String,
     /// What was checked.
     pub checks: Vec<Check>,
+    /// The commands that locks use, and whether the server lets this user have them. Empty if that is not
+    /// known.
+    pub rights: Vec<Right>,
     /// The server's clock beside this host's; `None` if the server does not tell.
     pub clock: Option<ClockDifference>,
+}
+
+/// Whether a server lets this user have a command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Right {
+    /// The command in upper case, with its subcommand if it has one: `SET`, `CLIENT TRACKING`.
+    pub command: String,
+    /// What the command is needed for: [`Commands`](CheckSubject::Commands) for every lock,
+    /// [`Fencing`](CheckSubject::Fencing), or [`Waiters`](CheckSubject::Waiters).
+    pub purpose: CheckSubject,
+    /// Whether it is allowed, where distlock uses it: by itself, in scripts, or both.
+    pub is_allowed: bool,
 }
 
 /// What was found out about one property of a server.
@@ -115,7 +131,7 @@ impl Diagnosis {
 impl ServerDiagnosis {
     /// The diagnosis of a server about which nothing is known yet. The name must not contain secrets.
     pub fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into(), checks: Vec::new(), clock: None }
+        Self { name: name.into(), checks: Vec::new(), rights: Vec::new(), clock: None }
     }
 
     /// The check of this subject, if it was made.
@@ -128,6 +144,13 @@ impl Check {
     /// Makes a check with what was found.
     pub fn new(subject: CheckSubject, state: CheckState, finding: impl Into<String>) -> Self {
         Self { subject, state, finding: finding.into() }
+    }
+}
+
+impl Right {
+    /// Makes the right to a command.
+    pub fn new(command: impl Into<String>, purpose: CheckSubject, is_allowed: bool) -> Self {
+        Self { command: command.into(), purpose, is_allowed }
     }
 }
 

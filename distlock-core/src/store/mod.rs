@@ -17,7 +17,7 @@ pub(crate) mod redis;
 pub(crate) mod retry;
 
 pub use contract::{Acquired, DiagnosisFuture, Store, StoreFuture};
-pub use diagnosis::{Check, CheckState, CheckSubject, ClockDifference, Diagnosis, ServerDiagnosis};
+pub use diagnosis::{Check, CheckState, CheckSubject, ClockDifference, Diagnosis, Right, ServerDiagnosis};
 pub use hand_over::{Enqueue, HandOver, Hint, HintFuture, NextWaiter};
 pub use listing::{HolderPages, PageFuture};
 pub use memory::MemoryStore;

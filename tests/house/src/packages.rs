@@ -146,11 +146,11 @@ fn system_words(tokens: TokenStream, lines: &mut BTreeSet<usize>) {
     }
 }
 
-/// Checks the files of a package, as `cargo package --list` names them.
+/// Checks the files of a package, as `cargo package --list` names them. `root` is the first file of its code.
 #[must_use]
-pub fn files(package: &str, listed: &str) -> Vec<String> {
+pub fn files(package: &str, root: &str, listed: &str) -> Vec<String> {
     let files: BTreeSet<_> = listed.lines().map(|line| line.replace('\\', "/")).collect();
-    let needed = ["Cargo.toml", "LICENSE-APACHE", "LICENSE-MIT", "README.md", "src/lib.rs"];
+    let needed = ["Cargo.toml", "LICENSE-APACHE", "LICENSE-MIT", "README.md", root];
     let missing = needed.iter().filter(|file| !files.contains(**file));
     let made_by_cargo = [".cargo_vcs_info.json", "Cargo.lock", "Cargo.toml.orig"];
     let is_expected = |file: &&String| {
@@ -261,7 +261,7 @@ mod tests {
     fn files_that_are_missing_or_too_many_are_found() {
         let listed = "Cargo.toml\nCargo.toml.orig\nLICENSE-MIT\nREADME.md\nsrc/lib.rs\ntests/a.rs";
         assert_eq!(
-            files("ours", listed),
+            files("ours", "src/lib.rs", listed),
             [
                 "ours: the package has no LICENSE-APACHE",
                 "ours: tests/a.rs is published; leave it out by `include`"

@@ -63,6 +63,7 @@ pub fn exists(root: &Path, name: &str) -> bool {
         root.join("examples").join(target),
         root.join("soak/tests").join(format!("{target}.rs")),
         root.join("tests/crates").join(target).join("tests"),
+        root.join("distlock-cli/tests").join(target),
         root.join("tests").join(target.trim_start_matches("protocol-")),
         root.join("tests").join(format!("{target}.rs")),
     ];

@@ -10,7 +10,7 @@ const UNITS: &[(&str, u64)] =
 ///
 /// # Errors
 /// What is wrong with the text, as the middle of a sentence.
-pub(super) fn parse(text: &str) -> Result<Duration, String> {
+pub fn parse(text: &str) -> Result<Duration, String> {
     let text = text.trim();
     if let Ok(seconds) = text.parse()
         && text.bytes().all(|byte| byte.is_ascii_digit())

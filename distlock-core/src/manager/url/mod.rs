@@ -28,6 +28,7 @@ mod scheme;
 mod sentinel;
 mod server;
 
+pub use duration::parse as parse_duration;
 use parameters::Parameters;
 pub(super) use scheme::KNOWN;
 #[cfg(all(feature = "redis", not(all(feature = "sentinel", feature = "cluster"))))]

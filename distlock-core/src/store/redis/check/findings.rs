@@ -8,7 +8,7 @@ use super::{
     questions::{Answers, Question},
     server::Server,
 };
-use crate::store::diagnosis::{Check, CheckState, CheckSubject, ServerDiagnosis};
+use crate::store::diagnosis::{Check, CheckState, CheckSubject, Right, ServerDiagnosis};
 
 /// The oldest versions that locks are tested on.
 const OLDEST_REDIS: (u32, u32) = (6, 2);
@@ -23,6 +23,7 @@ const FOR_FENCING: &[&str] = &["SET", "TIME", "PTTL"];
 pub(super) fn diagnosis(server: &Server, answers: &Answers) -> ServerDiagnosis {
     let mut diagnosis = ServerDiagnosis::new(&server.address);
     diagnosis.clock = answers.clock;
+    diagnosis.rights = rights(answers);
     diagnosis.checks = vec![kind(server, answers), version(answers), role(answers), commands(answers)];
     diagnosis.checks.extend([
         keys(server, answers),
@@ -147,6 +148,39 @@ fn commands(answers: &Answers) -> Check {
         Some(_) => ok(COMMANDS, "a lock can be taken, renewed and given back"),
         None => unknown(COMMANDS, "the server does not say which commands scripts may use"),
     }
+}
+
+/// The commands that locks use by themselves and in scripts, as far as the server tells.
+fn rights(answers: &Answers) -> Vec<Right> {
+    use Question::{Eval, EvalSha, Get, Hello, Pttl, Release, Set};
+    let (locks, waiters) = (CheckSubject::Commands, CheckSubject::Waiters);
+    let asked = [(Set, "SET", locks), (Get, "GET", locks), (Pttl, "PTTL", locks), (Hello, "HELLO", waiters)];
+    let is_allowed = |question| answers.denial(question) != Some(Denial::Command);
+    let mut rights: Vec<_> = asked
+        .into_iter()
+        .filter(|(question, ..)| answers.was_answered(*question))
+        .map(|(question, name, purpose)| Right::new(name, purpose, is_allowed(question)))
+        .collect();
+    if answers.was_answered(EvalSha) {
+        let is_eval = !(answers.refuses_scripts(Eval) && answers.refuses_scripts(Release));
+        rights.push(Right::new("EVALSHA", locks, !answers.refuses_scripts(EvalSha)));
+        rights.push(Right::new("EVAL", locks, is_eval));
+    }
+    let denied = answers.denied_to_scripts();
+    for name in denied.iter().flat_map(|_| super::questions::commands_in_scripts()) {
+        let is_denied =
+            denied.iter().flatten().any(|(other, denial)| *other == name && *denial == Denial::Command);
+        let purpose = match name {
+            _ if FOR_LOCKS.contains(&name) => locks,
+            _ if FOR_FENCING.contains(&name) => CheckSubject::Fencing,
+            _ => waiters,
+        };
+        match rights.iter_mut().find(|right| right.command == name) {
+            Some(right) => right.is_allowed &= !is_denied,
+            None => rights.push(Right::new(name, purpose, !is_denied)),
+        }
+    }
+    rights
 }
 
 fn keys(server: &Server, answers: &Answers) -> Check {

@@ -18,7 +18,7 @@ use super::errors::{NODE_OF_A_CLUSTER, classify, is_refused};
 use crate::{
     error::{StoreError, StoreErrorKind},
     events,
-    store::diagnosis::{Check, CheckState, CheckSubject, ServerDiagnosis},
+    store::diagnosis::{Check, CheckState, CheckSubject, Right, ServerDiagnosis},
 };
 
 mod findings;
@@ -152,7 +152,13 @@ impl Gate {
     pub(super) async fn diagnose(&self, connection: &mut (impl ConnectionLike + Send)) -> ServerDiagnosis {
         let (name, client_name) = (self.server.checked_name(), self.server.client_name());
         match questions::ask_everything(connection, &name, client_name).await {
-            Ok(answers) => findings::diagnosis(&self.server, &answers),
+            Ok(answers) => {
+                let mut diagnosis = findings::diagnosis(&self.server, &answers);
+                if let Some(is_allowed) = questions::ask_tracking(connection).await {
+                    diagnosis.rights.push(Right::new("CLIENT TRACKING", CheckSubject::Waiters, is_allowed));
+                }
+                diagnosis
+            }
             Err(error) => self.without_connection(&classify(error)),
         }
     }

@@ -29,6 +29,8 @@ pub(super) enum Question {
     EvalSha,
     Eval,
     Release,
+    /// Asked for a diagnosis only. It changes nothing on a connection that tracks no keys.
+    Tracking,
 }
 
 /// What a server has answered to the questions.
@@ -48,6 +50,12 @@ pub(super) async fn ask_everything(
     use Question::{ConfigOfSnapshots, Eval, EvalSha, Get, Hello, Info, Pttl, Release, Role, Set, Time};
     let all = [Role, Info, ConfigOfSnapshots, Hello, Time, Get, Pttl, Set, EvalSha, Eval, Release];
     send(connection, &all, name, client_name).await
+}
+
+/// Asks whether the server can tell of changed keys; `None` if it does not answer.
+pub(super) async fn ask_tracking(connection: &mut (impl ConnectionLike + Send)) -> Option<bool> {
+    let answers = send(connection, &[Question::Tracking], "", None).await.ok()?;
+    Some(answers.error(Question::Tracking).is_none())
 }
 
 /// Asks for the role, and for what INFO says of the server's start.
@@ -96,6 +104,11 @@ async fn send(
     Ok(answers)
 }
 
+/// The commands that scripts use, in the order in which the question about them names them.
+pub(super) fn commands_in_scripts() -> impl Iterator<Item = &'static str> {
+    CHECK_LUA.split("redis.pcall('").skip(1).filter_map(|rest| rest.split('\'').next())
+}
+
 impl Question {
     fn command(self, name: &str) -> Cmd {
         let words: &[&str] = match self {
@@ -111,6 +124,7 @@ impl Question {
             // Refused, because no script has this hash.
             Self::EvalSha => &["EVALSHA", "0000000000000000000000000000000000000000", "0"],
             Self::Eval => &["EVAL", CHECK_LUA, "1", name, name],
+            Self::Tracking => &["CLIENT", "TRACKING", "OFF"],
             // Of a lock that nobody holds.
             Self::Release => &["EVAL", RELEASE_LOCK_LUA, "1", name, "no owner"],
         };
@@ -125,6 +139,11 @@ impl Answers {
     fn answer(&self, question: Question) -> Option<&Value> {
         let at = self.questions.iter().position(|asked| *asked == question)?;
         self.values.get(at)
+    }
+
+    /// Whether the question was asked and answered, even if by an error.
+    pub(super) fn was_answered(&self, question: Question) -> bool {
+        self.answer(question).is_some()
     }
 
     /// The error that a question was answered with, with its code.
@@ -187,8 +206,12 @@ impl Answers {
             answer @ Value::Array(_) => redis::from_redis_value_ref(answer).ok()?,
             _ => return None,
         };
-        let commands = CHECK_LUA.split("redis.pcall('").skip(1).filter_map(|rest| rest.split('\'').next());
-        Some(commands.zip(errors).filter_map(|(name, error)| Some((name, Denial::of(&error)?))).collect())
+        Some(
+            commands_in_scripts()
+                .zip(errors)
+                .filter_map(|(name, error)| Some((name, Denial::of(&error)?)))
+                .collect(),
+        )
     }
 
     /// The error of a server that cannot serve at the moment, or serves nobody.

@@ -1,0 +1,18 @@
+//! The command `distlock`, as its users start it: real processes against real servers.
+
+mod doctor;
+mod holders;
+mod process;
+mod run_endings;
+mod run_loss;
+mod run_signals;
+mod run_terminal;
+mod terminal;
+mod top;
+mod ui;
+mod usage;
+
+use std::time::Duration;
+
+/// Longer than anything takes that should happen at once.
+const SOON: Duration = Duration::from_secs(20);
