@@ -45,6 +45,7 @@
 //! - `backoff`: delays between attempts
 //! - `clock`: points in time
 //! - `token`: owner tokens and fencing tokens
+//! - `seam`: chance, clocks, tasks and connections, where a simulation replaces them
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod acquire;
@@ -61,6 +62,7 @@ mod manager;
 mod options;
 mod request;
 mod runtime;
+mod seam;
 mod shared;
 mod store;
 #[cfg(feature = "testing")]
@@ -100,6 +102,13 @@ pub mod __private {
     pub use crate::manager::{HasManager, current_manager};
     #[cfg(feature = "redis")]
     pub use crate::store::redis::names_on_server;
+}
+
+/// For this repository's simulation; not part of the interface.
+#[cfg(feature = "simulation")]
+#[doc(hidden)]
+pub mod simulation {
+    pub use crate::seam::{Connecting, InLane, Stream, World, live_in};
 }
 
 #[cfg(doctest)]

@@ -4,6 +4,8 @@ use std::{cell::RefCell, fmt};
 
 use uuid::{Builder, Uuid};
 
+use crate::seam;
+
 /// Proves whose lease it is: a fresh UUID v4 for each attempt to acquire, from the system's random source.
 ///
 /// Whoever knows it can release the lease, so it never appears in `Debug` output, errors or logs.
@@ -47,9 +49,9 @@ thread_local! {
 
 impl Random {
     fn uuid(&mut self) -> Uuid {
-        let process = std::process::id();
+        let process = seam::process_id();
         if self.used == self.bytes.len() || self.process != process {
-            if getrandom::fill(&mut self.bytes).is_err() {
+            if !seam::fill_random(&mut self.bytes) {
                 return Uuid::new_v4();
             }
             (self.used, self.process) = (0, process);

@@ -24,6 +24,7 @@ use crate::{
     key::Key,
     limits::{KEEP_FENCE_EVERY, RENEWALS_PER_TTL},
     options::{OnLost, Options, Release},
+    seam,
     store::HandOver,
     token::{FencingToken, OwnerToken},
 };
@@ -266,7 +267,7 @@ impl Lease {
     /// Chance brings the first renewal forward. So the renewals of leases that were acquired in one instant
     /// are spread over three quarters of the interval, then and ever after.
     pub(crate) fn first_alarm(&self, sent: Moment) -> Instant {
-        self.alarm_after(sent, 1.0 - LARGEST_PART_EARLY * fastrand::f64())
+        self.alarm_after(sent, 1.0 - LARGEST_PART_EARLY * seam::fraction())
     }
 
     /// When the keeper next has something to do for a lease that was renewed at `sent`.

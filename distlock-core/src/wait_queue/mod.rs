@@ -20,7 +20,6 @@
 //!   other waiter can come to it or leave another.
 
 use std::{
-    collections::HashMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -37,6 +36,7 @@ use crate::{
     backoff::Backoff,
     key::Key,
     lease::LocalHandOver,
+    seam::HashMap,
     store::{Hint, HintFuture, NextWaiter},
 };
 

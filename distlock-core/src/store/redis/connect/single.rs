@@ -20,7 +20,7 @@ use super::{
     Connector,
     endpoint::Endpoint,
     once::made,
-    without_introduction,
+    open, without_introduction,
 };
 use crate::{error::StoreError, runtime::PerRuntime};
 
@@ -82,13 +82,13 @@ impl PerRuntimeConnection {
 
     async fn connect_once_more_if_hung_up(&self) -> RedisResult<MultiplexedConnection> {
         if !self.is_silent.load(Ordering::Relaxed) {
-            match self.client.get_multiplexed_async_connection_with_config(&self.config).await {
+            match open(&self.client, &self.config).await {
                 Err(error) if hung_up(&error) => {}
                 connected => return connected,
             }
         }
         let silent = without_introduction(&self.client)?;
-        let connection = silent.get_multiplexed_async_connection_with_config(&self.config).await?;
+        let connection = open(&silent, &self.config).await?;
         self.is_silent.store(true, Ordering::Relaxed);
         Ok(connection)
     }

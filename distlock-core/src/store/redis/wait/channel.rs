@@ -27,13 +27,12 @@ use std::{
 
 use futures_util::future::join;
 use redis::{AsyncConnectionConfig, Client, PushInfo, PushKind, RedisResult, aio::MultiplexedConnection};
-use tokio::sync::OnceCell;
-use uuid::Uuid;
+use tokio::{runtime::Handle, sync::OnceCell};
 
 use super::{
     super::{
         commands::{ReleaseForm, millis, release},
-        connect::{once::made, without_introduction},
+        connect::{once::made, open, without_introduction},
         errors::{breaks_connection, classify, hung_up},
         keys::{self, RedisKey},
     },
@@ -44,6 +43,7 @@ use crate::{
     clock::Moment,
     error::{StoreError, StoreErrorKind},
     key::Key,
+    seam,
     store::Hint,
     token::OwnerToken,
 };
@@ -137,7 +137,7 @@ impl WaitChannel {
             return Some(connection);
         }
         let channel = Arc::clone(self);
-        tokio::spawn(async move { channel.connection().await }).await.ok()?.ok()
+        seam::spawn(&Handle::current(), async move { channel.connection().await }).await.ok()?.ok()
     }
 
     /// The connection, if there is one.
@@ -166,8 +166,8 @@ impl WaitChannel {
         let latest = LatestAnswer::default();
         let (channel, at) = (Arc::downgrade(self), latest.clone());
         let config = self.config.clone().set_push_sender(move |push| Self::on_push(&channel, &at, &push));
-        let mut commands = client.get_multiplexed_async_connection_with_config(&config).await?;
-        let name: Arc<str> = keys::channel(&self.namespace, Uuid::new_v4()).into();
+        let mut commands = open(client, &config).await?;
+        let name: Arc<str> = keys::channel(&self.namespace, seam::random_uuid()).into();
         let mut tracker = commands.clone();
         let tracking = async {
             if !track {
@@ -211,7 +211,8 @@ impl WaitChannel {
     pub(super) fn release_unwanted(&self, key: Key, owner: OwnerToken) {
         if let Some(WaitConnection { mut commands, .. }) = self.connection_if_made() {
             let form = Arc::clone(&self.form);
-            tokio::spawn(async move { release(&mut commands, &key, &owner, &form).await });
+            let releasing = async move { release(&mut commands, &key, &owner, &form).await };
+            seam::spawn(&Handle::current(), releasing);
         }
     }
 

@@ -38,6 +38,7 @@ use crate::{
     error::{StoreError, StoreErrorKind},
     key::Key,
     runtime::PerRuntime,
+    seam,
     store::{Acquired, Hint, HintFuture, NextWaiter},
     token::OwnerToken,
 };
@@ -165,7 +166,7 @@ impl WaitRoom {
             return Box::pin(async move { channel.registry().hint(owner).await });
         };
         // By chance, so that processes do not ask in step.
-        let pause = every.mul_f64(0.5 + fastrand::f64());
+        let pause = every.mul_f64(0.5 + seam::fraction());
         Box::pin(
             async move { timeout(pause, channel.registry().hint(owner)).await.unwrap_or(Hint::MayBeFree) },
         )

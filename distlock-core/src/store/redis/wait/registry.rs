@@ -5,7 +5,6 @@
 //! recognised and released again. Otherwise the other waiters would wait until that lease lapses.
 
 use std::{
-    collections::HashMap,
     future::pending,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -23,6 +22,7 @@ use super::{
 use crate::{
     clock::Moment,
     key::Key,
+    seam::HashMap,
     store::{HandOver, Hint},
     token::OwnerToken,
 };
