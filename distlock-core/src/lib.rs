@@ -108,7 +108,7 @@ pub mod __private {
 #[cfg(feature = "simulation")]
 #[doc(hidden)]
 pub mod simulation {
-    pub use crate::seam::{Connecting, InLane, Stream, World, live_in};
+    pub use crate::seam::{Connecting, InLane, Stream, World, live_in, records};
 }
 
 #[cfg(doctest)]

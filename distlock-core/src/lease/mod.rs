@@ -24,7 +24,7 @@ use crate::{
     key::Key,
     limits::{KEEP_FENCE_EVERY, RENEWALS_PER_TTL},
     options::{OnLost, Options, Release},
-    seam,
+    seam::{self, Counted},
     store::HandOver,
     token::{FencingToken, OwnerToken},
 };
@@ -66,6 +66,7 @@ pub(crate) struct Lease {
     /// Notified when the lease is lost, and when its claim is confirmed.
     changed: Notify,
     state: Mutex<LeaseState>,
+    _counted: Counted<{ seam::LEASES }>,
 }
 
 struct LeaseState {
@@ -148,6 +149,7 @@ impl Lease {
                 planned_loss: None,
                 alarm: None,
             }),
+            _counted: Counted::default(),
         }
     }
 

@@ -37,3 +37,7 @@ impl<T> PerProcess<T> {
         use_it(&self.0)
     }
 }
+
+/// Counts the values that contain it, in a simulation.
+#[derive(Default)]
+pub(crate) struct Counted<const KIND: usize>;

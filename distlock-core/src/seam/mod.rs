@@ -31,9 +31,16 @@ use simulated as place;
 #[cfg(feature = "redis")]
 pub(crate) use place::PerProcess;
 use place::replaced;
-pub(crate) use place::{HashMap, spawn};
+pub(crate) use place::{Counted, HashMap, spawn};
 #[cfg(feature = "simulation")]
-pub use simulated::{InLane, live_in};
+pub use simulated::{InLane, live_in, records};
+
+/// What is [counted](Counted), and has to be gone when nobody locks any more.
+const KINDS: [&str; 3] = ["leases", "wait queues", "registered waiters"];
+pub(crate) const LEASES: usize = 0;
+pub(crate) const WAIT_QUEUES: usize = 1;
+#[cfg(feature = "redis")]
+pub(crate) const REGISTRATIONS: usize = 2;
 
 /// What a simulation has in place of the host.
 pub trait World {

@@ -42,6 +42,7 @@ pub fn live_in<R>(world: Rc<dyn World>, live: impl FnOnce() -> R) -> R {
         fn drop(&mut self) {
             let ended = WORLD.replace(self.0.take());
             drop(ended);
+            COUNTS.take();
         }
     }
     let _end = End(WORLD.replace(Some(Lived { world, values: BTreeMap::new() })));
@@ -148,4 +149,45 @@ impl<T: Send + Sync + 'static> PerProcess<T> {
             None => use_it(&self.host),
         }
     }
+}
+
+thread_local! {
+    /// How many values of each process and kind there are in the world of this thread.
+    static COUNTS: RefCell<BTreeMap<(u32, usize), i64>> = const { RefCell::new(BTreeMap::new()) };
+}
+
+/// Counts the values that contain it, in a world.
+pub(crate) struct Counted<const KIND: usize>(Option<u32>);
+
+impl<const KIND: usize> Counted<KIND> {
+    fn add(process: Option<u32>, number: i64) {
+        if let Some(process) = process {
+            let add = |counts: &RefCell<BTreeMap<_, i64>>| {
+                *counts.borrow_mut().entry((process, KIND)).or_default() += number;
+            };
+            // Not while the thread ends.
+            let _ = COUNTS.try_with(add);
+        }
+    }
+}
+
+impl<const KIND: usize> Default for Counted<KIND> {
+    fn default() -> Self {
+        let process = replaced(World::process_id);
+        Self::add(process, 1);
+        Self(process)
+    }
+}
+
+impl<const KIND: usize> Drop for Counted<KIND> {
+    fn drop(&mut self) {
+        Self::add(self.0, -1);
+    }
+}
+
+/// What the processes of this thread's world keep in memory: process, kind and number.
+#[must_use]
+pub fn records() -> Vec<(u32, &'static str, i64)> {
+    let record = |(&(process, kind), &number): (&(u32, usize), &i64)| (process, super::KINDS[kind], number);
+    COUNTS.with_borrow(|counts| counts.iter().map(record).collect())
 }

@@ -22,7 +22,7 @@ use super::{
 use crate::{
     clock::Moment,
     key::Key,
-    seam::HashMap,
+    seam::{self, Counted, HashMap},
     store::{HandOver, Hint},
     token::OwnerToken,
 };
@@ -52,6 +52,7 @@ struct Registration {
     /// Releases under way that name this waiter: counted up by [`begin_direct`](Registry::begin_direct), down
     /// by [`end_direct`](Registry::end_direct). The registration stays until they have ended.
     direct: u32,
+    _counted: Counted<{ seam::REGISTRATIONS }>,
 }
 
 /// How far a registered waiter has come. Only [`register`](Registry::register) goes back to the first state.
@@ -100,6 +101,7 @@ impl Registry {
             changes: self.tracked.subscribe(key),
             next_check: None,
             direct: 0,
+            _counted: Counted::default(),
         });
         if !registration.is_waiting() {
             registration.state = State::Registered { handed_over: None };
