@@ -83,7 +83,11 @@ pub struct History {
     pub trace: u64,
     /// The same in words, if it is wanted.
     pub lines: Option<Vec<String>>,
+    /// The commands that the server has handled, if the history is wanted in words.
+    pub sent: Vec<Vec<Vec<u8>>>,
     pub commands: u64,
+    /// How long the schedule took.
+    pub lasted: u64,
     /// Since when the faults are over, so that bounds hold.
     pub calm_from: u64,
     number: u64,
@@ -144,6 +148,7 @@ impl History {
             self.hash(if word.len() > 200 { &word[..200] } else { word });
         }
         if let Some(lines) = &mut self.lines {
+            self.sent.push(handled.words.clone());
             let words: Vec<_> = handled.words.iter().map(|word| shown(word)).collect();
             let reply = shown(format!("{:?}", handled.reply).as_bytes());
             lines.push(format!("{:>10.3} ms  #{session} {} -> {reply}", ms(now), words.join(" ")));

@@ -1,6 +1,9 @@
 //! Runs schedules, each from a seed, and reports those that broke a promise.
 //!
-//! `cargo run --release -p simulation -- --seeds N [--from S] [--threads N] [--trace] [--keep-going]`
+//! `cargo run --release -p simulation -- [--seeds N] [--from S] [--seconds N] [--threads N] [--trace] [--keep-going]`
+//!
+//! `--seconds` begins no schedule after this time, `--trace` prints all that happens, and `--keep-going` runs
+//! further schedules after one that failed.
 
 use std::{
     process::ExitCode,
@@ -20,6 +23,7 @@ use simulation::{
 struct Options {
     seeds: u64,
     from: u64,
+    seconds: u64,
     threads: usize,
     trace: bool,
     keep_going: bool,
@@ -28,7 +32,8 @@ struct Options {
 impl Options {
     fn parse(mut words: impl Iterator<Item = String>) -> Result<Self, String> {
         let threads = thread::available_parallelism().map_or(1, usize::from);
-        let mut options = Self { seeds: 1000, from: 0, threads, trace: false, keep_going: false };
+        let mut options =
+            Self { seeds: 1000, from: 0, seconds: u64::MAX, threads, trace: false, keep_going: false };
         while let Some(word) = words.next() {
             let mut number = || {
                 let value = words.next().ok_or_else(|| format!("`{word}` needs a number"))?;
@@ -37,12 +42,13 @@ impl Options {
             match word.as_str() {
                 "--seeds" => options.seeds = number()?,
                 "--from" => options.from = number()?,
+                "--seconds" => options.seconds = number()?,
                 "--threads" => options.threads = usize::try_from(number()?).unwrap_or(1).max(1),
                 "--trace" => options.trace = true,
                 "--keep-going" => options.keep_going = true,
                 _ => {
                     return Err(format!(
-                        "`{word}`: there are `--seeds N`, `--from S`, `--threads N`, `--trace` and `--keep-going`"
+                        "`{word}`: there are `--seeds N`, `--from S`, `--seconds N`, `--threads N`, `--trace` and `--keep-going`"
                     ));
                 }
             }
@@ -99,7 +105,7 @@ fn main() -> ExitCode {
             scope.spawn(|| {
                 while !is_over.load(Ordering::Relaxed) {
                     let number = next.fetch_add(1, Ordering::Relaxed);
-                    if number >= options.seeds {
+                    if number >= options.seeds || began.elapsed().as_secs() >= options.seconds {
                         return;
                     }
                     let report = run(&Plan::draw(options.from + number), options.trace);

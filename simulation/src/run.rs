@@ -29,6 +29,8 @@ pub struct Report {
     pub trace: u64,
     /// The same in words, if it was wanted.
     pub lines: Vec<String>,
+    /// The commands that were sent, if the history was wanted in words.
+    pub sent: Vec<Vec<Vec<u8>>>,
     pub acquisitions: usize,
     pub grants: usize,
     pub faults: usize,
@@ -81,7 +83,7 @@ pub fn run(plan: &Plan, in_words: bool) -> Report {
     }
     live_in(Rc::clone(&hosts) as Rc<_>, || {
         run_in(runtime, plan, &network, &hosts);
-        if let Some(panic) = PANICS.with_borrow_mut(Vec::pop) {
+        for panic in PANICS.take() {
             network.lock().history.violated(0, format_args!("a task has panicked: {panic}"));
         }
     });
@@ -93,17 +95,18 @@ pub fn run(plan: &Plan, in_words: bool) -> Report {
     for name in net.server.core.unknown.clone() {
         net.history.violated(0, format_args!("the server of the simulation does not know {name}"));
     }
-    let lasted = net.now();
     let history = std::mem::take(&mut net.history);
+    let worst_free = history.worst_free();
     Report {
         seed: plan.seed,
         trace: history.trace,
+        sent: history.sent,
         acquisitions: plan.acquisitions(),
         grants: history.calls.iter().filter(|call| call.granted.is_some()).count(),
         faults: plan.faults.len() + plan.stops.len(),
         commands: history.commands,
-        lasted,
-        worst_free: history.worst_free(),
+        lasted: history.lasted,
+        worst_free,
         violations: history.violations,
         lines: history.lines.unwrap_or_default(),
     }
@@ -158,11 +161,15 @@ async fn judge(plan: &Plan, network: &Network, tasks: &[(u32, JoinHandle<()>)]) 
     }
     let processes = u32::try_from(plan.lanes.len()).expect("few processes");
     let has_lost_one = (1..=processes).any(|process| network.lock().history.is_gone(process));
-    let (now, calm_from) = (network.lock().now(), network.lock().history.calm_from);
-    let calm = calm_from.saturating_sub(now) + seconds(if has_lost_one { 25 } else { 5 });
+    let calm = {
+        let net = network.lock();
+        let left = net.history.calm_from.saturating_sub(net.now());
+        left + seconds(if has_lost_one { 25 } else { 5 })
+    };
     sleep(Duration::from_micros(calm)).await;
     let mut net = network.lock();
     let now = net.now();
+    net.history.lasted = now;
     let left: Vec<_> = net.server.core.data.keys().filter(|name| !is_counter(name)).cloned().collect();
     if !left.is_empty() {
         let names: Vec<_> =

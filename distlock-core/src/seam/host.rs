@@ -15,6 +15,12 @@ pub(super) fn replaced<T>(_ask: impl FnOnce(&(dyn World + 'static)) -> T) -> Opt
     None
 }
 
+/// Answers `None`: there is no world with processes.
+#[inline]
+pub(super) fn process_in_world() -> Option<u32> {
+    None
+}
+
 /// Runs a task on the runtime.
 #[inline]
 pub(crate) fn spawn<F>(runtime: &Handle, future: F) -> JoinHandle<F::Output>

@@ -121,7 +121,7 @@ pub(crate) fn fraction() -> f64 {
 
 /// The id of this process.
 pub(crate) fn process_id() -> u32 {
-    replaced(World::process_id).unwrap_or_else(std::process::id)
+    place::process_in_world().unwrap_or_else(std::process::id)
 }
 
 /// For how long the host has been suspended, in a simulation.

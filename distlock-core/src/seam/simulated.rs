@@ -2,7 +2,7 @@
 
 use std::{
     any::Any,
-    cell::RefCell,
+    cell::{Cell, RefCell},
     collections::{
         BTreeMap,
         hash_map::{DefaultHasher, RandomState},
@@ -27,12 +27,19 @@ thread_local! {
     static WORLD: RefCell<Option<Lived>> = const { RefCell::new(None) };
 }
 
+thread_local! {
+    /// How many worlds this thread has had.
+    static WORLDS: Cell<u32> = const { Cell::new(0) };
+}
+
 /// A world, and what is kept for its processes.
 struct Lived {
     world: Rc<dyn World>,
     /// Values by the address of their [`PerProcess`] and the process.
-    values: BTreeMap<(usize, u32), Arc<dyn Any + Send + Sync>>,
+    values: BTreeMap<(usize, u32), Value>,
 }
+
+type Value = Arc<dyn Any + Send + Sync>;
 
 /// Calls `live` with this world in place of the host for the current thread.
 pub fn live_in<R>(world: Rc<dyn World>, live: impl FnOnce() -> R) -> R {
@@ -45,6 +52,7 @@ pub fn live_in<R>(world: Rc<dyn World>, live: impl FnOnce() -> R) -> R {
             COUNTS.take();
         }
     }
+    WORLDS.set(WORLDS.get().wrapping_add(1));
     let _end = End(WORLD.replace(Some(Lived { world, values: BTreeMap::new() })));
     live()
 }
@@ -53,6 +61,12 @@ pub fn live_in<R>(world: Rc<dyn World>, live: impl FnOnce() -> R) -> R {
 pub(super) fn replaced<T>(ask: impl FnOnce(&(dyn World + 'static)) -> T) -> Option<T> {
     let world = WORLD.try_with(|lived| Some(Rc::clone(&lived.borrow().as_ref()?.world))).ok()??;
     Some(ask(&*world))
+}
+
+/// The id of the process that runs now; `None` without a world. No two worlds of a thread have the same: what
+/// a thread keeps of a process ends with its world.
+pub(super) fn process_in_world() -> Option<u32> {
+    replaced(World::process_id).map(|process| WORLDS.get() << 8 | process)
 }
 
 /// Runs a task on the runtime, in the lane that runs now.
@@ -140,9 +154,15 @@ impl<T: Send + Sync + 'static> PerProcess<T> {
     pub(crate) fn with<R>(&'static self, use_it: impl FnOnce(&T) -> R) -> R {
         let Some(process) = replaced(World::process_id) else { return use_it(&self.host) };
         let place = (std::ptr::from_ref(self).addr(), process);
-        let value = WORLD.with_borrow_mut(|lived| {
-            let values = lived.as_mut().map(|lived| &mut lived.values)?;
-            Some(Arc::clone(values.entry(place).or_insert_with(|| Arc::new((self.make)()))))
+        let values = |found: &dyn Fn(&mut Lived) -> Option<Value>| {
+            WORLD.with_borrow_mut(|lived| found(lived.as_mut()?))
+        };
+        let known = values(&|lived| lived.values.get(&place).cloned());
+        let value = known.or_else(|| {
+            // Made outside of the borrow, because it may ask the world.
+            let made: Value = Arc::new((self.make)());
+            values(&|lived| lived.values.insert(place, Arc::clone(&made)));
+            Some(made)
         });
         match value.as_ref().and_then(|value| value.downcast_ref()) {
             Some(value) => use_it(value),

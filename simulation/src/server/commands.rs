@@ -485,6 +485,7 @@ fn connection(core: &mut Core, caller: &Caller, name: &str, words: &[Vec<u8>]) -
                 core.run_id
             ))
         }
+        "WAIT" if core.read_only => Reply::error("ERR WAIT cannot be used with replica instances."),
         "WAIT" => Reply::Int(0),
         _ => Reply::error(format!("ERR unknown subcommand of '{name}'")),
     }
