@@ -96,6 +96,8 @@ pub struct History {
     stills: BTreeMap<u32, Vec<(u64, u64)>>,
     /// When the server may have ended leases before their time.
     cuts: Vec<u64>,
+    has_stepped_back: bool,
+    has_lost_data: bool,
     gone: BTreeMap<u32, u64>,
 }
 
@@ -232,19 +234,32 @@ impl History {
         }
     }
 
-    /// Notes that the server may have ended leases before their time, which no client can know. Without a
-    /// reason it has not.
-    pub fn leases_are_cut(&mut self, now: u64, reason: &str) {
-        if !reason.is_empty() {
+    /// Notes that the server's clock was stepped. A step ahead ends leases before their time, which no client
+    /// can know.
+    pub fn clock_stepped(&mut self, now: u64, by: i64) {
+        if by > 0 {
             self.cuts.push(now);
+        } else {
+            self.has_stepped_back = true;
         }
     }
 
-    /// Whether the call may have lost its lease without a way to know.
+    /// Notes that the server has lost its data, and with them its leases.
+    pub fn data_lost(&mut self, now: u64) {
+        self.cuts.push(now);
+        self.has_lost_data = true;
+    }
+
+    /// Whether the call may have lost its lease without a way to know. With `fair(false)` a lease may be older
+    /// than its call.
     #[must_use]
     pub fn is_excused(&self, call: CallId) -> bool {
-        let started = self.calls[call].started.at;
-        self.cuts.iter().any(|cut| *cut >= started)
+        let Some(last) = self.cuts.iter().max() else { return false };
+        let value = |call: &CallRecord| call.granted.as_ref().map(|granted| granted.value.clone());
+        let own = value(&self.calls[call]);
+        let is_cut = |call: &CallRecord| call.started.at <= *last;
+        is_cut(&self.calls[call])
+            || own.is_some() && self.calls.iter().any(|other| is_cut(other) && value(other) == own)
     }
 
     /// Notes the beginning of a call.
@@ -308,7 +323,12 @@ impl History {
     }
 
     /// Tokens rise from each grant to every call that begins after it.
+    ///
+    /// A server that has lost its counters, and whose clock was stepped back, cannot keep that.
     fn check_token(&mut self, now: u64, id: CallId, token: u64) {
+        if self.has_stepped_back && self.has_lost_data {
+            return;
+        }
         let call = &self.calls[id];
         let earlier = |(_, other): &(CallId, &CallRecord)| {
             let granted = other.granted.as_ref();

@@ -293,7 +293,9 @@ impl Net {
                 }
             }
             Event::Closed { link } => {
-                let until = self.partition_of(link).max(self.stopped_until);
+                // What was sent before is delivered first, as TCP does.
+                let stalled = self.links.get(&link).map_or(0, |link| link.stalled_up);
+                let until = stalled.max(self.partition_of(link)).max(self.stopped_until);
                 if until > now {
                     return self.add(until, Event::Closed { link });
                 }
@@ -364,12 +366,15 @@ impl Net {
             Fault::Stall { process, up, down, lasts } => {
                 for link in self.links_of(process) {
                     let Some(link) = self.links.get_mut(&link) else { continue };
-                    link.stalled_up = if up { now + lasts } else { 0 };
-                    link.stalled_down = if down { now + lasts } else { 0 };
+                    link.stalled_up = if up { now + lasts } else { 0 }.max(link.stalled_up);
+                    link.stalled_down = if down { now + lasts } else { 0 }.max(link.stalled_down);
                 }
             }
-            Fault::Partition { process, lasts } => _ = self.partitioned.insert(process, now + lasts),
-            Fault::ServerStops { lasts } => self.stopped_until = now + lasts,
+            Fault::Partition { process, lasts } => {
+                let until = self.partitioned.entry(process).or_default();
+                *until = (now + lasts).max(*until);
+            }
+            Fault::ServerStops { lasts } => self.stopped_until = (now + lasts).max(self.stopped_until),
             Fault::Restart { down, keeps_data } => self.restart(now, down, keeps_data),
             Fault::ScriptFlush => self.server.core.scripts.clear(),
             Fault::OutOfMemory { lasts } => {
@@ -383,7 +388,7 @@ impl Net {
             Fault::ClockStep { by } => {
                 self.clock_ahead += by;
                 self.set_clock(now);
-                self.history.leases_are_cut(now, if by > 0 { "the server's clock was stepped" } else { "" });
+                self.history.clock_stepped(now, by);
             }
             _ => for_hosts.push(HostEvent::Fault(number)),
         }
@@ -418,7 +423,7 @@ impl Net {
         core.scripts.clear();
         if !keeps_data {
             core.data.clear();
-            self.history.leases_are_cut(now, "the server lost its data");
+            self.history.data_lost(now);
         }
     }
 

@@ -48,7 +48,7 @@ fn patch_of(root: &Path, name: &str) -> Result<std::path::PathBuf, String> {
 /// Builds the sources and runs schedules. Gives back a row's cells: how many schedules it took, and what was
 /// seen.
 fn seeds_until_found(sources: &Path, target: &Path, seconds: &str) -> Result<String, String> {
-    let mut build = Command::new(env!("CARGO"));
+    let mut build = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     build.args(["build", "--release", "--package", "simulation", "--bin", "simulation", "--target-dir"]);
     let built = build.arg(target).env("CARGO_INCREMENTAL", "0").current_dir(sources).output();
     let built = built.map_err(|error| format!("cargo does not run: {error}"))?;

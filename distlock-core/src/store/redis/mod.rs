@@ -210,6 +210,14 @@ impl<C: Connector> Inner<C> {
         if self.release_form.is_lock_only() { None } else { self.wait_room.as_ref()?.hand_over_to(next) }
     }
 
+    /// Called when a waiter holds the key by a command that knows no wait queue. It may have asked in its queue
+    /// before, and is not released if its lease lapses: see `at_least`.
+    fn granted_without_queue(&self, owner: &OwnerToken) {
+        if let Some(wait_room) = &self.wait_room {
+            wait_room.granted(owner);
+        }
+    }
+
     /// Called when the owner's release is sent.
     fn release_sent(&self, owner: &OwnerToken) {
         if let Some(wait_room) = &self.wait_room {
@@ -338,6 +346,7 @@ impl<C: Connector> Store for RedisStore<C> {
             if !contended && !fenced && !may_be_left {
                 let granted = commands::set_if_free(&mut connection, &key, &owner, ttl).await;
                 if granted.inspect_err(|error| connector.failed(&origin, error))? {
+                    inner.granted_without_queue(&owner);
                     return Ok(Acquired::Granted { fence: None });
                 }
                 inner.contended.note(&key, Instant::now());
@@ -353,6 +362,9 @@ impl<C: Connector> Store for RedisStore<C> {
             let lifetime = fenced.then_some(inner.fence_lifetime);
             let contended = &inner.contended;
             let answer = commands::acquire(&mut connection, &key, &owner, ttl, lifetime, contended).await;
+            if let Ok(Acquired::Granted { .. }) = answer {
+                inner.granted_without_queue(&owner);
+            }
             answer.inspect_err(|error| connector.failed(&origin, error))
         })
     }

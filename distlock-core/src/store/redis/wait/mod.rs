@@ -186,6 +186,11 @@ impl WaitRoom {
         self.channels.find_map(|channel| DirectHandOver::begin(channel, next))
     }
 
+    /// Called when the owner holds the key by another way than its wait queue.
+    pub(super) fn granted(&self, owner: &OwnerToken) {
+        self.channels.for_each(|channel| channel.registry().granted(owner));
+    }
+
     /// Called when the owner's release is sent. A hand-over that arrives later is released again.
     pub(super) fn release_sent(&self, owner: &OwnerToken) {
         self.channels.for_each(|channel| channel.registry().release_sent(owner));
