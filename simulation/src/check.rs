@@ -95,6 +95,9 @@ impl SequentialSpec for FencedMutex {
 ///
 /// A lease ends between the last time at which it was seen to be valid and the end of its body: the caller
 /// learns of the end later.
+///
+/// # Panics
+/// If a call has been granted twice.
 pub fn grants_are_linearizable(history: &mut History, keys: usize) {
     if (0..history.calls.len()).any(|id| history.is_excused(id)) {
         return;

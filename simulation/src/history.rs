@@ -7,11 +7,7 @@ use std::{collections::BTreeMap, fmt};
 
 use crate::{
     plan::{Call, Wait},
-    server::{
-        Handled,
-        commands::Session,
-        data::{Data, Value},
-    },
+    server::{Handled, commands::Session, data::Data},
 };
 
 /// Tells a call from another.
@@ -412,10 +408,4 @@ fn shown(bytes: &[u8]) -> String {
         Some((at, _)) => format!("{}..", &text[..at]),
         None => text,
     }
-}
-
-/// The value of a lock, in words.
-#[must_use]
-pub fn value_text(value: &Value) -> String {
-    format!("{value:?}")
 }

@@ -59,6 +59,9 @@ struct Process {
 
 impl Hosts {
     /// Hosts with so many lanes in each process.
+    ///
+    /// # Panics
+    /// With billions of processes.
     #[must_use]
     pub fn new(seed: u64, network: Network, lanes: &[u32], puts_off: u64) -> Self {
         let process_of = |(at, lanes): (usize, &u32)| {

@@ -11,6 +11,7 @@
 //! - [`plan`] draws a schedule: calls and faults.
 //! - [`history`] notes what happens, and [`check`] judges it.
 //! - [`run`] runs a schedule.
+#![expect(missing_docs, reason = "fields and variants have the names of what they hold")]
 
 pub mod chance;
 pub mod check;

@@ -73,7 +73,8 @@ impl Fault {
             }
             32..=35 => Self::ProcessStops { process, lasts },
             36..=37 => Self::LaneStops { process, lasts },
-            38 => Self::Suspend { lasts: lasts * 2 },
+            // distlock takes less than 100 ms for the time between two readings of a clock.
+            38 => Self::Suspend { lasts: lasts * 2 + 200 * MS },
             _ => Self::Kill { process },
         }
     }
@@ -159,6 +160,9 @@ pub const ACQUISITIONS: usize = 30;
 
 impl Plan {
     /// Draws the schedule of a seed.
+    ///
+    /// # Panics
+    /// Never: what it counts is small.
     #[must_use]
     pub fn draw(seed: u64) -> Self {
         let chance = &mut Chance::new(seed, 3);
@@ -200,6 +204,21 @@ impl Plan {
     #[must_use]
     pub fn faults_end(&self) -> u64 {
         self.faults.iter().map(|(at, fault)| at + fault.lasts()).max().unwrap_or(0)
+    }
+
+    /// Whether what a process has sent may reach the server after the leases that it asks for are over, and so
+    /// after the process has given up to take them back.
+    #[must_use]
+    pub fn delivers_late(&self) -> bool {
+        let shortest = 300 * MS;
+        self.faults.iter().any(|(_, fault)| match *fault {
+            Fault::Stall { lasts, .. } | Fault::Partition { lasts, .. } | Fault::ServerStops { lasts } => {
+                lasts >= shortest
+            }
+            Fault::Slow { by, .. } => by >= shortest,
+            Fault::ProcessStops { .. } | Fault::LaneStops { .. } => true,
+            _ => false,
+        }) || !self.stops.is_empty()
     }
 
     /// How many acquisitions it has.

@@ -2,8 +2,10 @@
 
 use simulation::{plan::Plan, run::run};
 
-/// The seeds whose schedules once broke a promise, or showed a fault of the simulation itself.
-const ONCE_BROKEN: [u64; 0] = [];
+/// The seeds whose schedules once broke a promise. They mean the same as long as `Plan::draw` draws the same.
+///
+/// 1492, 1765, 2256: a waiter that took its key without its queue stayed registered for good.
+const ONCE_BROKEN: [u64; 3] = [1492, 1765, 2256];
 
 /// How many schedules of fixed seeds run, and how many of fresh ones.
 const FIXED: u64 = 150;

@@ -320,11 +320,16 @@ fn sent_by_distlock() -> Vec<Words> {
     kept
 }
 
+/// Whether it is an owner token.
+fn is_owner_token(word: &[u8]) -> bool {
+    String::from_utf8_lossy(word).split('-').map(str::len).eq([8, 4, 4, 4, 12])
+}
+
 /// The same command for one of few owners and one of two channels.
 fn with_few_owners(pair: &mut Pair, words: &Words) -> Words {
     let mut words = words.clone();
     for word in words.iter_mut().skip(2) {
-        if word.len() == 36 && word.iter().filter(|byte| **byte == b'-').count() == 4 {
+        if word.len() == 36 && is_owner_token(word) {
             *word = pair.pick(&OWNERS).into_bytes();
         } else if word.starts_with("lock:\u{1f}".as_bytes()) && word.len() > 20 {
             *word = pair.pick(&CHANNELS).into_bytes();

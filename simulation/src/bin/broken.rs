@@ -4,7 +4,7 @@
 //! `simulation/broken.txt` to a copy of the sources, builds it, and runs schedules for a minute at the most.
 //! It writes `simulation/broken.md`, a row for each patch; what an earlier run has found stays.
 
-use std::{collections::BTreeMap, fs, path::Path, process::Command};
+use std::{collections::BTreeMap, fmt::Write, fs, path::Path, process::Command};
 
 use mutations::{root, tree::Tree};
 
@@ -88,7 +88,7 @@ fn write(table: &Path, rows: &Rows) -> std::io::Result<()> {
         | patch | schedules | seen |\n| --- | --- | --- |\n"
         .to_owned();
     for (name, cells) in rows {
-        text += &format!("| `{name}` | {cells} |\n");
+        let _ = writeln!(text, "| `{name}` | {cells} |");
     }
     fs::write(table, text)
 }

@@ -1,14 +1,18 @@
 //! What a server keeps: strings, hashes and sorted sets, each until its time is over.
+#![expect(clippy::missing_errors_doc, reason = "all errors are that of a key of another type")]
 
 use std::collections::BTreeMap;
 
 use super::resp::Reply;
 
+/// The fields of a hash.
+pub type Fields = BTreeMap<Vec<u8>, Vec<u8>>;
+
 /// A value.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
     Text(Vec<u8>),
-    Hash(BTreeMap<Vec<u8>, Vec<u8>>),
+    Hash(Fields),
     Sorted(BTreeMap<Vec<u8>, f64>),
 }
 
@@ -93,7 +97,7 @@ impl Data {
     }
 
     /// A key's hash; `Err` for another type.
-    pub fn hash(&mut self, key: &[u8]) -> Result<Option<&BTreeMap<Vec<u8>, Vec<u8>>>, Reply> {
+    pub fn hash(&mut self, key: &[u8]) -> Result<Option<&Fields>, Reply> {
         match self.get(key) {
             Some(Value::Hash(hash)) => Ok(Some(hash)),
             None => Ok(None),
@@ -117,11 +121,7 @@ impl Data {
     }
 
     /// Changes a hash, which is made if it is missing and removed if it is empty afterwards.
-    pub fn change_hash<T>(
-        &mut self,
-        key: &[u8],
-        change: impl FnOnce(&mut BTreeMap<Vec<u8>, Vec<u8>>) -> T,
-    ) -> Result<T, Reply> {
+    pub fn change_hash<T>(&mut self, key: &[u8], change: impl FnOnce(&mut Fields) -> T) -> Result<T, Reply> {
         self.hash(key)?;
         let made = || Entry { value: Value::Hash(BTreeMap::new()), ends: None };
         let entry = self.entries.entry(key.to_vec()).or_insert_with(made);

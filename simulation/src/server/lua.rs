@@ -103,13 +103,12 @@ impl Engine {
 
     fn call(&self, hash: &str, code: &str, keys: &[Vec<u8>], args: &[Vec<u8>]) -> mlua::Result<Reply> {
         let known = self.compiled.borrow().get(hash).cloned();
-        let function = match known {
-            Some(function) => function,
-            None => {
-                let function = self.lua.load(code).set_name("@user_script").into_function()?;
-                self.compiled.borrow_mut().insert(hash.to_owned(), function.clone());
-                function
-            }
+        let function = if let Some(function) = known {
+            function
+        } else {
+            let function = self.lua.load(code).set_name("@user_script").into_function()?;
+            self.compiled.borrow_mut().insert(hash.to_owned(), function.clone());
+            function
         };
         let globals = self.lua.globals();
         globals.raw_set("KEYS", self.texts(keys)?)?;

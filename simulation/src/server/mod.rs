@@ -88,7 +88,9 @@ impl Server {
         };
         // A session that publishes to itself is told after its answer.
         send(session, reply);
-        messages.iter().for_each(|(session, message)| send(*session, message));
+        for (session, message) in &messages {
+            send(*session, message);
+        }
         sent
     }
 }

@@ -50,7 +50,9 @@ impl Reply {
             Self::Array(items) | Self::Push(items) => {
                 let is_push = matches!(self, Self::Push(_)) && version == 3;
                 head(out, if is_push { '>' } else { '*' }, &items.len());
-                items.iter().for_each(|item| item.encode(version, out));
+                for item in items {
+                    item.encode(version, out);
+                }
             }
             Self::Map(pairs) => {
                 if version == 3 {
