@@ -108,7 +108,10 @@ pub mod __private {
 #[cfg(feature = "simulation")]
 #[doc(hidden)]
 pub mod simulation {
-    pub use crate::seam::{Connecting, InLane, Stream, World, live_in, records};
+    pub use crate::seam::{
+        InLane, live_in, records,
+        world::{Connecting, Stream, World},
+    };
 }
 
 #[cfg(doctest)]

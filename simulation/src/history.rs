@@ -230,8 +230,8 @@ impl History {
         }
     }
 
-    /// Notes that the server's clock was stepped. A step ahead ends leases before their time, which no client
-    /// can know.
+    /// Notes that the server's clock was stepped. A step ahead ends leases before their time, which clients
+    /// cannot know.
     pub fn clock_stepped(&mut self, now: u64, by: i64) {
         if by > 0 {
             self.cuts.push(now);
@@ -245,7 +245,6 @@ impl History {
         self.cuts.push(now);
         self.has_lost_data = true;
     }
-
     /// Whether the call may have lost its lease without a way to know. With `fair(false)` a lease may be older
     /// than its call.
     #[must_use]

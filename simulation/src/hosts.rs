@@ -214,7 +214,7 @@ impl World for Hosts {
         self.lane.set(before);
     }
 
-    fn connect(&self, _address: &str) -> Connecting {
+    fn stream_to(&self, _address: &str) -> Connecting {
         let (network, process) = (self.network.clone(), self.process_id());
         Box::pin(async move {
             let Some(takes) = network.lock().connecting_takes(process) else {

@@ -1,6 +1,6 @@
 //! Runs schedules, each from a seed, and reports those that broke a promise.
 //!
-//! `cargo run --release -p simulation -- [--seeds N] [--from S] [--seconds N] [--threads N] [--trace] [--keep-going]`
+//! `cargo run --release -p simulation -- --seeds N [--from S]`
 //!
 //! `--seconds` begins no schedule after this time, `--trace` prints all that happens, and `--keep-going` runs
 //! further schedules after one that failed.

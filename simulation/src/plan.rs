@@ -206,8 +206,8 @@ impl Plan {
         self.faults.iter().map(|(at, fault)| at + fault.lasts()).max().unwrap_or(0)
     }
 
-    /// Whether what a process has sent may reach the server after the leases that it asks for are over, and so
-    /// after the process has given up to take them back.
+    /// Whether commands may reach the server after the leases that they ask for are over, and so after their
+    /// process has given up to take them back.
     #[must_use]
     pub fn delivers_late(&self) -> bool {
         let shortest = 300 * MS;

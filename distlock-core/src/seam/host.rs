@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use tokio::{runtime::Handle, task::JoinHandle};
 
-use super::World;
+use super::world::World;
 
 /// A map whose order of iteration differs from one program run to the next.
 pub(crate) type HashMap<K, V> = std::collections::HashMap<K, V>;
@@ -46,4 +46,4 @@ impl<T> PerProcess<T> {
 
 /// Counts the values that contain it, in a simulation.
 #[derive(Default)]
-pub(crate) struct Counted<const KIND: usize>;
+pub(crate) struct Counted<const KIND: usize>(());

@@ -9,12 +9,9 @@
 // What only a world needs is unused without one.
 #![cfg_attr(not(feature = "simulation"), allow(dead_code, unreachable_pub))]
 
-use std::{io, pin::Pin, time::Duration};
+use std::time::Duration;
 
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    runtime::{Handle, Id, TryCurrentError},
-};
+use tokio::runtime::{Handle, Id, TryCurrentError};
 #[cfg(feature = "redis")]
 use uuid::Uuid;
 
@@ -22,6 +19,7 @@ use uuid::Uuid;
 mod host;
 #[cfg(feature = "simulation")]
 mod simulated;
+pub(crate) mod world;
 
 #[cfg(not(feature = "simulation"))]
 use host as place;
@@ -34,45 +32,12 @@ use place::replaced;
 pub(crate) use place::{Counted, HashMap, spawn};
 #[cfg(feature = "simulation")]
 pub use simulated::{InLane, live_in, records};
-
-/// What is [counted](Counted), and has to be gone when nobody locks any more.
-const KINDS: [&str; 3] = ["leases", "wait queues", "registered waiters"];
-pub(crate) const LEASES: usize = 0;
-pub(crate) const WAIT_QUEUES: usize = 1;
 #[cfg(feature = "redis")]
-pub(crate) const REGISTRATIONS: usize = 2;
-
-/// What a simulation has in place of the host.
-pub trait World {
-    /// Fills the buffer by chance.
-    fn fill_random(&self, bytes: &mut [u8]);
-    /// A number by chance, from 0 up to but without 1.
-    fn fraction(&self) -> f64;
-    /// The id of the process that runs now.
-    fn process_id(&self) -> u32;
-    /// For how long the host has been suspended.
-    fn suspended(&self) -> Duration;
-    /// The time of day, in microseconds since 1970.
-    fn wall_clock(&self) -> u64;
-    /// The lane that runs now.
-    fn lane(&self) -> u64;
-    /// Lets a lane run until [`leave`](Self::leave), and answers which one ran before; `None` if the lane may
-    /// not run now, so that the waker is called when it may.
-    fn enter(&self, lane: u64, waker: &std::task::Waker) -> Option<u64>;
-    /// Lets a lane run although it may be stopped: one of its tasks is dropped. Answers which one ran before.
-    fn enter_to_drop(&self, lane: u64) -> u64;
-    /// Lets the lane run that ran before.
-    fn leave(&self, before: u64);
-    /// Connects to a server.
-    fn connect(&self, address: &str) -> Connecting;
-}
-
-/// A connection that is being made.
-pub type Connecting = Pin<Box<dyn Future<Output = io::Result<Box<dyn Stream>>> + Send>>;
-
-/// What redis-rs needs of a connection.
-pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
-impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
+use world::Connecting;
+#[cfg(feature = "redis")]
+pub(crate) use world::REGISTRATIONS;
+use world::World;
+pub(crate) use world::{LEASES, WAIT_QUEUES};
 
 /// Tells one runtime from another.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -136,6 +101,6 @@ pub(crate) fn wall_clock() -> Option<u64> {
 
 /// A connection to a server, in a simulation.
 #[cfg(feature = "redis")]
-pub(crate) fn connect(address: impl FnOnce() -> String) -> Option<Connecting> {
-    replaced(|world| world.connect(&address()))
+pub(crate) fn stream_to(address: impl FnOnce() -> String) -> Option<Connecting> {
+    replaced(|world| world.stream_to(&address()))
 }

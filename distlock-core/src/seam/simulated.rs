@@ -18,7 +18,7 @@ use std::{
 use pin_project_lite::pin_project;
 use tokio::{runtime::Handle, task::JoinHandle};
 
-use super::World;
+use super::world::{KINDS, World};
 
 /// A map whose order of iteration a world decides.
 pub(crate) type HashMap<K, V> = std::collections::HashMap<K, V, HashSeed>;
@@ -208,6 +208,6 @@ impl<const KIND: usize> Drop for Counted<KIND> {
 /// What the processes of this thread's world keep in memory: process, kind and number.
 #[must_use]
 pub fn records() -> Vec<(u32, &'static str, i64)> {
-    let record = |(&(process, kind), &number): (&(u32, usize), &i64)| (process, super::KINDS[kind], number);
+    let record = |(&(process, kind), &number): (&(u32, usize), &i64)| (process, KINDS[kind], number);
     COUNTS.with_borrow(|counts| counts.iter().map(record).collect())
 }

@@ -1,8 +1,9 @@
 //! Breaks promises one at a time, and counts how many schedules it takes to notice.
 //!
-//! `cargo run --release -p simulation --bin broken -- [--only NAME] [--seconds N]` applies each patch of
-//! `simulation/broken.txt` to a copy of the sources, builds it, and runs schedules for a minute at the most.
-//! It writes `simulation/broken.md`, a row for each patch; what an earlier run has found stays.
+//! `cargo run --release -p simulation --bin broken` applies each patch of `simulation/broken.txt` to a copy of
+//! the sources, builds it, and runs schedules for a minute at the most, or for `--seconds N`. It writes
+//! `simulation/broken.md`, a row for each patch, and goes on where the last run ended; `--again` starts over,
+//! and `--only NAME` runs one patch.
 
 use std::{collections::BTreeMap, fmt::Write, fs, path::Path, process::Command};
 
@@ -23,9 +24,16 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let names = fs::read_to_string(root.join("simulation/broken.txt"))?;
     let names: Vec<_> = names.lines().filter(|name| !name.is_empty() && !name.starts_with('#')).collect();
     rows.retain(|name, _| names.contains(&name.as_str()));
+    let is_known = |rows: &Rows, name: &str| {
+        let known = rows.get(name).is_some_and(|cells| !cells.starts_with('-'));
+        known && only.is_none() && !words.iter().any(|word| word == "--again")
+    };
     let work = root.join("target/simulation");
     let tree = Tree::new(root.clone(), work.join("tree"));
     for name in names.iter().filter(|name| only.as_deref().is_none_or(|only| only == **name)) {
+        if is_known(&rows, name) {
+            continue;
+        }
         tree.reset()?;
         let found = patch_of(&root, name)
             .and_then(|patch| tree.apply(&patch))

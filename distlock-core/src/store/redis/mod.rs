@@ -210,8 +210,8 @@ impl<C: Connector> Inner<C> {
         if self.release_form.is_lock_only() { None } else { self.wait_room.as_ref()?.hand_over_to(next) }
     }
 
-    /// Called when a waiter holds the key by a command that knows no wait queue. It may have asked in its queue
-    /// before, and is not released if its lease lapses: see `at_least`.
+    /// Called when a waiter holds the key by a command that knows no wait queue. The waiter may have asked in
+    /// its queue before, and is not released if its lease is left to lapse: see `at_least`.
     fn granted_without_queue(&self, owner: &OwnerToken) {
         if let Some(wait_room) = &self.wait_room {
             wait_room.granted(owner);

@@ -46,12 +46,12 @@ pub trait Connector: Send + Sync + 'static {
 }
 
 /// Makes a connection, whose driver is a task of the current runtime.
-pub(super) async fn open(
+pub(super) async fn multiplexed(
     client: &Client,
     config: &AsyncConnectionConfig,
 ) -> RedisResult<MultiplexedConnection> {
     let info = client.get_connection_info();
-    let Some(connecting) = seam::connect(|| info.addr().to_string()) else {
+    let Some(connecting) = seam::stream_to(|| info.addr().to_string()) else {
         return client.get_multiplexed_async_connection_with_config(config).await;
     };
     let (stream, config) = (connecting.await?, config.clone());

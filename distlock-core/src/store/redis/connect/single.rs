@@ -19,8 +19,9 @@ use super::{
     },
     Connector,
     endpoint::Endpoint,
+    multiplexed,
     once::made,
-    open, without_introduction,
+    without_introduction,
 };
 use crate::{error::StoreError, runtime::PerRuntime};
 
@@ -82,13 +83,13 @@ impl PerRuntimeConnection {
 
     async fn connect_once_more_if_hung_up(&self) -> RedisResult<MultiplexedConnection> {
         if !self.is_silent.load(Ordering::Relaxed) {
-            match open(&self.client, &self.config).await {
+            match multiplexed(&self.client, &self.config).await {
                 Err(error) if hung_up(&error) => {}
                 connected => return connected,
             }
         }
         let silent = without_introduction(&self.client)?;
-        let connection = open(&silent, &self.config).await?;
+        let connection = multiplexed(&silent, &self.config).await?;
         self.is_silent.store(true, Ordering::Relaxed);
         Ok(connection)
     }

@@ -32,7 +32,7 @@ use tokio::{runtime::Handle, sync::OnceCell};
 use super::{
     super::{
         commands::{ReleaseForm, millis, release},
-        connect::{once::made, open, without_introduction},
+        connect::{multiplexed, once::made, without_introduction},
         errors::{breaks_connection, classify, hung_up},
         keys::{self, RedisKey},
     },
@@ -166,7 +166,7 @@ impl WaitChannel {
         let latest = LatestAnswer::default();
         let (channel, at) = (Arc::downgrade(self), latest.clone());
         let config = self.config.clone().set_push_sender(move |push| Self::on_push(&channel, &at, &push));
-        let mut commands = open(client, &config).await?;
+        let mut commands = multiplexed(client, &config).await?;
         let name: Arc<str> = keys::channel(&self.namespace, seam::random_uuid()).into();
         let mut tracker = commands.clone();
         let tracking = async {

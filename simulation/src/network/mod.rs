@@ -6,7 +6,6 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    io,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::Waker,
     time::Duration,
@@ -20,6 +19,9 @@ use crate::{
     plan::Fault,
     server::{Server, commands::Session},
 };
+
+mod ends;
+mod faults;
 
 /// The server's clock when the world begins, in us since 1970.
 const EPOCH: u64 = 1_700_000_000_000_000;
@@ -347,163 +349,6 @@ impl Net {
             let at = link.last_down;
             self.add(at, Event::Down { link: session, bytes });
         }
-    }
-
-    fn begin(&mut self, now: u64, number: usize, fault: &Fault, for_hosts: &mut Vec<HostEvent>) {
-        match *fault {
-            Fault::Slow { process, lasts, by } => _ = self.slow.insert(process, (now + lasts, by)),
-            Fault::Cut { process, server_hears_after } => {
-                for link in self.links_of(process) {
-                    self.cut(now, link, server_hears_after);
-                }
-            }
-            Fault::HalfClose { process } => {
-                for link in self.links_of(process) {
-                    self.server.disconnected(link);
-                    self.add(now, Event::Ended { link, how: Ended::Closed });
-                }
-            }
-            Fault::Stall { process, up, down, lasts } => {
-                for link in self.links_of(process) {
-                    let Some(link) = self.links.get_mut(&link) else { continue };
-                    link.stalled_up = if up { now + lasts } else { 0 }.max(link.stalled_up);
-                    link.stalled_down = if down { now + lasts } else { 0 }.max(link.stalled_down);
-                }
-            }
-            Fault::Partition { process, lasts } => {
-                let until = self.partitioned.entry(process).or_default();
-                *until = (now + lasts).max(*until);
-            }
-            Fault::ServerStops { lasts } => self.stopped_until = (now + lasts).max(self.stopped_until),
-            Fault::Restart { down, keeps_data } => self.restart(now, down, keeps_data),
-            Fault::ScriptFlush => self.server.core.scripts.clear(),
-            Fault::OutOfMemory { lasts } => {
-                self.server.core.out_of_memory = true;
-                self.add(now + lasts, Event::MemoryIsFree);
-            }
-            Fault::ReadOnly { lasts } => {
-                self.server.core.read_only = true;
-                self.add(now + lasts, Event::IsPrimaryAgain);
-            }
-            Fault::ClockStep { by } => {
-                self.clock_ahead += by;
-                self.set_clock(now);
-                self.history.clock_stepped(now, by);
-            }
-            _ => for_hosts.push(HostEvent::Fault(number)),
-        }
-    }
-
-    fn links_of(&self, process: u32) -> Vec<Session> {
-        self.links.iter().filter(|(_, link)| link.process == process).map(|(link, _)| *link).collect()
-    }
-
-    /// Resets a connection. What is under way may be lost or not.
-    fn cut(&mut self, now: u64, link: Session, server_hears_after: u64) {
-        let (lose_up, lose_down) = (self.chance.one_in(2), self.chance.one_in(2));
-        self.events.retain(|_, event| match event {
-            Event::Up { link: of, .. } => *of != link || !lose_up,
-            Event::Down { link: of, .. } => *of != link || !lose_down,
-            _ => true,
-        });
-        self.add(now, Event::Ended { link, how: Ended::Reset });
-        self.add(now + server_hears_after, Event::Forgotten { link });
-    }
-
-    fn restart(&mut self, now: u64, down: u64, keeps_data: bool) {
-        for link in self.links.keys().copied().collect::<Vec<_>>() {
-            self.server.disconnected(link);
-            self.add(now, Event::Ended { link, how: Ended::Reset });
-        }
-        self.events.retain(|_, event| !matches!(event, Event::Up { .. } | Event::Down { .. }));
-        self.down_until = now + down;
-        let core = &mut self.server.core;
-        core.run_id += 1;
-        core.started = core.data.now + down;
-        core.scripts.clear();
-        if !keeps_data {
-            core.data.clear();
-            self.history.data_lost(now);
-        }
-    }
-
-    /// The longest that making a connection is under way now: `None` while nothing passes.
-    pub fn connecting_takes(&mut self, process: u32) -> Option<Duration> {
-        let now = self.now();
-        if self.partitioned.get(&process).is_some_and(|until| *until > now) {
-            return None;
-        }
-        let takes = self.delay(process) + self.delay(process);
-        Some(Duration::from_micros(takes))
-    }
-
-    /// Makes a connection.
-    ///
-    /// # Errors
-    /// If the server is down.
-    pub fn connect(&mut self, process: u32) -> io::Result<Session> {
-        let now = self.now();
-        if now < self.down_until {
-            return Err(io::ErrorKind::ConnectionRefused.into());
-        }
-        let session = self.next_link;
-        self.next_link += 1;
-        self.server.connected(session);
-        let link = Link {
-            process,
-            readable: VecDeque::new(),
-            reader: None,
-            ended: None,
-            last_up: now,
-            last_down: now,
-            stalled_up: 0,
-            stalled_down: 0,
-        };
-        self.links.insert(session, link);
-        Ok(session)
-    }
-
-    /// Sends bytes to the server.
-    ///
-    /// # Errors
-    /// If the connection was reset.
-    pub fn send(&mut self, session: Session, bytes: &[u8]) -> io::Result<usize> {
-        let Some(process) = self.links.get(&session).map(|link| link.process) else {
-            return Err(io::ErrorKind::BrokenPipe.into());
-        };
-        let at = self.now() + self.delay(process);
-        let Some(link) = self.links.get_mut(&session).filter(|link| link.ended != Some(Ended::Reset)) else {
-            return Err(io::ErrorKind::BrokenPipe.into());
-        };
-        link.last_up = at.max(link.last_up);
-        let at = link.last_up;
-        self.add(at, Event::Up { link: session, bytes: bytes.to_vec() });
-        Ok(bytes.len())
-    }
-
-    /// Reads what has arrived: `Ok(0)` at the end; `None` if nothing has arrived, so that the waker is called
-    /// when that changes.
-    pub fn receive(&mut self, session: Session, most: usize, waker: &Waker) -> Option<io::Result<Vec<u8>>> {
-        let Some(link) = self.links.get_mut(&session) else { return Some(Ok(Vec::new())) };
-        if !link.readable.is_empty() {
-            let length = most.min(link.readable.len());
-            return Some(Ok(link.readable.drain(..length).collect()));
-        }
-        match link.ended {
-            Some(Ended::Closed) => Some(Ok(Vec::new())),
-            Some(Ended::Reset) => Some(Err(io::ErrorKind::ConnectionReset.into())),
-            None => {
-                link.reader = Some(waker.clone());
-                None
-            }
-        }
-    }
-
-    /// Closes a connection from the client's side.
-    pub fn close(&mut self, session: Session) {
-        let Some(link) = self.links.get(&session) else { return };
-        let at = link.last_up.max(self.now());
-        self.add(at, Event::Closed { link: session });
     }
 }
 
