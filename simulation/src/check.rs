@@ -45,6 +45,21 @@ pub fn calls_return_in_time(history: &mut History) {
     }
 }
 
+/// The longest time for which a key is free while a live call waits, in ms: in schedules without faults, and
+/// when the faults of others are over, after which waiters that are gone may have to be passed over.
+const FREE_IN_QUIET: u64 = 1500;
+const FREE_AFTER_FAULTS: u64 = 5000;
+
+/// No key was free for long while a live call waited.
+pub fn no_key_is_free_for_long(history: &mut History) {
+    let (worst, after_faults) = history.worst_free();
+    let (free, most) =
+        if history.is_quiet { (worst, FREE_IN_QUIET) } else { (after_faults, FREE_AFTER_FAULTS) };
+    if free > most * 1000 {
+        history.violated(0, format_args!("a key was free for {} ms while a live call waited", free / 1000));
+    }
+}
+
 /// A lock with fencing tokens, as one that is not distributed would be.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct FencedMutex {

@@ -7,7 +7,11 @@ use std::{collections::BTreeMap, fmt};
 
 use crate::{
     plan::{Call, Wait},
-    server::{Handled, commands::Session, data::Data},
+    server::{
+        Handled,
+        commands::Session,
+        data::{Data, Value, in_order},
+    },
 };
 
 /// Tells a call from another.
@@ -86,6 +90,8 @@ pub struct History {
     pub lasted: u64,
     /// Since when the faults are over, so that bounds hold.
     pub calm_from: u64,
+    /// The schedule has no faults.
+    pub is_quiet: bool,
     number: u64,
     keys: Vec<KeyWatch>,
     /// When each process stood still: from, until.
@@ -150,6 +156,39 @@ impl History {
             let words: Vec<_> = handled.words.iter().map(|word| shown(word)).collect();
             let reply = shown(format!("{:?}", handled.reply).as_bytes());
             lines.push(format!("{:>10.3} ms  #{session} {} -> {reply}", ms(now), words.join(" ")));
+        }
+    }
+
+    /// The waiters of each key in their order, where that order is checked: in schedules without faults.
+    #[must_use]
+    pub fn queues(&self, data: &Data) -> Vec<Vec<Vec<u8>>> {
+        if !self.is_quiet {
+            return Vec::new();
+        }
+        let queue = |key| {
+            let begins = format!("{}\u{1f}z", lock_name(key)).into_bytes();
+            let order = data.keys().find(|name| name.starts_with(&begins));
+            match order.and_then(|order| data.peek(order)) {
+                Some(Value::Sorted(members)) => {
+                    in_order(members).into_iter().map(|(member, _)| member.clone()).collect()
+                }
+                _ => Vec::new(),
+            }
+        };
+        (0..self.keys.len()).map(queue).collect()
+    }
+
+    /// A waiter that has got its key was the first in its queue.
+    pub fn first_is_served(&mut self, now: u64, before: &[Vec<Vec<u8>>], data: &Data) {
+        for (key, queue) in before.iter().enumerate() {
+            let Some(Value::Text(holder)) = data.peek(lock_name(key).as_bytes()) else { continue };
+            let overtakes = queue.iter().position(|owner| owner == holder).is_some_and(|at| at > 0);
+            if overtakes {
+                self.violated(
+                    now,
+                    format_args!("a waiter of key {key} was served before the first in the queue"),
+                );
+            }
         }
     }
 
@@ -245,7 +284,7 @@ impl History {
         self.cuts.push(now);
         self.has_lost_data = true;
     }
-    /// Whether the call may have lost its lease without a way to know. With `fair(false)` a lease may be older
+    /// Whether the call may have lost its lease without a way to know. Without `fair`, a lease may be older
     /// than its call.
     #[must_use]
     pub fn is_excused(&self, call: CallId) -> bool {

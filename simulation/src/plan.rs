@@ -206,6 +206,12 @@ impl Plan {
         self.faults.iter().map(|(at, fault)| at + fault.lasts()).max().unwrap_or(0)
     }
 
+    /// Whether nothing goes wrong.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        self.faults.is_empty() && self.stops.is_empty()
+    }
+
     /// Whether commands may reach the server after the leases that they ask for are over, and so after their
     /// process has given up to take them back.
     #[must_use]

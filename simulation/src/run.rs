@@ -13,7 +13,7 @@ use tokio::{
 };
 
 use crate::{
-    check::{calls_return_in_time, grants_are_linearizable},
+    check::{calls_return_in_time, grants_are_linearizable, no_key_is_free_for_long},
     history::{CallId, History, key_name, lock_name},
     hosts::Hosts,
     network::{HostEvent, Network},
@@ -74,7 +74,8 @@ pub fn run(plan: &Plan, in_words: bool) -> Report {
     let runtime = runtime.expect("a runtime");
     let (network, hosts) = {
         let _inside = runtime.enter();
-        let history = History::new(plan.keys, plan.faults_end(), in_words);
+        let mut history = History::new(plan.keys, plan.faults_end(), in_words);
+        history.is_quiet = plan.is_quiet();
         let network = Network::new(plan.seed, plan.latency, plan.faults.clone(), history);
         (network.clone(), Rc::new(Hosts::new(plan.seed, network, &plan.lanes, plan.puts_off)))
     };
@@ -89,6 +90,7 @@ pub fn run(plan: &Plan, in_words: bool) -> Report {
     });
     let mut net = network.lock();
     calls_return_in_time(&mut net.history);
+    no_key_is_free_for_long(&mut net.history);
     if net.history.violations.is_empty() {
         grants_are_linearizable(&mut net.history, plan.keys);
     }

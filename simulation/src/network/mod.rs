@@ -321,8 +321,10 @@ impl Net {
         loop {
             self.last_command = now.max(self.last_command + COMMAND_TAKES);
             self.set_clock(self.last_command);
+            let before = self.history.queues(&self.server.core.data);
             let Some(handled) = self.server.handle_next(link) else { return };
             self.history.handled(now, link, &handled);
+            self.history.first_is_served(now, &before, &self.server.core.data);
             self.history.server_changed(now, &self.server.core.data);
             self.send_down(handled.sent);
         }
