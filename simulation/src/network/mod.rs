@@ -17,7 +17,7 @@ use crate::{
     chance::Chance,
     history::History,
     plan::Fault,
-    server::{Server, commands::Session},
+    server::{Server, commands::Session, data::Value},
 };
 
 mod ends;
@@ -230,13 +230,15 @@ impl Net {
     /// When a key of the server ends, in us since the world began, and its value; `None` if it is free.
     #[must_use]
     pub fn lock_on_server(&self, key: &str) -> Option<(Vec<u8>, u64)> {
-        let mut data = self.server.core.data.clone();
-        data.now = (EPOCH + self.now()).saturating_add_signed(self.clock_ahead);
-        let Some(crate::server::data::Value::Text(value)) = data.peek(key.as_bytes()).cloned() else {
-            return None;
-        };
-        let remaining = u64::try_from(data.remaining(key.as_bytes())).unwrap_or(u64::MAX / 2000);
-        Some((value, self.now() + remaining * 1000))
+        let data = &self.server.core.data;
+        let clock = (EPOCH + self.now()).saturating_add_signed(self.clock_ahead);
+        let ends = data.ends(key.as_bytes())?;
+        match data.peek(key.as_bytes()) {
+            Some(Value::Text(value)) if ends * 1000 >= clock => {
+                Some((value.clone(), self.now() + (ends * 1000 - clock)))
+            }
+            _ => None,
+        }
     }
 
     fn handle_due(&mut self, for_hosts: &mut Vec<HostEvent>) {

@@ -87,6 +87,11 @@ impl Data {
         entry.ends.is_none_or(|ends| self.now_ms() <= ends).then_some(&entry.value)
     }
 
+    /// When a key ends, in ms by the server's clock; `None` for never, and for no key.
+    pub fn ends(&self, key: &[u8]) -> Option<u64> {
+        self.entries.get(key)?.ends
+    }
+
     /// A key's text; `Err` for another type.
     pub fn text(&mut self, key: &[u8]) -> Result<Option<&Vec<u8>>, Reply> {
         match self.get(key) {

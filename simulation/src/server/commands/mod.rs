@@ -3,7 +3,10 @@
 //! A new command gets an entry in [`KINDS`] and an arm in [`perform`]. `tests/server_model.rs` compares its
 //! answers with those of a real server.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::{data::Data, resp::Reply};
 
@@ -21,7 +24,7 @@ pub type Session = u64;
 pub struct Core {
     pub data: Data,
     /// The hashes of the scripts that the server has, with their texts.
-    pub scripts: BTreeMap<String, String>,
+    pub scripts: BTreeMap<String, Arc<str>>,
     pub sessions: BTreeMap<Session, Client>,
     /// Messages that have to be sent to sessions, after the answer to the command.
     pub messages: Vec<(Session, Reply)>,
@@ -64,7 +67,7 @@ pub struct Caller {
     pub has_written: bool,
 }
 
-/// What a command does: (name, fewest words, most words or 0 for any number, writes, needs memory, reads).
+/// What a command does, in the order of names: (name, fewest words, most words or 0 for any number, writes, needs memory, reads).
 const KINDS: [(&str, usize, usize, bool, bool, bool); 44] = [
     ("ACL", 2, 0, false, false, false),
     ("CLIENT", 2, 0, false, false, false),
@@ -137,7 +140,8 @@ fn syntax_error() -> Reply {
 /// Runs a command: refuses it, or performs it.
 pub fn run(core: &mut Core, caller: &mut Caller, words: &[Vec<u8>]) -> Reply {
     let name = text(&words[0]).to_uppercase();
-    let Some((_, fewest, most, writes, needs_memory, reads)) = KINDS.iter().find(|kind| kind.0 == name)
+    let Ok((_, fewest, most, writes, needs_memory, reads)) =
+        KINDS.binary_search_by_key(&&*name, |kind| kind.0).map(|at| &KINDS[at])
     else {
         core.unknown.insert(name.clone());
         return Reply::error(format!("ERR unknown command '{name}'"));

@@ -1,5 +1,7 @@
 //! The commands of scripts, of messages, of the connection and of the server.
 
+use std::sync::Arc;
+
 use super::{Caller, Client, Core, Session, count, integer, syntax_error, text};
 use crate::server::{hashes, lua, resp::Reply};
 
@@ -33,7 +35,7 @@ pub(super) fn script(
     }
     let hash = if name == "EVAL" { remember(core, &text(&words[0])) } else { text(&words[0]).to_lowercase() };
     let no_script = || Reply::error("NOSCRIPT No matching script. Please use EVAL.");
-    let code = core.scripts.get(&hash).ok_or_else(no_script)?.clone();
+    let code = Arc::clone(core.scripts.get(&hash).ok_or_else(no_script)?);
     let caller = Caller { session: caller.session, in_script: true, has_written: false };
     Ok(lua::eval(core, caller, &hash, &code, &words[2..2 + keys], &words[2 + keys..]))
 }
@@ -41,7 +43,7 @@ pub(super) fn script(
 /// Keeps a script. Gives back its hash.
 fn remember(core: &mut Core, code: &str) -> String {
     let hash = hashes::sha1(code);
-    core.scripts.entry(hash.clone()).or_insert_with(|| code.to_owned());
+    core.scripts.entry(hash.clone()).or_insert_with(|| Arc::from(code));
     hash
 }
 
