@@ -60,6 +60,20 @@ pub fn no_key_is_free_for_long(history: &mut History) {
     }
 }
 
+/// The longest time for which a key is held after its body, in ms, while nothing delays its release.
+const HELD_IN_VAIN: u64 = 1000;
+
+/// No key was held for long after its body while a live call waited.
+pub fn releases_are_quick(history: &mut History) {
+    let held = history.worst_in_vain / 1000;
+    if held > HELD_IN_VAIN {
+        history.violated(
+            0,
+            format_args!("a key was held for {held} ms after its body while a live call waited"),
+        );
+    }
+}
+
 /// A lock with fencing tokens, as one that is not distributed would be.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct FencedMutex {

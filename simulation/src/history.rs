@@ -92,6 +92,8 @@ pub struct History {
     pub calm_from: u64,
     /// The schedule has no faults.
     pub is_quiet: bool,
+    /// The longest time for which a key was still held after its body, while a live call waited.
+    pub worst_in_vain: u64,
     number: u64,
     keys: Vec<KeyWatch>,
     /// When each process stood still: from, until.
@@ -195,8 +197,29 @@ impl History {
     /// Looks at the keys, after the server or the waiting calls have changed.
     pub fn server_changed(&mut self, now: u64, data: &Data) {
         for key in 0..self.keys.len() {
-            let is_free = data.peek(lock_name(key).as_bytes()).is_none();
-            self.key_looked_at(now, key, is_free);
+            let holder = data.peek(lock_name(key).as_bytes());
+            if let Some(Value::Text(holder)) = holder {
+                self.held_in_vain(now, key, holder);
+            }
+            self.key_looked_at(now, key, holder.is_none());
+        }
+    }
+
+    /// Notes for how long a key has been held after its body has ended, while a live call waits.
+    fn held_in_vain(&mut self, now: u64, key: usize, holder: &[u8]) {
+        let is_holder =
+            |call: &&CallRecord| call.granted.as_ref().is_some_and(|granted| granted.value == holder);
+        let mut last = None;
+        for call in self.calls.iter().filter(is_holder) {
+            match call.ended {
+                Some(ended) if call.plan.at_least == 0 => last = last.max(Some(ended.at)),
+                // With `at_least` the key is meant to be held, and a lease may be left to another call.
+                _ => return,
+            }
+        }
+        let Some(ended) = last else { return };
+        if now - ended > self.worst_in_vain && self.calls.iter().any(|call| self.waits(call, key, now)) {
+            self.worst_in_vain = now - ended;
         }
     }
 

@@ -13,7 +13,7 @@ use tokio::{
 };
 
 use crate::{
-    check::{calls_return_in_time, grants_are_linearizable, no_key_is_free_for_long},
+    check::{calls_return_in_time, grants_are_linearizable, no_key_is_free_for_long, releases_are_quick},
     history::{CallId, History, key_name, lock_name},
     hosts::Hosts,
     network::{HostEvent, Network},
@@ -91,6 +91,9 @@ pub fn run(plan: &Plan, in_words: bool) -> Report {
     let mut net = network.lock();
     calls_return_in_time(&mut net.history);
     no_key_is_free_for_long(&mut net.history);
+    if plan.is_mild() {
+        releases_are_quick(&mut net.history);
+    }
     if net.history.violations.is_empty() {
         grants_are_linearizable(&mut net.history, plan.keys);
     }

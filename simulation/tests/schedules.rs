@@ -4,12 +4,12 @@ use simulation::{plan::Plan, run::run};
 
 /// The seeds whose schedules once broke a promise. They mean the same as long as `Plan::draw` draws the same.
 ///
-/// 1492, 1765, 2256: a waiter that took its key without its queue stayed registered for good.
-const ONCE_BROKEN: [u64; 3] = [1492, 1765, 2256];
+/// None yet: `broken.md` has what was found before the draw changed last, with a patch that takes the fix back.
+const ONCE_BROKEN: [u64; 0] = [];
 
 /// How many schedules of fixed seeds run, and how many of fresh ones.
-const FIXED: u64 = 150;
-const FRESH: u64 = 150;
+const FIXED: u64 = 100;
+const FRESH: u64 = 100;
 
 #[track_caller]
 fn keeps_promises(seed: u64) {
