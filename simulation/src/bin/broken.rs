@@ -1,7 +1,7 @@
 //! Breaks promises one at a time, and counts how many schedules it takes to notice.
 //!
-//! `cargo run --release -p simulation --bin broken` applies each patch of `simulation/broken.txt` to a copy of
-//! the sources, builds it, and runs schedules for a minute at the most, or for `--seconds N`. It writes
+//! `cargo run --release -p simulation --bin broken` applies each patch of `simulation/broken.txt` to a copy
+//! of the sources, builds it, and runs schedules for a minute at the most, or for `--seconds N`. It writes
 //! `simulation/broken.md`, a row for each patch, and goes on where the last run ended; `--again` starts over,
 //! and `--only NAME` runs one patch.
 

@@ -67,7 +67,8 @@ pub struct Caller {
     pub has_written: bool,
 }
 
-/// What a command does, in the order of names: (name, fewest words, most words or 0 for any number, writes, needs memory, reads).
+/// What a command does, in the order of names: (name, fewest words, most words or 0 for any number, writes,
+/// needs memory, reads).
 const KINDS: [(&str, usize, usize, bool, bool, bool); 44] = [
     ("ACL", 2, 0, false, false, false),
     ("CLIENT", 2, 0, false, false, false),
