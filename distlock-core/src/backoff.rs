@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use crate::seam;
+
 /// The delays between attempts of one task.
 #[derive(Debug, Clone)]
 pub(crate) struct Backoff {
@@ -29,7 +31,7 @@ impl Backoff {
     pub(crate) fn next_delay(&mut self) -> Duration {
         let full = self.next;
         self.next = (full * 2).min(self.longest);
-        if self.jitter == 0.0 { full } else { full.mul_f64(1.0 - self.jitter * fastrand::f64()) }
+        if self.jitter == 0.0 { full } else { full.mul_f64(1.0 - self.jitter * seam::fraction()) }
     }
 }
 

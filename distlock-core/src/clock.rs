@@ -7,6 +7,8 @@ use std::{
 
 use tokio::time::Instant;
 
+use crate::seam;
+
 /// A point in time that also counts for how long the host has been suspended before it.
 ///
 /// On Linux and Android the monotonic clock, and so tokio's, stops while the host is suspended. The server's
@@ -26,7 +28,7 @@ impl Moment {
     /// The current moment.
     #[must_use]
     pub fn now() -> Self {
-        Self { at: Instant::now(), suspended: suspended() }
+        Self { at: Instant::now(), suspended: seam::suspended().unwrap_or_else(suspended) }
     }
 
     /// The time since an earlier moment, suspensions included; zero if that moment is not earlier.
@@ -72,6 +74,9 @@ impl WallClock {
     pub(crate) fn micros(&self) -> u64 {
         if let Some(clock) = &self.0 {
             return clock();
+        }
+        if let Some(micros) = seam::wall_clock() {
+            return micros;
         }
         let micros = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros());
         u64::try_from(micros).unwrap_or(u64::MAX)

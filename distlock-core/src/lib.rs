@@ -47,6 +47,7 @@
 //! - `backoff`: delays between attempts
 //! - `clock`: points in time
 //! - `token`: owner tokens and fencing tokens
+//! - `seam`: chance, clocks, tasks and connections, where a simulation replaces them
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod acquire;
@@ -65,6 +66,7 @@ mod manager;
 mod options;
 mod request;
 mod runtime;
+mod seam;
 mod shared;
 mod store;
 #[cfg(feature = "testing")]
@@ -110,6 +112,16 @@ pub mod __private {
     pub use crate::{
         events::{function_not_run, function_skipped, function_stopped},
         manager::{HasManager, current_manager, parse_duration},
+    };
+}
+
+/// For this repository's simulation; not part of the interface.
+#[cfg(feature = "simulation")]
+#[doc(hidden)]
+pub mod simulation {
+    pub use crate::seam::{
+        InLane, live_in, records,
+        world::{Connecting, Stream, World},
     };
 }
 

@@ -2,12 +2,12 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use tokio::{
-    runtime::{Handle, Id},
-    sync::oneshot,
-};
+use tokio::{runtime::Handle, sync::oneshot};
 
-use crate::error::{StoreError, StoreErrorKind};
+use crate::{
+    error::{StoreError, StoreErrorKind},
+    seam::{self, RuntimeId},
+};
 
 /// One value for each tokio runtime that has used it.
 ///
@@ -15,7 +15,7 @@ use crate::error::{StoreError, StoreErrorKind};
 pub(crate) struct PerRuntime<T>(Mutex<Vec<Slot<T>>>);
 
 struct Slot<T> {
-    runtime: Id,
+    runtime: RuntimeId,
     value: T,
     /// Its drop ends the slot's [`SlotOwner`] task.
     _end_owner: oneshot::Sender<()>,
@@ -41,7 +41,7 @@ impl<T: Clone + Send + 'static> PerRuntime<T> {
                 "there is no tokio runtime here; call it from a task, or from inside Runtime::block_on";
             StoreError::new(StoreErrorKind::Refused, detail).with_source(error)
         })?;
-        let id = runtime.id();
+        let id = RuntimeId::of(&runtime);
         let mut values = self.values();
         if let Some(slot) = values.iter().find(|slot| slot.runtime == id) {
             return Ok(slot.value.clone());
@@ -52,7 +52,7 @@ impl<T: Clone + Send + 'static> PerRuntime<T> {
         drop(values);
         // The task does nothing. The runtime drops it when it ends, and the task drops the value.
         let owner = SlotOwner { values: Arc::downgrade(self), runtime: id };
-        runtime.spawn(async move {
+        seam::spawn(&runtime, async move {
             let _owner = owner;
             let _ = end.await;
         });
@@ -61,9 +61,9 @@ impl<T: Clone + Send + 'static> PerRuntime<T> {
 
     /// Replaces the current runtime's value if it has one that `is_stale`.
     pub(crate) fn replace_if(&self, is_stale: impl Fn(&T) -> bool, make: impl FnOnce() -> T) {
-        let Ok(runtime) = Handle::try_current() else { return };
+        let Ok(runtime) = RuntimeId::current() else { return };
         let mut values = self.values();
-        let slot = values.iter_mut().find(|slot| slot.runtime == runtime.id() && is_stale(&slot.value));
+        let slot = values.iter_mut().find(|slot| slot.runtime == runtime && is_stale(&slot.value));
         if let Some(slot) = slot {
             let stale = std::mem::replace(&mut slot.value, make());
             drop(values);
@@ -97,7 +97,7 @@ impl<T: Clone + Send + 'static> PerRuntime<T> {
 /// Lives in a task of the runtime. Its drop removes the runtime's value.
 struct SlotOwner<T: Clone + Send + 'static> {
     values: Weak<PerRuntime<T>>,
-    runtime: Id,
+    runtime: RuntimeId,
 }
 
 impl<T: Clone + Send + 'static> Drop for SlotOwner<T> {

@@ -26,6 +26,7 @@ use crate::{
     error::{LostReason, StoreError},
     lease::{Cleanup, Lease},
     runtime::PerRuntime,
+    seam::{self, RuntimeId},
     shared::Shared,
     store::StoreFuture,
     wait_queue::WaitQueues,
@@ -69,11 +70,11 @@ impl Keeper {
     /// Starts a keeper on the current runtime.
     fn start(shared: &Arc<Shared>, keepers: &Arc<Keepers>) -> Self {
         let runtime = Handle::current();
-        let state = KeeperState::new(Arc::clone(shared), runtime.id());
+        let state = KeeperState::new(Arc::clone(shared), RuntimeId::of(&runtime));
         // Made here and not in the task: a runtime that is shutting down drops the task before its first
         // poll.
         let task = Task(Arc::clone(&state));
-        runtime.spawn(task.work());
+        seam::spawn(&runtime, task.work());
         Self(Arc::new(LastHandle { state, keepers: Arc::downgrade(keepers) }))
     }
 

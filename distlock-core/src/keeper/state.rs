@@ -8,16 +8,13 @@ use std::{
     },
 };
 
-use tokio::{
-    runtime::{Handle, Id},
-    sync::Notify,
-    time::Instant,
-};
+use tokio::{sync::Notify, time::Instant};
 
 use crate::{
     clock::Moment,
     error::LostReason,
     lease::{Alarm, Cleanup, Lease},
+    seam::RuntimeId,
     shared::Shared,
     store::StoreFuture,
     wait_queue::WaitQueues,
@@ -28,7 +25,7 @@ pub(super) struct KeeperState {
     pub(super) shared: Arc<Shared>,
     /// The waiters of this runtime.
     pub(super) wait_queues: WaitQueues,
-    runtime: Id,
+    runtime: RuntimeId,
     schedule: Mutex<Schedule>,
     /// The task is gone, with its runtime. Set once by the end of the task, under the lock of the schedule.
     is_gone: AtomicBool,
@@ -69,7 +66,7 @@ pub(super) struct SentClaim {
 }
 
 impl KeeperState {
-    pub(super) fn new(shared: Arc<Shared>, runtime: Id) -> Arc<Self> {
+    pub(super) fn new(shared: Arc<Shared>, runtime: RuntimeId) -> Arc<Self> {
         Arc::new(Self {
             shared,
             wait_queues: WaitQueues::default(),
@@ -88,7 +85,7 @@ impl KeeperState {
     }
 
     pub(super) fn is_of_this_runtime(&self) -> bool {
-        Handle::try_current().is_ok_and(|current| current.id() == self.runtime)
+        RuntimeId::current().is_ok_and(|current| current == self.runtime)
     }
 
     /// Takes a clean-up, or gives it back if no task is left to do it.

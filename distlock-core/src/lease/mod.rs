@@ -26,6 +26,7 @@ use crate::{
     key::Key,
     limits::{KEEP_FENCE_EVERY, RENEWALS_PER_TTL},
     options::{OnLost, Options, Release},
+    seam::{self, Counted},
     store::HandOver,
     token::{FencingToken, OwnerToken},
 };
@@ -76,6 +77,7 @@ pub(crate) struct Lease {
     /// Notified when the lease is lost, and when its claim is confirmed.
     changed: Notify,
     state: Mutex<LeaseState>,
+    _counted: Counted<{ seam::LEASES }>,
 }
 
 struct LeaseState {
@@ -177,6 +179,7 @@ impl Lease {
                 planned_loss: None,
                 alarm: None,
             }),
+            _counted: Counted::default(),
         }
     }
 
@@ -302,7 +305,7 @@ impl Lease {
     /// Chance brings the first renewal forward. So the renewals of leases that were acquired in one instant
     /// are spread over three quarters of the interval, then and ever after.
     pub(crate) fn first_alarm(&self, sent: Moment) -> Instant {
-        self.alarm_after(sent, 1.0 - LARGEST_PART_EARLY * fastrand::f64())
+        self.alarm_after(sent, 1.0 - LARGEST_PART_EARLY * seam::fraction())
     }
 
     /// When the keeper next has something to do for a lease that was renewed at `sent`.

@@ -5,6 +5,8 @@ use std::{
     sync::{LazyLock, Mutex, MutexGuard, PoisonError},
 };
 
+use crate::seam;
+
 /// The visible name of an owner: 1 to 64 printable ASCII characters without spaces.
 ///
 /// Each text is kept once and for the life of the process, so that a label is copied like a pointer. A
@@ -47,7 +49,7 @@ impl Label {
 
     /// The label of this process: its host and its process id, `web-1:4242`.
     pub(crate) fn of_process() -> Self {
-        let process = format!(":{}", std::process::id());
+        let process = format!(":{}", seam::process_id());
         let host = &HOST[..HOST.len().min(Self::MAX_BYTES - process.len())];
         Self::interned(&[host, &process].concat())
     }

@@ -9,6 +9,8 @@ use std::{
 
 use uuid::{Builder, Uuid};
 
+use crate::seam;
+
 pub(crate) use self::label::Label;
 
 mod label;
@@ -90,7 +92,9 @@ const DATE_BYTES: usize = 6;
 
 /// A UUID v4 of random bytes, of which the first tell the time.
 fn dated(mut bytes: [u8; 16]) -> Uuid {
-    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let now =
+        seam::wall_clock().map_or_else(SystemTime::now, |micros| UNIX_EPOCH + Duration::from_micros(micros));
+    let since_1970 = now.duration_since(UNIX_EPOCH).unwrap_or_default();
     let millis = u64::try_from(since_1970.as_millis()).unwrap_or_default().to_be_bytes();
     bytes[..DATE_BYTES].copy_from_slice(&millis[8 - DATE_BYTES..]);
     Builder::from_random_bytes(bytes).into_uuid()
@@ -139,7 +143,7 @@ thread_local! {
 
 impl Random {
     fn token(&mut self, label: Option<Label>) -> OwnerToken {
-        let process = std::process::id();
+        let process = seam::process_id();
         if self.process != process {
             (self.used, self.process, self.label) = (self.bytes.len(), process, None);
         }
@@ -149,7 +153,7 @@ impl Random {
 
     fn uuid(&mut self) -> Uuid {
         if self.used == self.bytes.len() {
-            if getrandom::fill(&mut self.bytes).is_err() {
+            if !seam::fill_random(&mut self.bytes) {
                 return dated(Uuid::new_v4().into_bytes());
             }
             self.used = 0;

@@ -20,7 +20,6 @@
 //!   other waiter can come to it or leave another.
 
 use std::{
-    collections::HashMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -37,6 +36,7 @@ use crate::{
     backoff::Backoff,
     key::Key,
     lease::LocalHandOver,
+    seam::{self, Counted, HashMap},
     store::{Hint, HintFuture, NextWaiter},
 };
 
@@ -66,6 +66,7 @@ pub(crate) struct WaitQueue {
     /// does not name the contender; and when waiting is refused from now on.
     released_elsewhere: Notify,
     state: Mutex<QueueState>,
+    _counted: Counted<{ seam::WAIT_QUEUES }>,
 }
 
 /// After this many local hand-overs in a row the key is released: waiters of other runtimes and processes are

@@ -29,6 +29,7 @@ use crate::{
     error::LockError,
     holder::{Holder, HolderId},
     key::Key,
+    seam,
     token::{FencingToken, OwnerToken},
 };
 
@@ -190,7 +191,7 @@ impl Store for QuorumStore {
             }
             let (hint, ..) = select_all(changes).await;
             // The waiters of all processes are hinted at the same moment.
-            sleep(MAX_HINT_DELAY.mul_f64(fastrand::f64())).await;
+            sleep(MAX_HINT_DELAY.mul_f64(seam::fraction())).await;
             hint
         })
     }

@@ -126,6 +126,7 @@ impl<C: Connector> Inner<C> {
         if !contended && !fenced && !may_be_left {
             let granted = commands::set_if_free(&mut connection, &key, &owner, ttl).await;
             if self.judge(&origin, granted)? {
+                self.granted_without_queue(&owner);
                 return Ok(Acquired::Granted { fence: None });
             }
             self.contended.note(&key, Instant::now());
@@ -141,7 +142,18 @@ impl<C: Connector> Inner<C> {
         let lifetime = fenced.then_some(self.fence_lifetime);
         let contended = &self.contended;
         let answer = commands::acquire(&mut connection, &key, &owner, ttl, lifetime, contended).await;
+        if let Ok(Acquired::Granted { .. }) = answer {
+            self.granted_without_queue(&owner);
+        }
         self.judge(&origin, answer)
+    }
+
+    /// Called when a waiter holds the key by a command that knows no wait queue. The waiter may have asked in
+    /// its queue before, and is not released if its lease is left to lapse: see `at_least`.
+    fn granted_without_queue(&self, owner: &OwnerToken) {
+        if let Some(wait_room) = &self.wait_room {
+            wait_room.granted(owner);
+        }
     }
 
     /// Called when the owner's release is sent.

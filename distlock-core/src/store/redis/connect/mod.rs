@@ -5,10 +5,14 @@
 
 use std::sync::Arc;
 
-use redis::{Client, RedisResult, aio::ConnectionLike};
+use redis::{
+    AsyncConnectionConfig, Client, RedisResult,
+    aio::{ConnectionLike, MultiplexedConnection},
+};
+use tokio::runtime::Handle;
 
 use self::pool::Pool;
-use crate::error::StoreError;
+use crate::{error::StoreError, seam};
 
 pub(super) mod callers_own;
 #[cfg(feature = "credentials")]
@@ -48,6 +52,22 @@ pub trait Connector: Send + Sync + 'static {
     /// Called for each failure over a connection, which may have to be given up although neither side has
     /// closed it.
     fn failed(&self, origin: &Self::Origin, error: &StoreError);
+}
+
+/// Makes a connection, whose driver is a task of the current runtime.
+pub(super) async fn multiplexed(
+    client: &Client,
+    config: &AsyncConnectionConfig,
+) -> RedisResult<MultiplexedConnection> {
+    let info = client.get_connection_info();
+    let Some(connecting) = seam::stream_to(|| info.addr().to_string()) else {
+        return client.get_multiplexed_async_connection_with_config(config).await;
+    };
+    let (stream, config) = (connecting.await?, config.clone());
+    let made = MultiplexedConnection::new_with_config(info.redis_settings(), stream, config).await;
+    let (connection, driver) = made?;
+    seam::spawn(&Handle::current(), driver);
+    Ok(connection)
 }
 
 /// The client without its introduction by `CLIENT SETINFO`, at which some proxies close the connection.

@@ -18,7 +18,7 @@ use super::{
         errors::{breaks_connection, classify, hung_up},
         restart::LastStart,
     },
-    Connector,
+    Connector, multiplexed,
     once::made,
     pool::Pool,
     route::{Route, SwitchNotice, Way},
@@ -100,13 +100,13 @@ impl PerRuntimeConnection {
 
     async fn connect_once_more_if_hung_up(&self, way: &Way) -> RedisResult<MultiplexedConnection> {
         if !self.is_silent.load(Ordering::Relaxed) {
-            match way.client.get_multiplexed_async_connection_with_config(&way.config).await {
+            match multiplexed(&way.client, &way.config).await {
                 Err(error) if hung_up(&error) => {}
                 connected => return connected,
             }
         }
         let silent = without_introduction(&way.client)?;
-        let connection = silent.get_multiplexed_async_connection_with_config(&way.config).await?;
+        let connection = multiplexed(&silent, &way.config).await?;
         self.is_silent.store(true, Ordering::Relaxed);
         Ok(connection)
     }

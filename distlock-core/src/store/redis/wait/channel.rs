@@ -27,14 +27,14 @@ use std::{
 
 use futures_util::future::join3;
 use redis::{PushInfo, PushKind, RedisResult, aio::MultiplexedConnection};
-use tokio::{sync::OnceCell, time::Instant};
-use uuid::Uuid;
+use tokio::{runtime::Handle, sync::OnceCell, time::Instant};
 
 use super::{
     super::{
         check::ensure_primary,
         commands::{ReleaseForm, millis, release},
         connect::{
+            multiplexed,
             once::made,
             route::{Route, SwitchNotice, Way},
             without_introduction,
@@ -51,6 +51,7 @@ use crate::{
     clock::Moment,
     error::{StoreError, StoreErrorKind},
     key::Key,
+    seam,
     store::Hint,
     token::{Label, OwnerToken},
 };
@@ -154,7 +155,7 @@ impl WaitChannel {
             return Some(connection);
         }
         let channel = Arc::clone(self);
-        tokio::spawn(async move { channel.connection().await }).await.ok()?.ok()
+        seam::spawn(&Handle::current(), async move { channel.connection().await }).await.ok()?.ok()
     }
 
     /// The connection, if there is one.
@@ -198,8 +199,8 @@ impl WaitChannel {
         let latest = LatestAnswer::default();
         let (channel, at) = (Arc::downgrade(self), latest.clone());
         let config = way.config.clone().set_push_sender(move |push| Self::on_push(&channel, &at, &push));
-        let mut commands = way.client.get_multiplexed_async_connection_with_config(&config).await?;
-        let name: Arc<str> = keys::channel(&self.namespace, Uuid::new_v4()).into();
+        let mut commands = multiplexed(&way.client, &config).await?;
+        let name: Arc<str> = keys::channel(&self.namespace, seam::random_uuid()).into();
         let (mut tracker, mut named) = (commands.clone(), commands.clone());
         let tracking = async {
             if !track {
@@ -259,7 +260,8 @@ impl WaitChannel {
             release(key, owner);
         } else if let Some(WaitConnection { mut commands, .. }) = self.connection_if_made() {
             let form = Arc::clone(&self.form);
-            tokio::spawn(async move { release(&mut commands, &key, &owner, &form).await });
+            let releasing = async move { release(&mut commands, &key, &owner, &form).await };
+            seam::spawn(&Handle::current(), releasing);
         }
     }
 

@@ -43,6 +43,7 @@ use crate::{
     events,
     key::Key,
     runtime::PerRuntime,
+    seam,
     store::{Acquired, Hint, HintFuture, NextWaiter},
     token::{Label, OwnerToken},
 };
@@ -185,7 +186,7 @@ impl WaitRoom {
             return Box::pin(channel.hint(owner));
         };
         // By chance, so that processes do not ask in step.
-        let pause = every.mul_f64(0.5 + fastrand::f64());
+        let pause = every.mul_f64(0.5 + seam::fraction());
         Box::pin(
             async move { timeout(pause, channel.registry().hint(owner)).await.unwrap_or(Hint::MayBeFree) },
         )
@@ -203,6 +204,11 @@ impl WaitRoom {
     /// registered.
     pub(super) fn hand_over_to(&self, next: &NextWaiter) -> Option<DirectHandOver> {
         self.channels.find_map(|channel| DirectHandOver::begin(channel, next))
+    }
+
+    /// Called when the owner holds the key by another way than its wait queue.
+    pub(super) fn granted(&self, owner: &OwnerToken) {
+        self.channels.for_each(|channel| channel.registry().granted(owner));
     }
 
     /// Called when the owner's release is sent. A hand-over that arrives later is released again.

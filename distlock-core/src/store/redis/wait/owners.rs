@@ -2,13 +2,16 @@
 
 use std::{
     collections::HashMap,
-    sync::{LazyLock, Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use tokio::time::Instant;
 
-use crate::token::OwnerToken;
+use crate::{
+    seam::{self, PerProcess},
+    token::OwnerToken,
+};
 
 /// With more owners than this, those that were noted long ago are forgotten.
 const MANY: usize = 1024;
@@ -16,7 +19,7 @@ const MANY: usize = 1024;
 const LONG: Duration = Duration::from_secs(600);
 
 /// One record for the whole process: a lease may be released in another runtime than the one that waited.
-static OWNERS: LazyLock<Owners> = LazyLock::new(Owners::new);
+static OWNERS: PerProcess<Owners> = PerProcess::new(Owners::new);
 
 struct Owners {
     /// The child of a fork has its parent's record, which says nothing about the child.
@@ -33,23 +36,23 @@ struct Noted {
 
 /// Notes an owner before the server can hand it a key.
 pub(super) fn note(owner: &OwnerToken) {
-    OWNERS.note(owner, Instant::now());
+    OWNERS.with(|owners| owners.note(owner, Instant::now()));
 }
 
 /// Forgets an owner whose release is being sent: nothing runs under its lease any more.
 pub(super) fn drop_note(owner: &OwnerToken) {
-    OWNERS.noted().owners.remove(owner);
+    OWNERS.with(|owners| owners.noted().owners.remove(owner));
 }
 
 /// Whether it is certain that nothing in this process waits with this owner token, or holds a key with it.
 pub(super) fn is_unknown(owner: &OwnerToken) -> bool {
-    OWNERS.process == std::process::id() && !OWNERS.noted().owners.contains_key(owner)
+    OWNERS.with(|owners| owners.process == seam::process_id() && !owners.noted().owners.contains_key(owner))
 }
 
 impl Owners {
     fn new() -> Self {
         let noted = Mutex::new(Noted { owners: HashMap::new(), limit: MANY });
-        Self { process: std::process::id(), noted }
+        Self { process: seam::process_id(), noted }
     }
 
     fn note(&self, owner: &OwnerToken, now: Instant) {

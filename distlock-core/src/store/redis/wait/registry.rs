@@ -5,7 +5,6 @@
 //! recognised and released again. Otherwise the other waiters would wait until that lease lapses.
 
 use std::{
-    collections::HashMap,
     future::pending,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -23,6 +22,7 @@ use super::{
 use crate::{
     clock::Moment,
     key::Key,
+    seam::{self, Counted, HashMap},
     store::{HandOver, Hint},
     token::OwnerToken,
 };
@@ -55,6 +55,7 @@ struct Registration {
     /// Releases under way that name this waiter: counted up by [`begin_direct`](Registry::begin_direct), down
     /// by [`end_direct`](Registry::end_direct). The registration stays until they have ended.
     direct: u32,
+    _counted: Counted<{ seam::REGISTRATIONS }>,
 }
 
 /// How far a registered waiter has come. Only [`register`](Registry::register) goes back to the first state.
@@ -104,6 +105,7 @@ impl Registry {
             next_check: None,
             to_watch: false,
             direct: 0,
+            _counted: Counted::default(),
         });
         if !registration.is_waiting() {
             registration.state = State::Registered { handed_over: None };

@@ -1,7 +1,6 @@
 //! Keys whose changes this process wants to hear of, by the server's client-side caching.
 
 use std::{
-    collections::HashMap,
     future::pending,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -10,7 +9,7 @@ use redis::Value;
 use tokio::sync::watch;
 
 use super::super::keys::RedisKey;
-use crate::key::Key;
+use crate::{key::Key, seam::HashMap};
 
 /// The keys that are tracked over one connection at a time.
 #[derive(Default)]
