@@ -126,6 +126,24 @@ async fn a_waiter_that_has_stopped_asking_costs_no_time_at_all() {
     assert_eq!(server.keys().await, [""; 0]);
 }
 
+/// No waiter has looked at the queue since the first one fell silent.
+#[tokio::test]
+async fn a_release_passes_over_a_waiter_that_has_stopped_asking() {
+    let server = RedisServer::start();
+    let store = RedisStore::open(&server.url()).unwrap();
+    let held = manager(server.url()).await.lock("k").acquire().await.unwrap();
+    let silent = joins(&store).await;
+    sleep(SECOND * 2).await;
+    let asking = joins(&store).await;
+    sleep(SECOND * 2).await;
+    held.release().await.unwrap();
+    let hint = in_time(SOON, store.hint(&key(), &asking)).await;
+    assert!(matches!(hint, Hint::HandedOver(_)), "{hint:?}");
+    assert!(store.release(&key(), &asking).await.unwrap());
+    assert!(!store.release(&key(), &silent).await.unwrap());
+    assert_eq!(server.keys().await, [""; 0]);
+}
+
 /// The release that was to take the waiter out of the queue has failed for good.
 #[tokio::test]
 async fn a_key_that_is_handed_to_an_unknown_owner_is_passed_on_at_once() {
