@@ -118,7 +118,7 @@ pub fn run(plan: &Plan, in_words: bool) -> Report {
 }
 
 fn run_in(runtime: Runtime, plan: &Plan, network: &Network, hosts: &Rc<Hosts>) {
-    let managers: Vec<_> = plan.lanes.iter().map(|_| manager()).collect();
+    let managers: Vec<_> = (1..=plan.lanes.len()).map(manager).collect();
     runtime.block_on(async {
         let mut tasks = Vec::new();
         for (process, lane, calls) in &plan.tasks {
@@ -141,8 +141,10 @@ fn run_in(runtime: Runtime, plan: &Plan, network: &Network, hosts: &Rc<Hosts>) {
     drop(runtime);
 }
 
-fn manager() -> LockManager {
-    LockManager::builder().url("redis://server/").build().expect("a manager")
+/// The manager of a process. Its label is not the process id, which no two runs share.
+fn manager(process: usize) -> LockManager {
+    let builder = LockManager::builder().url("redis://server/").owner(format!("process-{process}"));
+    builder.build().expect("a manager")
 }
 
 /// Waits for the calls, and looks at what they have left.
