@@ -4,6 +4,7 @@ use std::{
     future::{self, poll_fn},
     sync::{Arc, atomic::Ordering},
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use tokio::time::Instant;
@@ -34,10 +35,13 @@ impl LockGuard {
     /// If the future is dropped, the release goes on in the background. The key is free when the server has
     /// answered it, and after the ttl at the latest.
     pub async fn release(self) -> Result<(), LockError> {
-        self.release_at(Moment::now()).await
+        let now = Moment::now();
+        let status = self.lease.status(now);
+        self.release_at(now, status).await
     }
 
-    async fn release_at(self, now: Moment) -> Result<(), LockError> {
+    /// Releases the lock, whose lease has this status at `now`.
+    async fn release_at(self, now: Moment, status: Result<Duration, LostReason>) -> Result<(), LockError> {
         self.ensure_runtime("release")?;
         self.keeper.untrack(&self.lease);
         self.lease.end_hold(|| now);
@@ -45,7 +49,6 @@ impl LockGuard {
         if self.hand_over_locally(queue.as_deref(), || now) {
             return Ok(());
         }
-        let status = self.lease.status(now);
         let (answer, resent) = SentRelease::new(&self, queue.as_deref(), now).answer().await;
         let lease = &self.lease;
         // Whatever the answer is, the lease is no task's to take over any more.
@@ -83,14 +86,15 @@ impl LockGuard {
         // A lease that ran out is left to the keeper: no caller is to wait for a server that may well be the
         // reason.
         let now = Moment::now();
-        if !matches!(self.lease.status(now), Ok(_) | Err(LostReason::MaxHold)) {
+        let status = self.lease.status(now);
+        if !matches!(status, Ok(_) | Err(LostReason::MaxHold)) {
             return;
         }
         if self.lease.release == Release::Background {
             return self.release_in_background(now).await;
         }
         let (shared, key) = (Arc::clone(self.keeper.shared()), self.lease.key.clone());
-        match self.release_at(now).await {
+        match self.release_at(now, status).await {
             Ok(()) | Err(LockError::Lost { reason: LostReason::MaxHold, .. }) => {}
             // The keeper goes on trying, and counts the failure when it gives up.
             Err(error @ LockError::Store { .. }) => {

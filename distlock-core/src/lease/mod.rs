@@ -232,14 +232,15 @@ impl Lease {
             return Err(reason);
         }
         let valid = state.valid.saturating_sub(now.since(state.sent));
-        let hold = self.max_hold.map_or(Duration::MAX, |hold| hold.saturating_sub(now.since(self.granted)));
-        let reason = if hold.is_zero() {
+        let hold = self.max_hold.map(|hold| hold.saturating_sub(now.since(self.granted)));
+        let reason = if hold.is_some_and(|hold| hold.is_zero()) {
             LostReason::MaxHold
         } else if valid.is_zero() {
             LostReason::Expired
         } else {
             let certain = state.unclaimed.map(|unclaimed| unclaimed.saturating_sub(now.since(state.sent)));
-            return Ok(certain.unwrap_or(Duration::MAX).min(valid).min(hold));
+            let left = hold.map_or(valid, |hold| hold.min(valid));
+            return Ok(certain.map_or(left, |certain| certain.min(left)));
         };
         state.lost = Some(reason);
         Err(reason)
@@ -296,6 +297,9 @@ impl Lease {
 
     /// Until when the key is to be kept for `at_least`; `None` if that time is over.
     pub(crate) fn keep_until(&self, now: Moment) -> Option<Instant> {
+        if self.at_least.is_zero() {
+            return None;
+        }
         let rest = self.at_least.saturating_sub(now.since(self.granted));
         (!rest.is_zero()).then(|| now.at + rest)
     }

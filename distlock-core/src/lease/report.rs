@@ -66,10 +66,14 @@ impl Lease {
     }
 
     /// Notes when and how the hold has ended, if that is to be reported and was not noted before.
+    #[inline]
     pub(crate) fn end_hold(&self, now: impl FnOnce() -> Moment) {
-        if !is_heard() {
-            return;
+        if is_heard() {
+            self.note_end(now);
         }
+    }
+
+    fn note_end(&self, now: impl FnOnce() -> Moment) {
         let mut state = self.state();
         if state.ended.is_none() {
             let now = now();

@@ -55,13 +55,18 @@ impl OwnerToken {
 
     /// Writes the text that a store keeps into `buffer`: the token, a space and the label.
     pub fn encode<'a>(&self, buffer: &'a mut [u8; Self::MAX_BYTES]) -> &'a str {
+        // It is ASCII.
+        std::str::from_utf8(self.encode_bytes(buffer)).unwrap_or_default()
+    }
+
+    /// As [`encode`](Self::encode), without the check for UTF-8, which costs more than the rest.
+    pub(crate) fn encode_bytes<'a>(&self, buffer: &'a mut [u8; Self::MAX_BYTES]) -> &'a [u8] {
         self.uuid.hyphenated().encode_lower(buffer);
         let label = self.label.as_str().as_bytes();
         buffer[TOKEN_BYTES] = b' ';
         let end = TOKEN_BYTES + 1 + label.len();
         buffer[TOKEN_BYTES + 1..end].copy_from_slice(label);
-        // It is ASCII.
-        std::str::from_utf8(&buffer[..end]).unwrap_or_default()
+        &buffer[..end]
     }
 
     /// Reads a text that [`encode`](Self::encode) has written in this process; `None` if it is another.

@@ -114,7 +114,8 @@ pub(super) async fn set_if_free(
 fn set_nx(key: &Key, owner: &OwnerToken, ttl: Duration) -> Cmd {
     let mut text = [0; OwnerToken::MAX_BYTES];
     let mut set = Cmd::with_capacity(6, 64 + key.as_str().len());
-    set.arg("SET").arg(RedisKey::lock(key)).arg(owner.encode(&mut text)).arg("NX").arg("PX").arg(millis(ttl));
+    set.arg("SET").arg(RedisKey::lock(key)).arg(owner.encode_bytes(&mut text));
+    set.arg("NX").arg("PX").arg(millis(ttl));
     set
 }
 
@@ -216,7 +217,7 @@ pub(super) async fn release(
     form: &ReleaseForm,
 ) -> Result<bool, StoreError> {
     let mut text = [0; OwnerToken::MAX_BYTES];
-    let owner = owner.encode(&mut text);
+    let owner = owner.encode_bytes(&mut text);
     let mut named = form.keys_of_release();
     let mut is_refused_more = false;
     loop {
