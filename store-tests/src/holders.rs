@@ -10,9 +10,12 @@ use crate::{
 const NAMES: &str = "Answers the key's holder; `None` if the key is free.";
 const LISTS: &str =
     "Lists the holders of all keys in a namespace whose names begin with `prefix`, in no order.";
-const BREAKS: &str = "Ends the lease of the holder with this id, as a release by its owner would.";
+const BREAKS: &str = "Ends the lease of the holder with this id, as a release by its owner would: \
+                      the first waiter gets the key.";
 const SPARES: &str = "Answers false, and changes nothing, if that holder does not hold the key.";
-const NOT_AGAIN: &str = "From then on, its owner cannot take the key again.";
+const NOT_AGAIN: &str = "From then on, for a minute and for as long as its lease would have lasted, \
+                         its owner cannot take the key again, even if it did not hold the key here: \
+                         the other nodes of a quorum may have to be told yet.";
 
 pub(crate) async fn check(store: &dyn Store) {
     let keys = Keys::new();

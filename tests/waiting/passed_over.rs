@@ -1,13 +1,13 @@
 //! Waiters that a server takes for dead get the key all the same, because they ask by themselves.
 
-use test_support::{RedisServer, in_time};
+use test_support::{RedisServer, eventually, in_time};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     task::JoinSet,
 };
 
-use crate::{SOON, manager, queue_has, queue_length};
+use crate::{SOON, manager, queue_has, queue_length, scripts};
 
 /// The server tells nobody of a key's change, so that a waiter hears of nothing but hand-overs.
 async fn silent_server() -> RedisServer {
@@ -16,14 +16,14 @@ async fn silent_server() -> RedisServer {
     server
 }
 
-/// Starts three waiters of three processes, each of which takes the key once. Waits until all are in the wait
-/// queue.
+/// Starts three waiters of three processes, each of which takes the key once. Waits until each has asked.
 async fn three_waiters(server: &RedisServer, url: String) -> JoinSet<()> {
     let mut waiters = JoinSet::new();
-    for length in 1..=3 {
+    for _ in 0..3 {
         let locks = manager(url.clone()).await;
+        let before = scripts(server).await;
         waiters.spawn(async move { locks.lock("k").wait_forever().run(async {}).await.unwrap() });
-        queue_has(server, length).await;
+        eventually(SOON, || async { scripts(server).await > before }).await;
     }
     waiters
 }
@@ -41,6 +41,7 @@ async fn waiters_come_back_after_a_step_of_the_server_s_clock() {
     let server = silent_server().await;
     let held = manager(server.url()).await.lock("k").acquire().await.unwrap();
     let waiters = three_waiters(&server, server.url()).await;
+    queue_has(&server, 3).await;
     server.command::<()>(&["EVAL", STEP_THE_CLOCK, "0"]).await;
     held.release().await.unwrap();
     in_time(SOON * 2, waiters.join_all()).await;
