@@ -5,6 +5,8 @@ mod holders;
 mod process;
 mod run_endings;
 mod run_loss;
+#[cfg(target_os = "linux")]
+mod run_nemesis;
 mod run_signals;
 mod run_terminal;
 mod terminal;
