@@ -11,6 +11,7 @@ mod run_signals;
 mod run_terminal;
 mod terminal;
 mod top;
+mod topologies;
 mod ui;
 mod usage;
 
