@@ -22,7 +22,8 @@ pub(crate) struct Cli {
 
 const URLS: &str = "\
 URLs are those of the library, with its parameters: redis://host:port/db, rediss://.. (TLS), unix:///path, \
-redlock://host1,host2,host3 (a quorum), redis://host/?namespace=shop&ttl=10s.";
+redis-cluster://host1,host2 (a cluster), redis-sentinel://host1,host2,host3/service (the primary that sentinels \
+name), redlock://host1,host2,host3 (a quorum), redis://host/?namespace=shop&ttl=10s.";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {

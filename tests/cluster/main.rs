@@ -8,6 +8,7 @@ use test_support::RedisCluster;
 
 mod contract;
 mod failover;
+mod holders;
 mod migration;
 mod resource;
 mod setup;

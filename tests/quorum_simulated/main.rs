@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-use distlock::{LockManager, QuorumStore};
+use distlock::{LockManager, LostReason, QuorumStore};
 use network::{Faults, LONGEST_DELAY, Node, PATIENCE, TTL, World};
 use tokio::{
     task::JoinSet,
@@ -28,14 +28,26 @@ mod network;
 const CLIENTS: u64 = 3;
 
 /// One grant. Times are measured from the beginning of the schedule.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 #[expect(dead_code, reason = "shown in the message of a failure")]
 struct Grant {
-    client: u64,
+    /// The owner's label. No two grants have the same one if locks are broken.
+    label: String,
     fence: u64,
     asked: Duration,
     from: Duration,
     to: Duration,
+    lost: Option<LostReason>,
+}
+
+/// One break. Times are measured from the beginning of the schedule.
+#[derive(Debug)]
+struct Break {
+    /// The label of the holder.
+    label: String,
+    asked: Duration,
+    /// When a majority had answered; `None` if it did not.
+    done: Option<Duration>,
 }
 
 /// The result of a schedule.
@@ -46,12 +58,39 @@ struct Outcome {
     stuck: usize,
     /// How many times a node has taken a lease again.
     heals: usize,
+    breaks: Vec<Break>,
+    /// How many times a node has taken a lease again for an owner that it was told to break.
+    healed_past_a_break: usize,
+    /// How many renewals have succeeded that began after the break was done.
+    renewed_past_a_break: usize,
 }
 
 impl Outcome {
-    /// Pairs of grants that were valid at the same time.
-    fn overlaps(&self) -> Vec<&[Grant]> {
-        self.grants.windows(2).filter(|pair| pair[1].from < pair[0].to).collect()
+    /// Pairs of grants that were valid at the same time. A holder may run on beside those who came after its
+    /// break was asked for.
+    fn overlaps(&self) -> Vec<[&Grant; 2]> {
+        let pairs = self
+            .grants
+            .iter()
+            .enumerate()
+            .flat_map(|(at, earlier)| self.grants[at + 1..].iter().map(move |later| [earlier, later]));
+        pairs
+            .filter(|[earlier, later]| {
+                later.from < earlier.to && !self.breaks_of(earlier).any(|one| one.asked <= later.from)
+            })
+            .collect()
+    }
+
+    /// Grants that went on for more than a ttl after their break was done. The latest renewal that can succeed
+    /// was sent before.
+    fn outlived_breaks(&self) -> Vec<(&Grant, &Break)> {
+        let ends = |grant: &Grant, one: &Break| Some(one.done?.max(grant.from) + TTL);
+        let pairs = self.grants.iter().flat_map(|grant| self.breaks_of(grant).map(move |one| (grant, one)));
+        pairs.filter(|(grant, one)| ends(grant, one).is_some_and(|end| grant.to > end)).collect()
+    }
+
+    fn breaks_of(&self, grant: &Grant) -> impl Iterator<Item = &Break> {
+        self.breaks.iter().filter(|one| one.label == grant.label)
     }
 
     /// Pairs of grants of which the second has no higher token.
@@ -78,9 +117,13 @@ fn run(seed: u64, faults: Faults) -> Outcome {
                 .enumerate()
                 .map(|(at, node)| (format!("n{at}"), Box::new(node.for_client()) as _));
             let off = world.draw(|random| random.i64(-40_000..40_000));
-            let store = QuorumStore::with_clock(named, world.wall_clock(off)).unwrap();
-            let manager = LockManager::builder().store(store).ttl(TTL).build().unwrap();
-            clients.spawn(client(number, manager, Arc::clone(&world), Arc::clone(&outcome)));
+            let store = Arc::new(QuorumStore::with_clock(named, world.wall_clock(off)).unwrap());
+            clients.spawn(client(number, store, Arc::clone(&world), Arc::clone(&outcome)));
+        }
+        if faults.breaks {
+            let named = nodes.iter().map(|node| (String::new(), Box::new(node.for_client()) as _));
+            let store = Arc::new(QuorumStore::with_clock(named, world.wall_clock(0)).unwrap());
+            clients.spawn(breaker(manager("third", &store), Arc::clone(&world), Arc::clone(&outcome)));
         }
         let end = Instant::now() + faults.war;
         while Instant::now() < end {
@@ -101,22 +144,59 @@ fn run(seed: u64, faults: Faults) -> Outcome {
         let mut outcome = std::mem::take(&mut *outcome.lock().unwrap());
         outcome.grants.sort_by_key(|grant| grant.from);
         outcome.heals = world.heals.load(Ordering::Relaxed);
+        outcome.healed_past_a_break = world.healed_past_a_break.load(Ordering::Relaxed);
         outcome
     })
 }
 
-/// Takes the lock again and again until the faults stop, then once more.
-async fn client(client: u64, locks: LockManager, world: Arc<World>, outcome: Arc<Mutex<Outcome>>) {
-    let lock = || locks.lock("k").ttl(TTL).fenced();
+fn manager(label: &str, store: &Arc<QuorumStore>) -> LockManager {
+    LockManager::builder().store(Arc::clone(store)).owner(label).ttl(TTL).build().unwrap()
+}
+
+/// Breaks the lock of whichever holder it sees, until the faults stop.
+async fn breaker(locks: LockManager, world: Arc<World>, outcome: Arc<Mutex<Outcome>>) {
     while !world.at_peace.load(Ordering::Relaxed) {
+        sleep(Duration::from_millis(world.draw(|random| random.u64(5..400)))).await;
+        let Ok(Some(seen)) = locks.inspect("k").await else { continue };
+        // Nobody can be broken where the nodes are divided.
+        let Some(label) = seen.label.clone() else { continue };
+        let asked = world.elapsed();
+        let at = {
+            let mut outcome = outcome.lock().unwrap();
+            outcome.breaks.push(Break { label, asked, done: None });
+            outcome.breaks.len() - 1
+        };
+        if locks.break_lock(&seen).await.is_ok() {
+            outcome.lock().unwrap().breaks[at].done = Some(world.elapsed());
+        }
+    }
+}
+
+/// Takes the lock again and again until the faults stop, then once more.
+async fn client(client: u64, store: Arc<QuorumStore>, world: Arc<World>, outcome: Arc<Mutex<Outcome>>) {
+    let (mut label, mut attempts) = (format!("client-{client}"), 0);
+    let mut locks = manager(&label, &store);
+    while !world.at_peace.load(Ordering::Relaxed) {
+        if world.faults.breaks {
+            attempts += 1;
+            label = format!("client-{client}-{attempts}");
+            locks = manager(&label, &store);
+        }
+        let lock = || locks.lock("k").ttl(TTL).fenced();
         let patience = Duration::from_millis(world.draw(|random| random.u64(1..600)));
         let asked = world.elapsed();
         // A caller that may give up at any time.
         let Ok(Ok(guard)) = timeout(patience, lock().wait(TTL * 4).acquire()).await else { continue };
         let (from, fence) = (world.elapsed(), guard.fencing_token().unwrap().value());
         let hold = world.draw(|random| world.faults.longest_hold.mul_f64(random.f64()));
-        let _ = timeout(hold, guard.lost()).await;
-        outcome.lock().unwrap().grants.push(Grant { client, fence, asked, from, to: world.elapsed() });
+        let lost = timeout(hold, guard.lost()).await.ok();
+        let is_broken =
+            |outcome: &Outcome| outcome.breaks.iter().any(|one| one.label == label && one.done.is_some());
+        if lost.is_none() && is_broken(&outcome.lock().unwrap()) && guard.renew().await.is_ok() {
+            outcome.lock().unwrap().renewed_past_a_break += 1;
+        }
+        let (label, to) = (label.clone(), world.elapsed());
+        outcome.lock().unwrap().grants.push(Grant { label, fence, asked, from, to, lost });
         if world.draw(fastrand::Rng::bool) {
             let _ = timeout(patience, guard.release()).await;
         } else {
@@ -125,7 +205,7 @@ async fn client(client: u64, locks: LockManager, world: Arc<World>, outcome: Arc
     }
     // By then all messages have arrived, and every lease of a client that gave up has ended.
     sleep(LONGEST_DELAY * 2 + PATIENCE + TTL).await;
-    match lock().wait(Duration::from_secs(5)).acquire().await {
+    match locks.lock("k").fenced().wait(Duration::from_secs(5)).acquire().await {
         Ok(guard) => drop(guard.release().await),
         Err(error) => {
             outcome.lock().unwrap().stuck += 1;
@@ -142,6 +222,7 @@ const FAULTS: Faults = Faults {
     loses_data: false,
     restart_delay: true,
     step_back: Duration::ZERO,
+    breaks: false,
     longest_hold: Duration::from_millis(400),
     war: Duration::from_millis(400),
 };
@@ -182,6 +263,8 @@ fn no_harm(seed: u64, outcome: &Outcome) {
     assert!(overlaps.is_empty(), "two holders at a time with DISTLOCK_SEED={seed}: {overlaps:#?}");
     let stale = outcome.stale();
     assert!(stale.is_empty(), "a token that does not rise with DISTLOCK_SEED={seed}: {stale:#?}");
+    let healed = outcome.healed_past_a_break;
+    assert_eq!(healed, 0, "a node healed an owner that it was told to break with DISTLOCK_SEED={seed}");
     assert_eq!(outcome.stuck, 0, "no progress after the faults with DISTLOCK_SEED={seed}");
 }
 
@@ -222,6 +305,31 @@ fn leases_that_are_healed_do_no_harm() {
         heals.fetch_add(outcome.heals, Ordering::Relaxed);
     });
     assert!(heals.into_inner() > 0, "no lease was healed");
+}
+
+/// Leases that outlast their break, unless the holder learns of it.
+const BROKEN: Faults = Faults { loses_data: false, breaks: true, ..LONG };
+
+#[test]
+fn a_broken_holder_does_not_come_back_and_overlaps_until_its_next_renewal_only() {
+    let (told, heals) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    run_all(150, BROKEN, |seed, outcome| {
+        no_harm(seed, outcome);
+        let outlived = outcome.outlived_breaks();
+        assert!(outlived.is_empty(), "a break did not last with DISTLOCK_SEED={seed}: {outlived:#?}");
+        assert_eq!(outcome.renewed_past_a_break, 0, "a broken lease was renewed with DISTLOCK_SEED={seed}");
+        let broken = outcome.grants.iter().filter(|grant| outcome.breaks_of(grant).next().is_some());
+        let learned = broken.filter(|grant| grant.lost == Some(LostReason::NotOwner)).count();
+        told.fetch_add(learned, Ordering::Relaxed);
+        heals.fetch_add(outcome.heals, Ordering::Relaxed);
+    });
+    println!("{told:?} holders learned of their break");
+    assert!(told.into_inner() > 0 && heals.into_inner() > 0, "nothing was broken, or nothing healed");
+}
+
+#[test]
+fn breaks_do_no_harm_while_nodes_lose_their_data() {
+    run_all(200, Faults { breaks: true, ..LONG }, no_harm);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::{
 };
 
 use distlock::{
-    Acquired, FencingToken, HintFuture, Holder, Key, MemoryStore, OwnerToken, Store, StoreError,
+    Acquired, FencingToken, HintFuture, Holder, HolderId, Key, MemoryStore, OwnerToken, Store, StoreError,
     StoreErrorKind, StoreFuture,
 };
 use tokio::{
@@ -41,6 +41,8 @@ pub(crate) struct Faults {
     pub(crate) restart_delay: bool,
     /// How far all clocks step back when a node restarts.
     pub(crate) step_back: Duration,
+    /// Whether a third party breaks the lock of whichever holder it sees.
+    pub(crate) breaks: bool,
     /// How long a client holds the lock at most.
     pub(crate) longest_hold: Duration,
     /// For how long faults happen.
@@ -58,6 +60,8 @@ pub(crate) struct World {
     pub(crate) at_peace: AtomicBool,
     /// How many times a node has taken a lease again. Set by `take_again`.
     pub(crate) heals: AtomicUsize,
+    /// How many times it did so for an owner that it was told to break. Set by `take_again`.
+    pub(crate) healed_past_a_break: AtomicUsize,
     /// How far all clocks have stepped, in microseconds. Set by `step_clocks_back`.
     step: AtomicI64,
 }
@@ -72,6 +76,7 @@ impl World {
             faults,
             at_peace: AtomicBool::new(false),
             heals: AtomicUsize::new(0),
+            healed_past_a_break: AtomicUsize::new(0),
             step: AtomicI64::new(0),
         })
     }
@@ -122,6 +127,8 @@ pub(crate) struct Node {
 
 struct Server {
     store: MemoryStore,
+    /// The holders that it was told to break. Set by `break_lock`, cleared by `restart` with the data.
+    told_to_break: Vec<HolderId>,
     is_up: bool,
     /// The node grants nothing before. Set by `restart`.
     grants_from: Instant,
@@ -136,6 +143,7 @@ impl Node {
         let off = world.draw(|random| random.i64(-40_000..40_000));
         let server = Server {
             store: MemoryStore::with_wall_clock(world.wall_clock(off)),
+            told_to_break: Vec::new(),
             is_up: true,
             grants_from: Instant::now(),
             off,
@@ -173,6 +181,7 @@ impl Node {
         server.is_up = true;
         if self.world.faults.loses_data {
             server.store = MemoryStore::with_wall_clock(self.world.wall_clock(server.off));
+            server.told_to_break.clear();
             if self.world.faults.restart_delay {
                 // A ttl by the clock of the node, which may be slow.
                 server.grants_from = Instant::now() + TTL.mul_f64(1.02);
@@ -267,13 +276,17 @@ impl Store for Node {
         rest_of_ttl: Duration,
         fence: Option<FencingToken>,
     ) -> StoreFuture<bool> {
-        let (key, owner, world) = (key.clone(), *owner, Arc::clone(&self.world));
+        let (key, owner, node) = (key.clone(), *owner, self.clone());
         self.call(true, move |store, rate| {
-            let (store, key, world) = (store.clone(), key.clone(), Arc::clone(&world));
+            let (store, key, node) = (store.clone(), key.clone(), node.clone());
             Box::pin(async move {
                 let was_free = store.inspect(&key).await?.is_none();
                 let taken = store.take_again(&key, &owner, rest_of_ttl.mul_f64(rate), fence).await?;
-                world.heals.fetch_add(usize::from(was_free && taken), Ordering::Relaxed);
+                let Self { world, server, .. } = node;
+                let is_healed = was_free && taken;
+                let is_broken = server.lock().unwrap().told_to_break.contains(&HolderId::from(&owner));
+                world.heals.fetch_add(usize::from(is_healed), Ordering::Relaxed);
+                world.healed_past_a_break.fetch_add(usize::from(is_healed && is_broken), Ordering::Relaxed);
                 Ok(taken)
             })
         })
@@ -292,6 +305,14 @@ impl Store for Node {
     fn inspect(&self, key: &Key) -> StoreFuture<Option<Holder>> {
         let key = key.clone();
         self.call(false, move |store, _| store.inspect(&key))
+    }
+
+    fn break_lock(&self, key: &Key, holder: HolderId) -> StoreFuture<bool> {
+        let (key, server) = (key.clone(), Arc::clone(&self.server));
+        self.call(false, move |store, _| {
+            server.lock().unwrap().told_to_break.push(holder);
+            store.break_lock(&key, holder)
+        })
     }
 
     fn keeps_order(&self) -> bool {

@@ -5,10 +5,13 @@ mod holders;
 mod process;
 mod run_endings;
 mod run_loss;
+#[cfg(target_os = "linux")]
+mod run_nemesis;
 mod run_signals;
 mod run_terminal;
 mod terminal;
 mod top;
+mod topologies;
 mod ui;
 mod usage;
 
