@@ -15,7 +15,7 @@ pub enum Check {
     Broken,
     /// Processes on one real server that fails.
     Soak,
-    /// Tasks on five real servers that fail.
+    /// Processes on five real servers that fail.
     QuorumSoak,
     /// The patches that tests have to notice.
     Mutations,

@@ -132,11 +132,13 @@ impl Soak {
         (!table.is_empty()).then(|| Self { setup, table: table.join("\n").trim_end().to_owned() })
     }
 
-    /// Says how the soak was set up, and how many overlaps it saw.
+    /// Says how the soak was set up, and what it found afterwards.
     #[must_use]
     pub fn summary(&self) -> String {
-        let overlaps = self.table.lines().find_map(|line| line.trim().strip_prefix("overlaps"));
-        format!("`{}`, overlaps: {}", self.setup, overlaps.map_or("not counted", str::trim))
+        let afterwards = self.table.lines().skip_while(|line| *line != "afterwards").skip(1);
+        let found: Vec<_> =
+            afterwards.map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+        format!("`{}`; afterwards: {}", self.setup, found.join(", "))
     }
 }
 
@@ -195,9 +197,9 @@ mod tests {
 
     #[test]
     fn a_soak_is_its_setup_and_its_last_table() {
-        let soak =
-            Soak::parse("soak: seed 7, 60 s\nsoak: 10 s\n\nfaults\n  kill 3\n  overlaps   0\n").unwrap();
-        assert_eq!(soak.summary(), "`soak: seed 7, 60 s`, overlaps: 0");
+        let text = "soak: seed 7, 60 s\nsoak: 10 s\n\nfaults\n  kill 3\nafterwards\n  keys left   0\n  overlaps   0\n";
+        let soak = Soak::parse(text).unwrap();
+        assert_eq!(soak.summary(), "`soak: seed 7, 60 s`; afterwards: keys left 0, overlaps 0");
         assert!(soak.table.starts_with("faults\n  kill 3"));
     }
 
