@@ -3,7 +3,8 @@
 //! `cargo run --release -p mutations --bin evidence` runs the model and the simulation, and reads the table
 //! of the patches (`target/mutations.md`), simulation/broken.md, and what the soaks have printed
 //! (`target/soak.txt`, `target/quorum_soak.txt`). `--seeds N` and `--from S` choose the schedules, 2,000 from
-//! seed 0 unless set. `--keep-runs` takes the last output of the model and the simulation again.
+//! seed 0 unless set. `--keep-model` takes the last output of the model again, and `--keep-runs` that of the
+//! simulation, too.
 
 use std::{
     error::Error,
@@ -25,12 +26,13 @@ use mutations::{
 struct Options {
     seeds: u64,
     from: u64,
+    keep_model: bool,
     keep_runs: bool,
 }
 
 impl Options {
     fn parse(mut words: impl Iterator<Item = String>) -> Result<Self, String> {
-        let mut options = Self { seeds: 2000, from: 0, keep_runs: false };
+        let mut options = Self { seeds: 2000, from: 0, keep_model: false, keep_runs: false };
         while let Some(word) = words.next() {
             let mut number = || {
                 let value = words.next().ok_or_else(|| format!("`{word}` needs a number"))?;
@@ -39,8 +41,13 @@ impl Options {
             match word.as_str() {
                 "--seeds" => options.seeds = number()?,
                 "--from" => options.from = number()?,
+                "--keep-model" => options.keep_model = true,
                 "--keep-runs" => options.keep_runs = true,
-                _ => return Err(format!("`{word}`: there are `--seeds N`, `--from S` and `--keep-runs`")),
+                _ => {
+                    return Err(format!(
+                        "`{word}`: there are `--seeds N`, `--from S`, `--keep-model` and `--keep-runs`"
+                    ));
+                }
             }
         }
         Ok(options)
@@ -60,18 +67,22 @@ fn main() -> Result<(), Box<dyn Error>> {
     let table = Table::read(&root.join("target/mutations.md"));
     let saved = root.join("target/evidence");
     fs::create_dir_all(&saved)?;
-    if !options.keep_runs {
-        let Options { seeds, from, .. } = options;
-        let seeds = ["--keep-going", "--seeds", &seeds.to_string(), "--from", &from.to_string()];
-        save(&root, &saved.join("revision.txt"), &mut revision(&root))?;
+    let Options { seeds, from, keep_model, keep_runs } = options;
+    if !keep_model && !keep_runs {
         save(&root, &saved.join("model.txt"), &mut program("protocol-model", &[]))?;
+        save(&root, &saved.join("model-revision.txt"), &mut revision(&root))?;
+    }
+    if !keep_runs {
+        let seeds = ["--keep-going", "--seeds", &seeds.to_string(), "--from", &from.to_string()];
         save(&root, &saved.join("simulation.txt"), &mut program("simulation", &seeds))?;
+        save(&root, &saved.join("simulation-revision.txt"), &mut revision(&root))?;
         fs::write(saved.join("from.txt"), from.to_string())?;
     }
     let read = |file: &Path| fs::read_to_string(file).unwrap_or_default();
-    let from = read(&saved.join("from.txt")).parse().unwrap_or(options.from);
+    let from = read(&saved.join("from.txt")).parse().unwrap_or(from);
     let runs = Runs {
-        revision: read(&saved.join("revision.txt")).trim().to_owned(),
+        revisions: ["model-revision.txt", "simulation-revision.txt"]
+            .map(|file| read(&saved.join(file)).trim().to_owned()),
         model: Model::parse(&read(&saved.join("model.txt"))),
         simulation: Simulation::parse(from, &read(&saved.join("simulation.txt"))),
         soak: Soak::parse(&read(&root.join("target/soak.txt"))),

@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, fmt::Write};
 /// The results of the runs. `None` is a run that has no result.
 #[derive(Debug, Default)]
 pub struct Runs {
-    /// The commit of the sources that ran.
-    pub revision: String,
+    /// The commits of the sources that the model and the simulation ran from.
+    pub revisions: [String; 2],
     /// What `protocol-model` has checked.
     pub model: Option<Model>,
     /// What `simulation` has run.
