@@ -98,9 +98,11 @@ impl Parts<'_> {
 
     /// The results, each under a heading to which the claims lead.
     fn results(&self) -> String {
-        let Runs { revision, model, simulation, soak, quorum_soak, broken } = self.runs;
-        let mut text =
-            format!("## The runs\n\nThe model and the simulation ran at the commit `{revision}`.\n\n");
+        let Runs { revisions, model, simulation, soak, quorum_soak, broken } = self.runs;
+        let [of_model, of_simulation] = revisions;
+        let mut text = format!(
+            "## The runs\n\nThe model ran at the commit `{of_model}`, and the simulation at `{of_simulation}`.\n\n"
+        );
         text.push_str("### The model\n\n`cargo run --release -p protocol-model`:\n\n");
         if let Some(model) = model {
             let _ = writeln!(text, "{}.\n", model.summary());
