@@ -12,6 +12,7 @@
 //! These files are in `docs/` of the package and of the repository:
 //!
 //! - `guarantees.md`: what each promise rests on, and the test that shows it
+//! - `evidence.md`: how far each promise goes, what has checked it, and what breaks it
 //! - `design.md`: why distlock is built as it is, and the formats on the server
 //! - `benchmarks.md`: how fast distlock is, also beside other libraries
 
@@ -64,6 +65,8 @@ page!(fencing, "../docs/fencing.md");
 mod compiled {
     #[doc = include_str!("../docs/guarantees.md")]
     struct Guarantees;
+    #[doc = include_str!("../docs/evidence.md")]
+    struct Evidence;
     #[doc = include_str!("../docs/design.md")]
     struct Design;
     #[doc = include_str!("../docs/benchmarks.md")]

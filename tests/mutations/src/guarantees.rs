@@ -21,6 +21,21 @@ pub fn tests(text: &str) -> Vec<String> {
     rows(text).into_iter().flat_map(column).collect()
 }
 
+/// Returns the names of the tests that show a promise. A row without a promise continues the one above.
+#[must_use]
+pub fn tests_of(text: &str, promise: &str) -> Vec<String> {
+    let (mut current, mut tests) = (String::new(), Vec::new());
+    for row in rows(text) {
+        if !row[0].is_empty() {
+            row[0].clone_into(&mut current);
+        }
+        if current == promise {
+            tests.extend(row.last().map(|cell| code(cell)).unwrap_or_default());
+        }
+    }
+    tests
+}
+
 /// The cells of the rows of all tables whose last column is `shown by`.
 fn rows(text: &str) -> Vec<Vec<&str>> {
     let (mut found, mut in_table) = (Vec::new(), false);
@@ -111,6 +126,8 @@ mod tests {
     fn promises_and_tests_are_those_of_the_tables_with_tests() {
         assert_eq!(promises(TEXT), ["It holds", "It lasts"]);
         assert_eq!(tests(TEXT), ["lease::loss", "lease", "core x::y"]);
+        assert_eq!(tests_of(TEXT, "It holds"), ["lease::loss", "lease", "core x::y"]);
+        assert_eq!(tests_of(TEXT, "It lasts"), [""; 0]);
     }
 
     #[test]

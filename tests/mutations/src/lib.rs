@@ -9,8 +9,10 @@
 //! - [`tree`] copies the sources and applies a patch to the copy.
 //! - [`run`] builds a broken copy and runs a test.
 //! - [`table`] keeps the results.
+//! - [`evidence`] writes docs/evidence.md from these and other results.
 #![forbid(unsafe_code)]
 
+pub mod evidence;
 pub mod guarantees;
 pub mod patch;
 pub mod run;

@@ -16,6 +16,17 @@ struct Row {
     fingerprint: String,
 }
 
+/// What a run of a patch has shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seen {
+    /// A test went red, or did not end in its time.
+    Red,
+    /// No test noticed the patch, or the patch was wrong.
+    Survived,
+}
+
+const SURVIVED: &str = "SURVIVED";
+const FAULT: &str = "FAULT: ";
 const HEAD: &str =
     "| patch | promise | what went red | seconds | fingerprint |\n| --- | --- | --- | --- | --- |\n";
 
@@ -44,13 +55,21 @@ impl Table {
         self.0.get(&patch.name).is_some_and(|row| row.fingerprint == patch.fingerprint)
     }
 
+    /// Returns the result of this patch as it is now; `None` if the patch was not run since.
+    #[must_use]
+    pub fn seen(&self, patch: &Patch) -> Option<Seen> {
+        let row = self.0.get(&patch.name).filter(|row| row.fingerprint == patch.fingerprint)?;
+        let is_red = row.result != SURVIVED && !row.result.starts_with(FAULT);
+        Some(if is_red { Seen::Red } else { Seen::Survived })
+    }
+
     /// Enters a result.
     pub fn enter(&mut self, patch: &Patch, outcome: &Outcome, seconds: u64) {
         let result = match outcome {
             Outcome::Red(tests) => tests.join(", "),
             Outcome::Hung => "did not end in time".to_owned(),
-            Outcome::Survived => "SURVIVED".to_owned(),
-            Outcome::Fault(fault) => format!("FAULT: {}", fault.replace('|', "/").replace('\n', " ")),
+            Outcome::Survived => SURVIVED.to_owned(),
+            Outcome::Fault(fault) => format!("{FAULT}{}", fault.replace('|', "/").replace('\n', " ")),
         };
         let row =
             Row { promise: patch.promise.clone(), result, seconds, fingerprint: patch.fingerprint.clone() };
@@ -96,6 +115,17 @@ mod tests {
         table.enter(&patch("a", ""), &Outcome::Red(vec!["x::y".to_owned(), "z".to_owned()]), 12);
         table.enter(&patch("b", ""), &Outcome::Fault("no | such\nthing".to_owned()), 0);
         assert_eq!(Table::parse(&table.text()), table);
+    }
+
+    #[test]
+    fn only_a_test_that_failed_is_red() {
+        let mut table = Table::default();
+        table.enter(&patch("a", ""), &Outcome::Red(vec!["x".to_owned()]), 1);
+        table.enter(&patch("b", ""), &Outcome::Survived, 1);
+        table.enter(&patch("c", ""), &Outcome::Fault("no such thing".to_owned()), 1);
+        let seen = ["a", "b", "c", "d"].map(|name| table.seen(&patch(name, "")));
+        assert_eq!(seen, [Some(Seen::Red), Some(Seen::Survived), Some(Seen::Survived), None]);
+        assert_eq!(table.seen(&patch("a", "more")), None);
     }
 
     #[test]

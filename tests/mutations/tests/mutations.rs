@@ -43,6 +43,26 @@ fn every_patch_applies() {
 }
 
 #[test]
+fn every_patch_that_the_simulation_has_to_notice_applies() {
+    let root = root();
+    if tree::tracked(&root).is_none() {
+        println!("skipped: the sources are not a git checkout");
+        return;
+    }
+    let names = fs::read_to_string(root.join("simulation/broken.txt")).unwrap();
+    let names = names.lines().filter(|name| !name.is_empty() && !name.starts_with('#'));
+    let fault = |name: &str| {
+        let places = ["simulation/patches", "tests/mutations/patches"];
+        let mut places = places.iter().map(|folder| root.join(folder).join(format!("{name}.patch")));
+        let Some(place) = places.find(|place| place.exists()) else {
+            return Some(format!("simulation/broken.txt: no patch `{name}`"));
+        };
+        tree::check(&root, &place).err().map(|fault| format!("{name}.patch: {fault}"))
+    };
+    none(&names.filter_map(fault).collect::<Vec<_>>());
+}
+
+#[test]
 fn every_test_that_the_guarantees_name_exists() {
     let (root, names) = (root(), guarantees::tests(&guarantees()));
     assert!(names.len() > 40, "{} names", names.len());

@@ -59,10 +59,11 @@ local function is_first(owner, waited)
   return not first or first.owner == owner or arrival_of(first.owner) > arrival_of(owner, waited), first
 end
 
--- Sets the lock to a waiter. The fencing counter lasts for so many ms; 0 for a waiter that wants no token.
+-- Sets the lock to a waiter. The fencing counter lasts for so many ms; 0 for a waiter that wants no token. A
+-- mark is written before the entry goes: the entries have to keep a field, or they would lose their ttl.
 -- Gives back the token, which is false if none is wanted; nil if memory is full, or the counter is of another
 -- type.
-local function give(owner, ttl, lasts)
+local function give(owner, ttl, lasts, mark)
   local fence = false
   if lasts ~= '0' then
     local stored = redis.pcall('GET', KEYS[5])
@@ -77,6 +78,9 @@ local function give(owner, ttl, lasts)
   if redis.pcall('SET', KEYS[1], owner, 'PX', ttl).err then
     return nil
   end
+  if mark then
+    redis.pcall('HSET', KEYS[4], UNCLAIMED, mark)
+  end
   remove(owner)
   return fence
 end
@@ -86,12 +90,12 @@ end
 local function hand_over(first)
   while true do
     first = first or first_waiter()
-    local fence = first and give(first.owner, first.ttl, first.lasts)
+    local mark = first and string.format('%.0f', now + CLAIM_WITHIN) .. ' ' .. first.owner
+    local fence = first and give(first.owner, first.ttl, first.lasts, mark)
     if fence == nil then
       return nil
     end
-    unclaimed = string.format('%.0f', now + CLAIM_WITHIN) .. ' ' .. first.owner
-    redis.pcall('HSET', KEYS[4], UNCLAIMED, unclaimed)
+    unclaimed = mark
     local token = fence and string.format('%.0f', fence) or '-'
     local message = first.ttl .. ' ' .. token .. ' ' .. first.owner .. ' ' .. KEYS[1]
     if type(redis.pcall('PUBLISH', first.channel, message)) == 'number' then
