@@ -69,13 +69,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     fs::create_dir_all(&saved)?;
     let Options { seeds, from, keep_model, keep_runs } = options;
     if !keep_model && !keep_runs {
-        save(&root, &saved.join("model.txt"), &mut program("protocol-model", &[]))?;
         save(&root, &saved.join("model-revision.txt"), &mut revision(&root))?;
+        save(&root, &saved.join("model.txt"), &mut program("protocol-model", &[]))?;
     }
     if !keep_runs {
         let seeds = ["--keep-going", "--seeds", &seeds.to_string(), "--from", &from.to_string()];
-        save(&root, &saved.join("simulation.txt"), &mut program("simulation", &seeds))?;
         save(&root, &saved.join("simulation-revision.txt"), &mut revision(&root))?;
+        save(&root, &saved.join("simulation.txt"), &mut program("simulation", &seeds))?;
         fs::write(saved.join("from.txt"), from.to_string())?;
     }
     let read = |file: &Path| fs::read_to_string(file).unwrap_or_default();

@@ -137,7 +137,7 @@ impl Parts<'_> {
             broken.len() - gaps.len(),
             if names.is_empty() { "none".to_owned() } else { names.join(", ") }
         );
-        text.push_str("\n### The soaks\n");
+        text.push_str("\n### The soaks\n\nThe output of a soak does not say at which commit it ran.\n");
         for (name, soak) in [("soak", soak), ("quorum_soak", quorum_soak)] {
             let _ = match soak {
                 Some(Soak { setup, table }) => {
