@@ -81,8 +81,8 @@ impl Outcome {
             .collect()
     }
 
-    /// Grants that went on for more than a ttl after their break was done. The latest renewal that can succeed
-    /// was sent before.
+    /// Grants that went on for more than a ttl after their break was done. The latest renewal that can
+    /// succeed was sent before.
     fn outlived_breaks(&self) -> Vec<(&Grant, &Break)> {
         let ends = |grant: &Grant, one: &Break| Some(one.done?.max(grant.from) + TTL);
         let pairs = self.grants.iter().flat_map(|grant| self.breaks_of(grant).map(move |one| (grant, one)));

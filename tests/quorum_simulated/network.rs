@@ -26,6 +26,7 @@ pub(crate) const TTL: Duration = Duration::from_millis(250);
 
 /// The faults of a schedule.
 #[derive(Clone, Copy)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fault that happens or does not")]
 pub(crate) struct Faults {
     /// How many of a thousand messages are lost, in each direction.
     pub(crate) lost: u32,

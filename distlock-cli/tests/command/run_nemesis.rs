@@ -1,4 +1,5 @@
-//! `distlock run` under faults from a seed: no two commands run at a time while their `distlock` is scheduled.
+//! `distlock run` under faults from a seed: no two commands run at a time while their `distlock` is
+//! scheduled.
 //!
 //! ```sh
 //! DISTLOCK_SEED=7 DISTLOCK_SECONDS=600 cargo test -p distlock-cli --test command nemesis -- --nocapture
