@@ -1,12 +1,16 @@
 //! Real Redis servers.
 
 use std::{
+    ffi::OsString,
     io::{BufRead, BufReader},
     net::TcpListener,
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
 /// A Redis server on a free port, with an empty data set. It is killed, and its files are removed, when the
@@ -44,6 +48,29 @@ const READY: [&str; 2] = ["Ready to accept connections", "Sentinel ID is"];
 /// The setting that makes a server a Sentinel, which needs a file for its state.
 const SENTINEL: &str = "--sentinel";
 
+/// Names the program that is started in place of `redis-server`: another version, or Valkey.
+const PROGRAM: &str = "DISTLOCK_TEST_SERVER";
+
+/// Returns the program of the servers.
+fn program() -> OsString {
+    std::env::var_os(PROGRAM).unwrap_or_else(|| "redis-server".into())
+}
+
+/// Returns the port of the cluster bus beside a port: a free one, which versions before Redis 7 do not let
+/// choose.
+pub(crate) fn bus_beside(port: u16) -> u16 {
+    if has_cluster_port() { free_port() } else { port + 10_000 }
+}
+
+/// Whether the program knows the setting `cluster-port`.
+pub(crate) fn has_cluster_port() -> bool {
+    static ANSWER: OnceLock<bool> = OnceLock::new();
+    *ANSWER.get_or_init(|| {
+        let told = Command::new(program()).arg("--version").output().map(|told| told.stdout);
+        !String::from_utf8_lossy(&told.unwrap_or_default()).contains("v=6.")
+    })
+}
+
 impl RedisServer {
     /// Starts a server and waits until it is ready.
     ///
@@ -70,7 +97,9 @@ impl RedisServer {
             }
         }
         panic!(
-            "redis-server did not start; is it installed? ./test.sh installs it. Its last output:\n{output}"
+            "{} did not start; is it installed? ./test.sh installs redis-server, and {PROGRAM} names another program. \
+             Its last output:\n{output}",
+            program().display()
         );
     }
 
@@ -79,7 +108,7 @@ impl RedisServer {
         let mut server = Self::at(port, settings, file);
         match server.try_start() {
             Ok(()) => server,
-            Err(output) => panic!("redis-server did not start. Its last output:\n{output}"),
+            Err(output) => panic!("{} did not start. Its last output:\n{output}", program().display()),
         }
     }
 
@@ -122,7 +151,7 @@ impl RedisServer {
         let mut keeper = Command::new("sh")
             .args(["-c", KEEP, "sh"])
             .arg(&self.directory)
-            .arg("redis-server")
+            .arg(program())
             .args(is_sentinel.then_some(state))
             .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
             .args(["--port", &self.port.to_string(), "--dir"])
@@ -190,13 +219,18 @@ impl RedisServer {
         &self.directory
     }
 
-    /// Sends one command over a new connection.
+    /// Sends one command over a new connection, with the password of `--requirepass`.
     ///
     /// # Panics
     ///
     /// If the server does not answer, or answers with an error or another type.
     pub async fn command<T: redis::FromRedisValue>(&self, words: &[&str]) -> T {
-        query(&self.url(), words).await.expect("an answer")
+        let password = self.settings.windows(2).find(|pair| pair[0] == "--requirepass");
+        let url = match password {
+            Some(pair) => self.url().replace("redis://", &format!("redis://:{}@", pair[1])),
+            None => self.url(),
+        };
+        query(&url, words).await.expect("an answer")
     }
 
     /// Returns whether the server accepts writes. One that is down does not.
