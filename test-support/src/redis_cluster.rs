@@ -9,7 +9,7 @@ use redis::FromRedisValue;
 
 use crate::{
     RedisServer, free_port,
-    redis_server::{bus_beside, has_cluster_port},
+    redis_server::{bus_beside, is_redis_7},
 };
 
 /// How many hash slots a cluster has.
@@ -61,7 +61,7 @@ impl RedisCluster {
             let bus = bus.to_string();
             let mut all = vec!["--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf"];
             all.extend(["--cluster-node-timeout", "1000", "--cluster-replica-validity-factor", "0"]);
-            if has_cluster_port() {
+            if is_redis_7() {
                 all.extend(["--cluster-port", &bus]);
             }
             all.extend(settings);

@@ -59,11 +59,11 @@ fn program() -> OsString {
 /// Returns the port of the cluster bus beside a port: a free one, which versions before Redis 7 do not let
 /// choose.
 pub(crate) fn bus_beside(port: u16) -> u16 {
-    if has_cluster_port() { free_port() } else { port + 10_000 }
+    if is_redis_7() { free_port() } else { port + 10_000 }
 }
 
-/// Whether the program knows the setting `cluster-port`.
-pub(crate) fn has_cluster_port() -> bool {
+/// Whether the program is Redis 7 or later, or Valkey, and knows the settings that Redis 7 brought.
+pub(crate) fn is_redis_7() -> bool {
     static ANSWER: OnceLock<bool> = OnceLock::new();
     *ANSWER.get_or_init(|| {
         let told = Command::new(program()).arg("--version").output().map(|told| told.stdout);
@@ -114,6 +114,11 @@ impl RedisServer {
 
     fn at(port: u16, settings: &[&str], file: Option<(&'static str, String)>) -> Self {
         let directory = std::env::temp_dir().join(format!("distlock-test-{}-{port}", std::process::id()));
+        // Redis 6.2 allows DEBUG to all, and does not know the setting.
+        let settings = match settings {
+            ["--enable-debug-command", _, rest @ ..] if !is_redis_7() => rest,
+            all => all,
+        };
         let settings = settings.iter().map(|setting| (*setting).to_owned()).collect();
         Self { port, directory, keeper: None, process: String::new(), settings, file }
     }
