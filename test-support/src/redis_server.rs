@@ -56,10 +56,19 @@ fn program() -> OsString {
     std::env::var_os(PROGRAM).unwrap_or_else(|| "redis-server".into())
 }
 
-/// Returns the port of the cluster bus beside a port: a free one, which versions before Redis 7 do not let
-/// choose.
-pub(crate) fn bus_beside(port: u16) -> u16 {
-    if is_redis_7() { free_port() } else { port + 10_000 }
+/// Returns free ports for a node of a cluster and for its bus, which is 10,000 above before Redis 7.
+pub(crate) fn cluster_ports() -> (u16, u16) {
+    if is_redis_7() {
+        return (free_port(), free_port());
+    }
+    loop {
+        let port = free_port();
+        let bus = port + 10_000;
+        // Above are the ports that systems give to outgoing connections.
+        if bus < FIRST + 20_000 && TcpListener::bind(("127.0.0.1", bus)).is_ok() {
+            return (port, bus);
+        }
+    }
 }
 
 /// Whether the program is Redis 7 or later, or Valkey, and knows the settings that Redis 7 brought.
@@ -302,11 +311,13 @@ pub(crate) async fn query<T: redis::FromRedisValue>(url: &str, words: &[&str]) -
     command.arg(&words[1..]).query_async(&mut connection).await
 }
 
+/// The first port that is given to servers.
+const FIRST: u16 = 10_000;
+
 /// Returns a port on which nothing listens at the moment. It is below the ports that systems give to outgoing
 /// connections, so that it stays free while its server is down, and a process never gets the same port twice.
 #[expect(clippy::missing_panics_doc, reason = "the remainder is always a port")]
 pub fn free_port() -> u16 {
-    const FIRST: u16 = 10_000;
     const PORTS: u32 = 20_000;
     static NEXT: AtomicU32 = AtomicU32::new(0);
     loop {
