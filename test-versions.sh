@@ -30,8 +30,8 @@ version_of() {
 }
 
 has_tls() {
-    # With TLS, the server asks for its key; without, it does not know the setting or has no such transport.
-    timeout 5 "$1" --port 0 --tls-port 1 2>&1 | grep -q 'tls-key-file'
+    # With TLS, the server asks for its certificate; without, it does not know the setting or has no such transport.
+    grep -Eq 'tls-(cert|key)-file' <(timeout 5 "$1" --port 0 --tls-port 1 2>&1)
 }
 
 # Runs a command as a check of the server, and adds what the table says to `row`.
