@@ -7,7 +7,10 @@ use std::{
 
 use redis::FromRedisValue;
 
-use crate::{RedisServer, free_port};
+use crate::{
+    RedisServer,
+    redis_server::{cluster_ports, is_redis_7},
+};
 
 /// How many hash slots a cluster has.
 const SLOTS: u16 = 1 << 14;
@@ -51,13 +54,15 @@ impl RedisCluster {
         let primaries = 3;
         let count = if replicas { 2 * primaries } else { primaries };
         // Ports are given out once in a process, and another process rarely takes one in between.
-        let ports: Vec<_> = (0..count).map(|_| (free_port(), free_port())).collect();
+        let ports: Vec<_> = (0..count).map(|_| cluster_ports()).collect();
         let server = |at: usize| {
             let (port, bus) = ports[at];
             let bus = bus.to_string();
             let mut all = vec!["--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf"];
             all.extend(["--cluster-node-timeout", "1000", "--cluster-replica-validity-factor", "0"]);
-            all.extend(["--cluster-port", &bus]);
+            if is_redis_7() {
+                all.extend(["--cluster-port", &bus]);
+            }
             all.extend(settings);
             RedisServer::start_at(port, &all, Some(("nodes.conf", nodes(&ports, primaries, at))))
         };

@@ -1,12 +1,16 @@
 //! Real Redis servers.
 
 use std::{
+    ffi::OsString,
     io::{BufRead, BufReader},
     net::TcpListener,
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
 /// A Redis server on a free port, with an empty data set. It is killed, and its files are removed, when the
@@ -44,6 +48,38 @@ const READY: [&str; 2] = ["Ready to accept connections", "Sentinel ID is"];
 /// The setting that makes a server a Sentinel, which needs a file for its state.
 const SENTINEL: &str = "--sentinel";
 
+/// Names the program that is started in place of `redis-server`: another version, or Valkey.
+const PROGRAM: &str = "DISTLOCK_TEST_SERVER";
+
+/// Returns the program of the servers.
+fn program() -> OsString {
+    std::env::var_os(PROGRAM).unwrap_or_else(|| "redis-server".into())
+}
+
+/// Returns free ports for a node of a cluster and for its bus, which is 10,000 above before Redis 7.
+pub(crate) fn cluster_ports() -> (u16, u16) {
+    if is_redis_7() {
+        return (free_port(), free_port());
+    }
+    loop {
+        let port = free_port();
+        let bus = port + 10_000;
+        // Above are the ports that systems give to outgoing connections.
+        if bus < FIRST + 20_000 && TcpListener::bind(("127.0.0.1", bus)).is_ok() {
+            return (port, bus);
+        }
+    }
+}
+
+/// Whether the program is Redis 7 or later, or Valkey, and knows the settings that Redis 7 brought.
+pub(crate) fn is_redis_7() -> bool {
+    static ANSWER: OnceLock<bool> = OnceLock::new();
+    *ANSWER.get_or_init(|| {
+        let told = Command::new(program()).arg("--version").output().map(|told| told.stdout);
+        !String::from_utf8_lossy(&told.unwrap_or_default()).contains("v=6.")
+    })
+}
+
 impl RedisServer {
     /// Starts a server and waits until it is ready.
     ///
@@ -70,7 +106,9 @@ impl RedisServer {
             }
         }
         panic!(
-            "redis-server did not start; is it installed? ./test.sh installs it. Its last output:\n{output}"
+            "{} did not start; is it installed? ./test.sh installs redis-server, and {PROGRAM} names another program. \
+             Its last output:\n{output}",
+            program().display()
         );
     }
 
@@ -79,12 +117,17 @@ impl RedisServer {
         let mut server = Self::at(port, settings, file);
         match server.try_start() {
             Ok(()) => server,
-            Err(output) => panic!("redis-server did not start. Its last output:\n{output}"),
+            Err(output) => panic!("{} did not start. Its last output:\n{output}", program().display()),
         }
     }
 
     fn at(port: u16, settings: &[&str], file: Option<(&'static str, String)>) -> Self {
         let directory = std::env::temp_dir().join(format!("distlock-test-{}-{port}", std::process::id()));
+        // Redis 6.2 allows DEBUG to all, and does not know the setting.
+        let settings = match settings {
+            ["--enable-debug-command", _, rest @ ..] if !is_redis_7() => rest,
+            all => all,
+        };
         let settings = settings.iter().map(|setting| (*setting).to_owned()).collect();
         Self { port, directory, keeper: None, process: String::new(), settings, file }
     }
@@ -122,7 +165,7 @@ impl RedisServer {
         let mut keeper = Command::new("sh")
             .args(["-c", KEEP, "sh"])
             .arg(&self.directory)
-            .arg("redis-server")
+            .arg(program())
             .args(is_sentinel.then_some(state))
             .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
             .args(["--port", &self.port.to_string(), "--dir"])
@@ -190,13 +233,18 @@ impl RedisServer {
         &self.directory
     }
 
-    /// Sends one command over a new connection.
+    /// Sends one command over a new connection, with the password of `--requirepass`.
     ///
     /// # Panics
     ///
     /// If the server does not answer, or answers with an error or another type.
     pub async fn command<T: redis::FromRedisValue>(&self, words: &[&str]) -> T {
-        query(&self.url(), words).await.expect("an answer")
+        let password = self.settings.windows(2).find(|pair| pair[0] == "--requirepass");
+        let url = match password {
+            Some(pair) => self.url().replace("redis://", &format!("redis://:{}@", pair[1])),
+            None => self.url(),
+        };
+        query(&url, words).await.expect("an answer")
     }
 
     /// Returns whether the server accepts writes. One that is down does not.
@@ -263,11 +311,13 @@ pub(crate) async fn query<T: redis::FromRedisValue>(url: &str, words: &[&str]) -
     command.arg(&words[1..]).query_async(&mut connection).await
 }
 
+/// The first port that is given to servers.
+const FIRST: u16 = 10_000;
+
 /// Returns a port on which nothing listens at the moment. It is below the ports that systems give to outgoing
 /// connections, so that it stays free while its server is down, and a process never gets the same port twice.
 #[expect(clippy::missing_panics_doc, reason = "the remainder is always a port")]
 pub fn free_port() -> u16 {
-    const FIRST: u16 = 10_000;
     const PORTS: u32 = 20_000;
     static NEXT: AtomicU32 = AtomicU32::new(0);
     loop {

@@ -37,6 +37,7 @@ async fn refused(server: &RedisServer) -> Vec<String> {
         "role",
         "info",
         "config|get",
+        "config",
         "time",
         "client|setinfo",
         "client|setname",

@@ -67,6 +67,16 @@ async fn a_node_of_a_cluster_is_refused() {
     assert!(server.keys().await.is_empty());
 }
 
+/// Valkey says `server_mode` where Redis says `redis_mode`.
+#[tokio::test]
+async fn a_node_of_a_cluster_of_valkey_is_refused() {
+    let server = RedisServer::start_with(&["--cluster-enabled", "yes"]);
+    server.command::<()>(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]).await;
+    let url = edited(server.port(), "redis_mode:cluster\r\nos:", "server_mode:cluster\r\no:").await;
+    let text = refusal(&url).await;
+    assert!(text.contains("node of a Redis Cluster"), "{text}");
+}
+
 #[tokio::test]
 async fn a_sentinel_is_refused() {
     let sentinel = RedisServer::start_sentinel();

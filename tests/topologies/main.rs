@@ -13,6 +13,7 @@ use tokio::task::JoinHandle;
 
 mod certificates;
 mod credentials;
+mod forms;
 mod own_clients;
 mod sentinels;
 mod sockets;

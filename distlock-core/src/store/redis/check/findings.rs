@@ -56,7 +56,7 @@ fn kind(server: &Server, answers: &Answers) -> Check {
     const KIND: CheckSubject = CheckSubject::Kind;
     let is_moved = answers.error(Question::Get).is_some_and(|error| error.starts_with("MOVED"));
     let is_sentinel = answers.role().first().is_some_and(|role| role == "sentinel");
-    match answers.field("redis_mode") {
+    match answers.mode() {
         Some("cluster") if server.is_callers_own && !is_moved => {
             ok(KIND, "the connection leads to a cluster")
         }

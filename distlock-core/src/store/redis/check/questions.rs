@@ -179,7 +179,12 @@ impl Answers {
 
     /// Whether the server is a node of a cluster.
     pub(super) fn is_cluster(&self) -> bool {
-        self.field("redis_mode") == Some("cluster")
+        self.mode() == Some("cluster")
+    }
+
+    /// Whether the server is `standalone`, of a `cluster`, or a `sentinel`. Valkey has a word of its own for it.
+    pub(super) fn mode(&self) -> Option<&str> {
+        self.field("redis_mode").or_else(|| self.field("server_mode"))
     }
 
     /// A field of INFO.
