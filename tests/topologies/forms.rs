@@ -1,5 +1,6 @@
-//! Locks, waiting and fencing are the same on an open server, on one with a password, and by TLS, and waiters are
-//! told of each release. `./test-versions.sh` runs this on each version; `faults` has the user with few rights.
+//! Locks, waiting and fencing are the same on an open server, on one with a password, and by TLS, and waiters
+//! are told of each release. `./test-versions.sh` runs this on each version; `faults` has the user with few
+//! rights.
 
 use distlock::{LockManager, RedisStore};
 use distlock_store_tests::{contract, fencing, hand_over};

@@ -182,7 +182,8 @@ impl Answers {
         self.mode() == Some("cluster")
     }
 
-    /// Whether the server is `standalone`, of a `cluster`, or a `sentinel`. Valkey has a word of its own for it.
+    /// Whether the server is `standalone`, of a `cluster`, or a `sentinel`. Valkey has a word of its own for
+    /// it.
     pub(super) fn mode(&self) -> Option<&str> {
         self.field("redis_mode").or_else(|| self.field("server_mode"))
     }
