@@ -11,7 +11,7 @@ use crate::{
 
 /// Whether this process was started with the signal ignored, as `nohup` and a shell's `&` do. Its children
 /// ignore the signal then, and a shell cannot trap it.
-fn is_ignored(number: u32) -> bool {
+pub(crate) fn is_ignored(number: u32) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
@@ -71,9 +71,9 @@ async fn a_signal_ends_a_wait_and_leaves_nothing_behind() {
     let arguments = ["run", "order:42", "--wait", "forever", "--", "echo", "ran"];
     let mut waiter = Running::start_without_waiting(&mut distlock_at(&server.url(), &arguments));
     eventually(SOON, async || server.wait_queue_of("lock:order:42").await.is_some()).await;
-    waiter.signal("INT").await;
+    waiter.signal("TERM").await;
     assert_eq!(waiter.rest().await, [""; 0]);
-    assert_eq!(waiter.ended().await, (130, String::new()));
+    assert_eq!(waiter.ended().await, (143, String::new()));
     assert_eq!(server.wait_queue_of("lock:order:42").await, None);
     drop(holder);
 }
