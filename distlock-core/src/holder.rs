@@ -67,7 +67,7 @@ pub enum HolderKind {
 /// Names one lease of one owner, to tell it from those before and after it.
 ///
 /// Programs may show it and send it around: the owner token cannot be found from it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct HolderId([u8; 20]);
 
 impl Holder {
@@ -144,6 +144,12 @@ impl HolderId {
 impl From<&OwnerToken> for HolderId {
     fn from(owner: &OwnerToken) -> Self {
         Self::of(owner.encode(&mut [0; OwnerToken::MAX_BYTES]).as_bytes())
+    }
+}
+
+impl fmt::Debug for HolderId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "HolderId({self})")
     }
 }
 

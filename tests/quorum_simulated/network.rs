@@ -2,6 +2,7 @@
 //! from a seed.
 
 use std::{
+    collections::{HashMap, HashSet},
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering},
@@ -63,6 +64,8 @@ pub(crate) struct World {
     pub(crate) heals: AtomicUsize,
     /// How many times it did so for an owner that it was told to break. Set by `take_again`.
     pub(crate) healed_past_a_break: AtomicUsize,
+    /// The holders that were granted each fencing token by some node. Set by `acquire_proposed`.
+    grantees: Mutex<HashMap<u64, HashSet<HolderId>>>,
     /// How far all clocks have stepped, in microseconds. Set by `step_clocks_back`.
     step: AtomicI64,
 }
@@ -78,12 +81,18 @@ impl World {
             at_peace: AtomicBool::new(false),
             heals: AtomicUsize::new(0),
             healed_past_a_break: AtomicUsize::new(0),
+            grantees: Mutex::default(),
             step: AtomicI64::new(0),
         })
     }
 
     pub(crate) fn draw<T>(&self, draw: impl FnOnce(&mut fastrand::Rng) -> T) -> T {
         draw(&mut self.random.lock().unwrap())
+    }
+
+    /// The holders that some node has granted this fencing token: one, unless a failed attempt had it too.
+    pub(crate) fn grantees(&self, fence: u64) -> HashSet<HolderId> {
+        self.grantees.lock().unwrap().get(&fence).cloned().unwrap_or_default()
     }
 
     fn happens(&self, per_thousand: u32) -> bool {
@@ -262,7 +271,19 @@ impl Store for Node {
         proposal: FencingToken,
     ) -> StoreFuture<Acquired> {
         let (key, owner) = (key.clone(), *owner);
-        self.call(true, move |store, rate| store.acquire_proposed(&key, &owner, ttl.mul_f64(rate), proposal))
+        let world = Arc::clone(&self.world);
+        self.call(true, move |store, rate| {
+            let granted = store.acquire_proposed(&key, &owner, ttl.mul_f64(rate), proposal);
+            let world = Arc::clone(&world);
+            Box::pin(async move {
+                let answer = granted.await?;
+                if let Acquired::Granted { fence: Some(fence), .. } = answer {
+                    let mut grantees = world.grantees.lock().unwrap();
+                    grantees.entry(fence.value()).or_default().insert(HolderId::from(&owner));
+                }
+                Ok(answer)
+            })
+        })
     }
 
     fn raise_fence(&self, key: &Key, owner: &OwnerToken, fence: FencingToken) -> StoreFuture<bool> {
