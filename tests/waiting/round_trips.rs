@@ -120,14 +120,13 @@ async fn a_lone_waiter_for_a_key_that_was_held_lately_is_enqueued_in_one_round_t
 }
 
 #[tokio::test]
-async fn the_first_fenced_grant_of_a_process_takes_three_round_trips() {
+async fn the_first_fenced_grant_of_a_process_takes_one_round_trip() {
     let server = RedisServer::start();
     let trips = RoundTrips::to(&server).await;
     let locks = manager(trips.url()).await;
     trips.reset().await;
     let guard = locks.lock("k").fenced().wait(SOON).acquire().await.unwrap();
-    // HELLO, then SUBSCRIBE and CLIENT TRACKING, then the script.
-    assert_eq!(trips.count(), 3);
+    assert_eq!(trips.count(), 1);
     guard.release().await.unwrap();
 }
 
@@ -140,7 +139,7 @@ async fn the_first_wait_of_a_process_takes_four_round_trips() {
     let held = rival.lock("k").acquire().await.unwrap();
     trips.reset().await;
     let waiter = wait_in_queue(&server, &locks, 1).await;
-    // SET NX, and then as a fenced grant.
+    // SET NX, then HELLO, then SUBSCRIBE and CLIENT TRACKING, then the script.
     assert_eq!(trips.count(), 4);
     held.release().await.unwrap();
     waiter.await.unwrap().release().await.unwrap();

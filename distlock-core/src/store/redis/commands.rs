@@ -68,9 +68,10 @@ pub(super) async fn acquire(
     ttl: Duration,
     fence_lifetime: Option<Duration>,
     contended: &ContendedKeys,
+    form: &ReleaseForm,
 ) -> Result<Acquired, StoreError> {
     if let Some(lifetime) = fence_lifetime {
-        return acquire_fenced(connection, key, owner, ttl, lifetime, None).await;
+        return acquire_fenced(connection, key, owner, ttl, lifetime, None, form).await;
     }
     let found = if contended.contains(key, Instant::now) {
         let mut all = redis::Pipeline::with_capacity(3);
@@ -99,6 +100,24 @@ pub(super) async fn acquire(
         // The lease ended between the two commands.
         None => Acquired::busy(Some(Duration::ZERO)),
     })
+}
+
+/// Takes the key if it is free, and draws a fencing token with a `fence_lifetime`; `None` if the key is held.
+pub(super) async fn take_if_free(
+    connection: &mut (impl ConnectionLike + Send),
+    key: &Key,
+    owner: &OwnerToken,
+    ttl: Duration,
+    fence_lifetime: Option<Duration>,
+    form: &ReleaseForm,
+) -> Result<Option<Acquired>, StoreError> {
+    let Some(lifetime) = fence_lifetime else {
+        let is_set = set_if_free(connection, key, owner, ttl).await?;
+        return Ok(is_set.then_some(Acquired::Granted { fence: None }));
+    };
+    // Boxed: the acquire of a free key without a token does not carry the size of this future.
+    let answer = Box::pin(acquire_fenced(connection, key, owner, ttl, lifetime, None, form)).await?;
+    Ok(Some(answer).filter(|answer| matches!(answer, Acquired::Granted { .. })))
 }
 
 /// Takes the key by `SET NX`. Answers whether it was free.
@@ -137,17 +156,23 @@ pub(super) async fn acquire_fenced(
     ttl: Duration,
     lifetime: Duration,
     proposal: Option<FencingToken>,
+    form: &ReleaseForm,
 ) -> Result<Acquired, StoreError> {
     let mut text = [0; OwnerToken::MAX_BYTES];
     let proposal = proposal.map(|fence| fence.value().to_string()).unwrap_or_default();
     let args = (owner.encode(&mut text), millis(ttl), millis(lifetime.max(ttl)), proposal);
     let keys = [RedisKey::lock(key), RedisKey::fencing_counter(key)];
-    let answer: (i64, Option<i64>, Option<Vec<u8>>) =
-        ACQUIRE_FENCED.invoke(connection, First::ByHash, &keys, args).await.map_err(classify)?;
-    match (answer.0, answer.1, answer.2.as_deref()) {
+    let answer =
+        ACQUIRE_FENCED.invoke(connection, form.first_fenced(), &keys, args).await.map_err(classify)?;
+    form.fenced_worked();
+    if let Value::Int(fence) = answer {
+        return granted(Some(fence), true);
+    }
+    let refused = redis::from_redis_value::<(i64, Option<i64>, Option<Vec<u8>>)>(answer);
+    match refused.map_err(|error| classify(error.into()))? {
         (1, fence, _) => granted(fence, true),
-        (0, Some(pttl), holder) => Ok(busy(key, pttl, holder)),
-        _ => Err(nonsense("the fenced acquire answers two numbers and a value")),
+        (0, Some(pttl), holder) => Ok(busy(key, pttl, holder.as_deref())),
+        _ => Err(nonsense("the fenced acquire answers a token, or two numbers and a value")),
     }
 }
 
@@ -243,8 +268,8 @@ pub(super) async fn release(
     }
 }
 
-/// What a store has learned about its server that decides how its releases, its claims and its acquires that
-/// enqueue are sent.
+/// What a store has learned about its server that decides how its releases, its claims, its fenced acquires and
+/// its acquires that enqueue are sent.
 #[derive(Default)]
 pub(super) struct ReleaseForm {
     /// The server is likely to have the script. Set by the first release that works, never cleared.
@@ -254,6 +279,8 @@ pub(super) struct ReleaseForm {
     /// The server is likely to have the script of acquires that enqueue. Set by the first that works, never
     /// cleared.
     has_enqueue: AtomicBool,
+    /// The server is likely to have the script of fenced acquires. Set by the first that works, never cleared.
+    has_fenced: AtomicBool,
     /// How many of the next releases name all keys, because a wait queue was met. Each release counts down.
     in_queues: AtomicU32,
     /// How many of the next releases name no key but the lock's, because the server has refused the longer
@@ -337,6 +364,16 @@ impl ReleaseForm {
     /// Called when an acquire that enqueues was answered.
     pub(super) fn enqueue_worked(&self) {
         set(&self.has_enqueue);
+    }
+
+    /// How a fenced acquire is sent, so that the first one takes one round trip, too.
+    pub(super) fn first_fenced(&self) -> First {
+        if self.has_fenced.load(Ordering::Relaxed) { First::ByHash } else { First::ByText }
+    }
+
+    /// Called when a fenced acquire was answered.
+    pub(super) fn fenced_worked(&self) {
+        set(&self.has_fenced);
     }
 
     /// Called when a key turns out to have a wait queue.

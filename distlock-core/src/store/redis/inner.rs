@@ -123,11 +123,12 @@ impl<C: Connector> Inner<C> {
         if let Some(refusal) = connector.grant_embargo(&origin) {
             return Err(refusal);
         }
-        if !contended && !fenced && !may_be_left {
-            let granted = commands::set_if_free(&mut connection, &key, &owner, ttl).await;
-            if self.judge(&origin, granted)? {
+        let (lifetime, form) = (fenced.then_some(self.fence_lifetime), &self.release_form);
+        if !contended && !may_be_left {
+            let granted = commands::take_if_free(&mut connection, &key, &owner, ttl, lifetime, form).await;
+            if let Some(granted) = self.judge(&origin, granted)? {
                 self.granted_without_queue(&owner);
-                return Ok(Acquired::Granted { fence: None });
+                return Ok(granted);
             }
             self.contended.note(&key, Instant::now());
         }
@@ -139,9 +140,8 @@ impl<C: Connector> Inner<C> {
             return answer;
         }
         let (mut connection, origin) = connector.connection().await?;
-        let lifetime = fenced.then_some(self.fence_lifetime);
         let contended = &self.contended;
-        let answer = commands::acquire(&mut connection, &key, &owner, ttl, lifetime, contended).await;
+        let answer = commands::acquire(&mut connection, &key, &owner, ttl, lifetime, contended, form).await;
         if let Ok(Acquired::Granted { .. }) = answer {
             self.granted_without_queue(&owner);
         }

@@ -226,8 +226,8 @@ impl<C: Connector> Store for RedisStore<C> {
     fn acquire(&self, key: &Key, owner: &OwnerToken, ttl: Duration, fenced: bool) -> StoreFuture<Acquired> {
         let (inner, asked, by) = (Arc::clone(&self.inner), key.clone(), *owner);
         let answer = self.with_connection(Purpose::Grant, move |mut connection| async move {
-            let lifetime = fenced.then_some(inner.fence_lifetime);
-            commands::acquire(&mut connection, &asked, &by, ttl, lifetime, &inner.contended).await
+            let (lifetime, form) = (fenced.then_some(inner.fence_lifetime), &inner.release_form);
+            commands::acquire(&mut connection, &asked, &by, ttl, lifetime, &inner.contended, form).await
         });
         self.inner.granted(answer, key, owner, ttl)
     }
@@ -240,8 +240,10 @@ impl<C: Connector> Store for RedisStore<C> {
         proposal: FencingToken,
     ) -> StoreFuture<Acquired> {
         let (key, owner, lifetime) = (key.clone(), *owner, self.inner.fence_lifetime);
+        let form = Arc::clone(&self.inner.release_form);
         self.with_connection(Purpose::Grant, move |mut connection| async move {
-            commands::acquire_fenced(&mut connection, &key, &owner, ttl, lifetime, Some(proposal)).await
+            commands::acquire_fenced(&mut connection, &key, &owner, ttl, lifetime, Some(proposal), &form)
+                .await
         })
     }
 
