@@ -6,9 +6,10 @@ use tokio::time::Instant;
 
 use super::{
     check::Gate,
-    commands::{self, ReleaseForm},
+    commands,
     connect::{Connector, pool::Pool},
     contended::ContendedKeys,
+    release_form::ReleaseForm,
     replicated::Replicas,
     wait::{DirectHandOver, WaitRoom},
 };

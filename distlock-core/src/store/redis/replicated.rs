@@ -10,9 +10,10 @@ use std::time::Duration;
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 
 use super::{
-    commands::{self, ReleaseForm, millis},
+    commands::{self, millis},
     connect::pool::Pool,
     errors::classify,
+    release_form::ReleaseForm,
 };
 use crate::{
     error::{StoreError, StoreErrorKind},

@@ -6,9 +6,10 @@ use std::time::Duration;
 use redis::aio::ConnectionLike;
 
 use super::super::{
-    commands::{self, ReleaseForm},
+    commands,
     errors::classify,
     keys::RedisKey,
+    release_form::ReleaseForm,
     script::{First, Script},
 };
 use crate::{error::StoreError, key::Key, token::OwnerToken};

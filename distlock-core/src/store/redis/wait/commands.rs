@@ -7,11 +7,10 @@ use tokio::time::Instant;
 
 use super::{
     super::{
-        commands::{
-            NEEDS_ALL_KEYS, NamedKeys, RELEASE, ReleaseForm, busy, granted, micros, millis, owned, release,
-        },
+        commands::{RELEASE, busy, granted, micros, millis, owned, release},
         errors::{classify, is_refused, nonsense},
         keys::RedisKey,
+        release_form::{NEEDS_ALL_KEYS, NamedKeys, ReleaseForm},
         script::Script,
     },
     channel::WaitChannel,

@@ -1,0 +1,132 @@
+//! How a store's releases, claims and acquires that enqueue are sent.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+use super::{keys::RedisKey, script::First};
+
+/// What a store has learned about its server that decides how its releases, its claims and its acquires that
+/// enqueue are sent.
+#[derive(Default)]
+pub(super) struct ReleaseForm {
+    /// The server is likely to have the script. Set by the first release that works, never cleared.
+    has_script: AtomicBool,
+    /// The server is likely to have the script of claims. Set by the first claim that works, never cleared.
+    has_claims: AtomicBool,
+    /// The server is likely to have the script of acquires that enqueue. Set by the first that works, never
+    /// cleared.
+    has_enqueue: AtomicBool,
+    /// How many of the next releases name all keys, because a wait queue was met. Each release counts down.
+    in_queues: AtomicU32,
+    /// How many of the next releases name no key but the lock's, because the server has refused the longer
+    /// script, or the companions' names. Set by a release that works then. Each release counts down, so that
+    /// the longer script is tried again: the access rules may have changed.
+    lock_only: AtomicU32,
+    /// The store's keys have no wait queues.
+    has_no_queues: bool,
+}
+
+/// The keys that a release names.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum NamedKeys {
+    Lock,
+    WithQueue,
+    /// There may be waiters.
+    All,
+}
+
+/// How many releases name all keys after a wait queue was met.
+const RELEASES_IN_QUEUES: u32 = 100;
+
+/// How many releases name the lock's key alone after the server refused more.
+const RELEASES_LOCK_ONLY: u32 = 100;
+
+/// A release's answer when there is a wait queue and not all keys were named: nothing was changed.
+pub(super) const NEEDS_ALL_KEYS: i64 = -1;
+
+impl NamedKeys {
+    pub(super) fn of<'a, 'k>(self, all: &'a [RedisKey<'k>; 5]) -> &'a [RedisKey<'k>] {
+        match self {
+            Self::Lock => &all[..1],
+            Self::WithQueue => &all[..2],
+            Self::All => all,
+        }
+    }
+}
+
+impl ReleaseForm {
+    /// The form of a store whose keys have no wait queues.
+    pub(super) fn lock_only() -> Self {
+        Self { has_no_queues: true, ..Self::default() }
+    }
+
+    /// Whether the store's keys have wait queues.
+    pub(super) fn has_queues(&self) -> bool {
+        !self.has_no_queues
+    }
+
+    /// Whether releases name no key but the lock's.
+    pub(super) fn is_lock_only(&self) -> bool {
+        self.has_no_queues || self.lock_only.load(Ordering::Relaxed) > 0
+    }
+
+    /// The keys that a release names, which is about to be sent.
+    pub(super) fn keys_of_release(&self) -> NamedKeys {
+        let count_down = |releases: &AtomicU32| {
+            let (set, get) = (Ordering::Relaxed, Ordering::Relaxed);
+            releases.fetch_update(set, get, |releases| releases.checked_sub(1)).is_ok()
+        };
+        if self.has_no_queues || count_down(&self.lock_only) {
+            NamedKeys::Lock
+        } else if count_down(&self.in_queues) {
+            NamedKeys::All
+        } else {
+            NamedKeys::WithQueue
+        }
+    }
+
+    /// How a release is sent, so that it takes one round trip. With a second one, a command that is sent
+    /// after the release could arrive before it.
+    pub(super) fn first(&self) -> First {
+        if self.has_script.load(Ordering::Relaxed) { First::ByHash } else { First::ByText }
+    }
+
+    /// How an acquire that enqueues is sent, so that the first one takes one round trip, too.
+    pub(super) fn first_enqueue(&self) -> First {
+        if self.has_enqueue.load(Ordering::Relaxed) { First::ByHash } else { First::ByText }
+    }
+
+    /// How a claim is sent, so that the first one takes one round trip, too.
+    pub(super) fn first_claim(&self) -> First {
+        if self.has_claims.load(Ordering::Relaxed) { First::ByHash } else { First::ByText }
+    }
+
+    /// Called when a claim was answered.
+    pub(super) fn claim_worked(&self) {
+        set(&self.has_claims);
+    }
+
+    /// Called when an acquire that enqueues was answered.
+    pub(super) fn enqueue_worked(&self) {
+        set(&self.has_enqueue);
+    }
+
+    /// Called when a key turns out to have a wait queue.
+    pub(super) fn queue_was_met(&self) {
+        self.in_queues.store(RELEASES_IN_QUEUES, Ordering::Relaxed);
+    }
+
+    /// Called when a release was answered, perhaps after the server had refused the longer script.
+    pub(super) fn worked(&self, is_refused_more: bool) {
+        set(&self.has_script);
+        if is_refused_more {
+            self.lock_only.store(RELEASES_LOCK_ONLY, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Sets a flag that all cores read, without writing to it each time.
+fn set(flag: &AtomicBool) {
+    if !flag.load(Ordering::Relaxed) {
+        flag.store(true, Ordering::Relaxed);
+    }
+}
