@@ -7,9 +7,9 @@ use tokio::time::Instant;
 
 use super::{
     contended::ContendedKeys,
-    errors::{classify, is_refused, name_denied, nonsense},
+    errors::{classify, name_denied, nonsense},
     keys::RedisKey,
-    release_form::{NEEDS_ALL_KEYS, NamedKeys, ReleaseForm},
+    release_form::{NEEDS_ALL_KEYS, NamedKeys, ReleaseForm, ReleaseWay},
     script::{First, Script},
 };
 use crate::{
@@ -172,8 +172,39 @@ pub(super) async fn raise_fence(
     owned(RAISE_FENCE.invoke(connection, First::ByHash, &keys, args).await)
 }
 
-/// Lets the owner's lease last `ttl` from now.
+/// Lets the owner's lease last `ttl` from now: by a script, or by `SET .. IFEQ` where scripts are refused and
+/// the server has it (Valkey 8.1, Redis 8.4).
 pub(super) async fn renew(
+    connection: &mut (impl ConnectionLike + Send),
+    key: &Key,
+    owner: &OwnerToken,
+    ttl: Duration,
+    form: &ReleaseForm,
+) -> Result<bool, StoreError> {
+    if form.renews_by_set() {
+        match renew_by_set(connection, key, owner, ttl).await {
+            Err(error) if error.kind() == StoreErrorKind::Refused => {}
+            answer => return answer,
+        }
+    }
+    match renew_by_script(connection, key, owner, ttl, form).await {
+        Err(refusal) if refusal.kind() == StoreErrorKind::Refused => {
+            match renew_by_set(connection, key, owner, ttl).await {
+                // The first one names what is missing.
+                Err(error) if error.kind() == StoreErrorKind::Refused => Err(refusal),
+                answer => {
+                    if answer.is_ok() {
+                        form.renewal_by_set_worked();
+                    }
+                    answer
+                }
+            }
+        }
+        answer => answer,
+    }
+}
+
+async fn renew_by_script(
     connection: &mut impl ConnectionLike,
     key: &Key,
     owner: &OwnerToken,
@@ -186,6 +217,22 @@ pub(super) async fn renew(
     // The lock of a single server is renewed by its key alone.
     let (script, named) = if form.has_queues() { (&RENEW, &keys[..1]) } else { (&RENEW_ON_NODE, &keys[..]) };
     owned(script.invoke(connection, First::ByHash, named, args).await)
+}
+
+/// Unlike the script's PEXPIRE, it is refused when memory is full. It reads no broken owners, of which a node
+/// that refuses scripts has none.
+async fn renew_by_set(
+    connection: &mut (impl ConnectionLike + Send),
+    key: &Key,
+    owner: &OwnerToken,
+    ttl: Duration,
+) -> Result<bool, StoreError> {
+    let mut text = [0; OwnerToken::MAX_BYTES];
+    let owner = owner.encode_bytes(&mut text);
+    let mut set = redis::cmd("SET");
+    set.arg(RedisKey::lock(key)).arg(owner).arg("IFEQ").arg(owner).arg("PX").arg(millis(ttl));
+    let answer = was_set(key, set.query_async(connection).await);
+    answer.or_else(not_of_another_type)
 }
 
 /// Confirms a lease that was handed over, and lets it last `ttl` from now.
@@ -208,36 +255,65 @@ pub(super) async fn confirm_hand_over(
 }
 
 /// Ends the owner's lease, and hands the key to the first waiter in its wait queue.
+///
+/// Where the server refuses that script, it ends the lease by what the server has: by a command of its own,
+/// or by the script that names the lock's key alone.
 pub(super) async fn release(
-    connection: &mut impl ConnectionLike,
+    connection: &mut (impl ConnectionLike + Send),
     key: &Key,
     owner: &OwnerToken,
     form: &ReleaseForm,
 ) -> Result<bool, StoreError> {
-    let mut text = [0; OwnerToken::MAX_BYTES];
-    let owner = owner.encode_bytes(&mut text);
-    let mut named = form.keys_of_release();
-    let mut is_refused_more = false;
-    loop {
-        let script = if named == NamedKeys::Lock { &RELEASE_LOCK } else { &RELEASE };
-        let answer = script.invoke(connection, form.first(), named.of(&RedisKey::all(key)), owner).await;
-        named = match answer {
-            Ok(NEEDS_ALL_KEYS) if named == NamedKeys::WithQueue => {
-                form.queue_was_met();
-                NamedKeys::All
-            }
-            Err(error) if named != NamedKeys::Lock && is_refused(&error) => {
-                is_refused_more = true;
-                NamedKeys::Lock
+    let mut refusal = None;
+    for way in form.ways() {
+        match release_by(way, connection, key, owner, form).await {
+            // A refusal of a script names what is missing.
+            Err(error) if error.kind() == StoreErrorKind::Refused => {
+                if refusal.is_none() || matches!(way, ReleaseWay::Script(_)) {
+                    refusal = Some(error);
+                }
             }
             answer => {
-                let released = owned(answer);
-                if released.is_ok() {
-                    form.worked(is_refused_more);
+                if answer.is_ok() {
+                    form.worked(way, refusal.is_some());
                 }
-                return released;
+                return answer;
             }
-        };
+        }
+    }
+    Err(refusal.unwrap_or_else(|| nonsense("there is no way to release")))
+}
+
+/// Ends the owner's lease in one of the ways.
+async fn release_by(
+    way: ReleaseWay,
+    connection: &mut (impl ConnectionLike + Send),
+    key: &Key,
+    owner: &OwnerToken,
+    form: &ReleaseForm,
+) -> Result<bool, StoreError> {
+    let (mut text, lock) = ([0; OwnerToken::MAX_BYTES], RedisKey::lock(key));
+    let owner = owner.encode_bytes(&mut text);
+    let mut named = match way {
+        ReleaseWay::Script(named) => named,
+        ReleaseWay::DelIfEq => {
+            let answer = redis::cmd("DELIFEQ").arg(lock).arg(owner).query_async(connection).await;
+            return owned(answer.map_err(|error| name_denied(error, lock, None)));
+        }
+        ReleaseWay::DelEx => {
+            let answer = redis::cmd("DELEX").arg(lock).arg("IFEQ").arg(owner).query_async(connection).await;
+            return owned(answer.map_err(|error| name_denied(error, lock, None)));
+        }
+    };
+    loop {
+        let script = if named == NamedKeys::Lock { &RELEASE_LOCK } else { &RELEASE };
+        match script.invoke(connection, form.first(), named.of(&RedisKey::all(key)), owner).await {
+            Ok(NEEDS_ALL_KEYS) if named == NamedKeys::WithQueue => {
+                form.queue_was_met();
+                named = NamedKeys::All;
+            }
+            answer => return owned(answer),
+        }
     }
 }
 
@@ -298,9 +374,13 @@ pub(super) fn owned(answer: RedisResult<i64>) -> Result<bool, StoreError> {
         Ok(0) => Ok(false),
         Ok(1) => Ok(true),
         Ok(_) => Err(nonsense("renewals, releases and raises answer 0 or 1")),
-        Err(error) if error.kind() == StoreErrorKind::WrongType => Ok(false),
-        Err(error) => Err(error),
+        Err(error) => not_of_another_type(error),
     }
+}
+
+/// A key that holds another type is not the owner's.
+fn not_of_another_type(error: StoreError) -> Result<bool, StoreError> {
+    if error.kind() == StoreErrorKind::WrongType { Ok(false) } else { Err(error) }
 }
 
 pub(super) fn micros(duration: Duration) -> u64 {

@@ -1,6 +1,9 @@
 //! How a store's releases, claims and acquires that enqueue are sent.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::{
+    iter,
+    sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering},
+};
 
 use super::{keys::RedisKey, script::First};
 
@@ -21,9 +24,30 @@ pub(super) struct ReleaseForm {
     /// script, or the companions' names. Set by a release that works then. Each release counts down, so that
     /// the longer script is tried again: the access rules may have changed.
     lock_only: AtomicU32,
+    /// In which of [`WITHOUT_QUEUE`] these releases are sent. Set together with `lock_only`.
+    without_queue: AtomicUsize,
+    /// How many of the next renewals are sent by SET, because the server has refused the script. Set by a
+    /// renewal that works then. Each renewal counts down.
+    by_set: AtomicU32,
     /// The store's keys have no wait queues.
     has_no_queues: bool,
 }
+
+/// How a release is sent.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum ReleaseWay {
+    /// By a script: it hands the key over unless it names the lock's key alone.
+    Script(NamedKeys),
+    /// By `DELIFEQ` of Valkey 9.
+    DelIfEq,
+    /// By `DELEX .. IFEQ` of Redis 8.4.
+    DelEx,
+}
+
+/// The ways of a release that is not to look at the wait queue, in the order in which they are tried. A
+/// server's own command comes first: a server that refuses one script may refuse another one, too.
+const WITHOUT_QUEUE: [ReleaseWay; 3] =
+    [ReleaseWay::DelIfEq, ReleaseWay::DelEx, ReleaseWay::Script(NamedKeys::Lock)];
 
 /// The keys that a release names.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -39,6 +63,9 @@ const RELEASES_IN_QUEUES: u32 = 100;
 
 /// How many releases name the lock's key alone after the server refused more.
 const RELEASES_LOCK_ONLY: u32 = 100;
+
+/// How many renewals are sent by SET after the server refused the script.
+const RENEWALS_BY_SET: u32 = 100;
 
 /// A release's answer when there is a wait queue and not all keys were named: nothing was changed.
 pub(super) const NEEDS_ALL_KEYS: i64 = -1;
@@ -69,19 +96,30 @@ impl ReleaseForm {
         self.has_no_queues || self.lock_only.load(Ordering::Relaxed) > 0
     }
 
-    /// The keys that a release names, which is about to be sent.
+    /// The keys that a script names which is about to be sent, if a release of now looks at the wait queue.
     pub(super) fn keys_of_release(&self) -> NamedKeys {
-        let count_down = |releases: &AtomicU32| {
-            let (set, get) = (Ordering::Relaxed, Ordering::Relaxed);
-            releases.fetch_update(set, get, |releases| releases.checked_sub(1)).is_ok()
-        };
-        if self.has_no_queues || count_down(&self.lock_only) {
+        if self.has_no_queues {
             NamedKeys::Lock
         } else if count_down(&self.in_queues) {
             NamedKeys::All
         } else {
             NamedKeys::WithQueue
         }
+    }
+
+    /// The ways of a release that is about to be sent. Each one is tried if those before it are refused.
+    pub(super) fn ways(&self) -> impl Iterator<Item = ReleaseWay> + use<> {
+        let first = if count_down(&self.lock_only) {
+            WITHOUT_QUEUE[self.without_queue.load(Ordering::Relaxed)]
+        } else {
+            ReleaseWay::Script(self.keys_of_release())
+        };
+        iter::once(first).chain(WITHOUT_QUEUE.into_iter().filter(move |way| *way != first))
+    }
+
+    /// Whether a renewal that is about to be sent is sent by SET.
+    pub(super) fn renews_by_set(&self) -> bool {
+        count_down(&self.by_set)
     }
 
     /// How a release is sent, so that it takes one round trip. With a second one, a command that is sent
@@ -115,13 +153,28 @@ impl ReleaseForm {
         self.in_queues.store(RELEASES_IN_QUEUES, Ordering::Relaxed);
     }
 
-    /// Called when a release was answered, perhaps after the server had refused the longer script.
-    pub(super) fn worked(&self, is_refused_more: bool) {
-        set(&self.has_script);
-        if is_refused_more {
+    /// Called when a release was answered in this way, perhaps after the server had refused others.
+    pub(super) fn worked(&self, way: ReleaseWay, is_refused_more: bool) {
+        if matches!(way, ReleaseWay::Script(_)) {
+            set(&self.has_script);
+        }
+        let place = WITHOUT_QUEUE.iter().position(|other| *other == way);
+        if let Some(place) = place.filter(|_| is_refused_more) {
+            self.without_queue.store(place, Ordering::Relaxed);
             self.lock_only.store(RELEASES_LOCK_ONLY, Ordering::Relaxed);
         }
     }
+
+    /// Called when a renewal by SET was answered after the server had refused the script.
+    pub(super) fn renewal_by_set_worked(&self) {
+        self.by_set.store(RENEWALS_BY_SET, Ordering::Relaxed);
+    }
+}
+
+/// Whether the counter was above zero.
+fn count_down(counter: &AtomicU32) -> bool {
+    let (set, get) = (Ordering::Relaxed, Ordering::Relaxed);
+    counter.fetch_update(set, get, |count| count.checked_sub(1)).is_ok()
 }
 
 /// Sets a flag that all cores read, without writing to it each time.

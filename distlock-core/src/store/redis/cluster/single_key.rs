@@ -48,7 +48,7 @@ pub(super) async fn take(
 
 /// Ends the owner's lease, without a look at the wait queue.
 pub(super) async fn release(
-    connection: &mut impl ConnectionLike,
+    connection: &mut (impl ConnectionLike + Send),
     key: &Key,
     owner: &OwnerToken,
 ) -> Result<bool, StoreError> {
