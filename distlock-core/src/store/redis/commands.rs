@@ -264,24 +264,26 @@ pub(super) async fn release(
     owner: &OwnerToken,
     form: &ReleaseForm,
 ) -> Result<bool, StoreError> {
+    let (mut way, mut others) = form.ways();
     let mut refusal = None;
-    for way in form.ways() {
-        match release_by(way, connection, key, owner, form).await {
-            // A refusal of a script names what is missing.
-            Err(error) if error.kind() == StoreErrorKind::Refused => {
-                if refusal.is_none() || matches!(way, ReleaseWay::Script(_)) {
-                    refusal = Some(error);
-                }
-            }
+    loop {
+        let error = match release_by(way, connection, key, owner, form).await {
+            Err(error) if error.kind() == StoreErrorKind::Refused => error,
             answer => {
                 if answer.is_ok() {
                     form.worked(way, refusal.is_some());
                 }
                 return answer;
             }
-        }
+        };
+        // The refusal of a script names what is missing.
+        let error = match (refusal.take(), way) {
+            (Some(earlier), ReleaseWay::DelIfEq | ReleaseWay::DelEx) => earlier,
+            _ => error,
+        };
+        let Some(next) = others.next() else { return Err(error) };
+        (way, refusal) = (next, Some(error));
     }
-    Err(refusal.unwrap_or_else(|| nonsense("there is no way to release")))
 }
 
 /// Ends the owner's lease in one of the ways.

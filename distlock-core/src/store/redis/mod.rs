@@ -63,7 +63,7 @@ use holders::Listing;
 use inner::Inner;
 pub use keys::names_on_server;
 use release_form::ReleaseForm;
-use replicated::Replicas;
+use replicated::{Replicas, Writing};
 pub(crate) use settings::{Role, Settings};
 #[cfg(feature = "tls")]
 pub use tls::Tls;
@@ -272,7 +272,10 @@ impl<C: Connector> Store for RedisStore<C> {
         if let Some(replicas) = self.inner.replicas {
             let inner = Arc::clone(&self.inner);
             return Box::pin(async move {
-                inner.over_pool(async |pool| replicas.renew(pool, &key, &owner, ttl, &form).await).await
+                let writing = Writing::Renewal;
+                inner
+                    .over_pool(async |pool| replicas.write(writing, pool, &key, &owner, ttl, &form).await)
+                    .await
             });
         }
         self.with_connection(Purpose::Other, move |mut connection| async move {
@@ -285,8 +288,9 @@ impl<C: Connector> Store for RedisStore<C> {
         if let Some(replicas) = self.inner.replicas {
             let inner = Arc::clone(&self.inner);
             return Box::pin(async move {
+                let writing = Writing::Claim;
                 inner
-                    .over_pool(async |pool| replicas.confirm_hand_over(pool, &key, &owner, ttl, &form).await)
+                    .over_pool(async |pool| replicas.write(writing, pool, &key, &owner, ttl, &form).await)
                     .await
             });
         }

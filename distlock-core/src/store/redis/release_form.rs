@@ -1,9 +1,6 @@
 //! How a store's releases, claims and acquires that enqueue are sent.
 
-use std::{
-    iter,
-    sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering},
-};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 
 use super::{keys::RedisKey, script::First};
 
@@ -107,14 +104,14 @@ impl ReleaseForm {
         }
     }
 
-    /// The ways of a release that is about to be sent. Each one is tried if those before it are refused.
-    pub(super) fn ways(&self) -> impl Iterator<Item = ReleaseWay> + use<> {
+    /// The way of a release that is about to be sent, and the ways that are tried if it is refused.
+    pub(super) fn ways(&self) -> (ReleaseWay, impl Iterator<Item = ReleaseWay> + use<>) {
         let first = if count_down(&self.lock_only) {
             WITHOUT_QUEUE[self.without_queue.load(Ordering::Relaxed)]
         } else {
             ReleaseWay::Script(self.keys_of_release())
         };
-        iter::once(first).chain(WITHOUT_QUEUE.into_iter().filter(move |way| *way != first))
+        (first, WITHOUT_QUEUE.into_iter().filter(move |way| *way != first))
     }
 
     /// Whether a renewal that is about to be sent is sent by SET.
