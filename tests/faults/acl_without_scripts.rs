@@ -76,8 +76,10 @@ async fn locks_work(url: &str, server: &RedisServer) {
     server.command::<()>(&["SET", "lock:order:42", "stranger", "PX", "30000"]).await;
     let error = held.renew().await.unwrap_err();
     assert!(matches!(error, LockError::Lost { reason: LostReason::NotOwner, .. }), "{error}");
-    drop(held);
-    lock().wait(Duration::from_millis(300)).acquire().await.unwrap_err();
+    server.command::<()>(&["DEL", "lock:order:42"]).await;
+    let held = lock().acquire().await.unwrap();
+    server.command::<()>(&["SET", "lock:order:42", "stranger", "PX", "30000"]).await;
+    held.release().await.unwrap_err();
     assert_eq!(server.command::<String>(&["GET", "lock:order:42"]).await, "stranger");
     server.command::<()>(&["DEL", "lock:order:42"]).await;
     // Nor is a value of another type.
