@@ -7,6 +7,7 @@ mod example;
 mod proxy;
 mod redis_cluster;
 mod redis_server;
+mod rewriting_proxy;
 mod sentinels;
 mod wait;
 
@@ -14,5 +15,6 @@ pub use example::example;
 pub use proxy::Proxy;
 pub use redis_cluster::RedisCluster;
 pub use redis_server::{RedisServer, free_port};
+pub use rewriting_proxy::{RewritingProxy, Words};
 pub use sentinels::Watched;
 pub use wait::{eventually, in_time};

@@ -9,7 +9,7 @@ use redis::FromRedisValue;
 
 use crate::{
     RedisServer,
-    redis_server::{cluster_ports, is_redis_7},
+    redis_server::{cluster_ports, free_port, is_redis_7},
 };
 
 /// How many hash slots a cluster has.
@@ -22,6 +22,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub struct RedisCluster {
     primaries: usize,
     servers: Vec<RedisServer>,
+    /// The ports by which the servers name each other to clients: those with TLS if there are some.
+    ports: Vec<u16>,
 }
 
 impl RedisCluster {
@@ -51,22 +53,41 @@ impl RedisCluster {
     ///
     /// If the cluster does not start.
     pub fn start_with(settings: &[&str], replicas: bool) -> Self {
+        Self::start_in(settings, replicas, false)
+    }
+
+    /// Starts three primaries that take clients with TLS and speak TLS to each other, with these settings of
+    /// their certificates. The test itself reaches them without TLS.
+    ///
+    /// # Panics
+    ///
+    /// If the cluster does not start.
+    pub fn start_with_tls(settings: &[&str]) -> Self {
+        Self::start_in(settings, false, true)
+    }
+
+    fn start_in(settings: &[&str], replicas: bool, by_tls: bool) -> Self {
         let primaries = 3;
         let count = if replicas { 2 * primaries } else { primaries };
         // Ports are given out once in a process, and another process rarely takes one in between.
         let ports: Vec<_> = (0..count).map(|_| cluster_ports()).collect();
         let server = |at: usize| {
             let (port, bus) = ports[at];
-            let bus = bus.to_string();
+            let (bus, tls_port) = (bus.to_string(), port.to_string());
+            let port = if by_tls { free_port() } else { port };
             let mut all = vec!["--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf"];
             all.extend(["--cluster-node-timeout", "1000", "--cluster-replica-validity-factor", "0"]);
             if is_redis_7() {
                 all.extend(["--cluster-port", &bus]);
             }
+            if by_tls {
+                all.extend(["--tls-port", &tls_port, "--tls-cluster", "yes", "--tls-replication", "yes"]);
+            }
             all.extend(settings);
             RedisServer::start_at(port, &all, Some(("nodes.conf", nodes(&ports, primaries, at))))
         };
-        let cluster = Self { primaries, servers: (0..count).map(server).collect() };
+        let servers = (0..count).map(server).collect();
+        let cluster = Self { primaries, servers, ports: ports.iter().map(|(port, _)| *port).collect() };
         cluster.wait_until_ready();
         cluster
     }
@@ -86,9 +107,11 @@ impl RedisCluster {
         }
     }
 
-    /// Returns `redis-cluster://` with the addresses of the primaries.
+    /// Returns `redis-cluster://` with the addresses of the primaries, whose ports are those with TLS if there
+    /// are some.
     pub fn url(&self) -> String {
-        let hosts: Vec<_> = self.primaries().map(|server| format!("127.0.0.1:{}", server.port())).collect();
+        let ports = &self.ports[..self.primaries];
+        let hosts: Vec<_> = ports.iter().map(|port| format!("127.0.0.1:{port}")).collect();
         format!("redis-cluster://{}", hosts.join(","))
     }
 
@@ -212,6 +235,46 @@ impl RedisCluster {
         }
     }
 
+    /// Moves a slot with all its keys in one step, and waits until it has moved. Returns false if the servers
+    /// cannot do that, as before Valkey 9 and Redis 8.4.
+    ///
+    /// # Panics
+    ///
+    /// If a server does not answer, or the slot has not moved after half a minute.
+    pub async fn move_at_once(&self, slot: u16, from: usize, to: usize) -> bool {
+        let (source, target) = (&self.servers[from], &self.servers[to]);
+        let help: Vec<String> = source.command(&["CLUSTER", "HELP"]).await;
+        let knows = |word: &str| help.iter().any(|line| line.starts_with(word));
+        let slot = slot.to_string();
+        if knows("MIGRATESLOTS") {
+            let id = self.id_of(to).await;
+            let words = ["CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", &slot, &slot, "NODE", &id];
+            source.command::<()>(&words).await;
+        } else if knows("MIGRATION") {
+            target.command::<String>(&["CLUSTER", "MIGRATION", "IMPORT", &slot, &slot]).await;
+        } else {
+            return false;
+        }
+        let end = Instant::now() + PATIENCE;
+        while !self.all_know(to, &slot).await {
+            assert!(Instant::now() < end, "the slot has not moved within {PATIENCE:?}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        true
+    }
+
+    /// Whether every primary knows that this server has the slot.
+    async fn all_know(&self, server: usize, slot: &str) -> bool {
+        let id = self.id_of(server).await;
+        for primary in self.primaries() {
+            let nodes: String = primary.command(&["CLUSTER", "NODES"]).await;
+            if !nodes.lines().any(|line| line.starts_with(&id) && has_slot(line, slot)) {
+                return false;
+            }
+        }
+        true
+    }
+
     /// Lets a replica take over from its primary as planned, and waits until it has. An attempt for which the
     /// other primaries do not vote is repeated.
     ///
@@ -250,6 +313,16 @@ impl RedisCluster {
         keys.sort();
         keys
     }
+}
+
+/// Whether a server has the slot, as its line of `CLUSTER NODES` says.
+fn has_slot(line: &str, slot: &str) -> bool {
+    let number = |text: &str| text.parse::<u16>().ok();
+    line.split(' ').skip(8).any(|range| {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        let (first, last, slot) = (number(first), number(last), number(slot));
+        first.is_some() && first <= slot && slot <= last
+    })
 }
 
 /// The slots of a primary.

@@ -6,6 +6,7 @@ use std::{sync::LazyLock, time::Duration};
 use distlock::{ClusterStore, Key, LockManager};
 use test_support::RedisCluster;
 
+mod atomic_migration;
 mod contract;
 mod failover;
 mod holders;

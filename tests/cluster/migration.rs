@@ -126,10 +126,17 @@ async fn waiters_of_a_slot_that_has_moved_are_served_at_once_and_in_their_order(
     cluster.begin_move(slot, from, to).await;
     cluster.move_keys(slot, from, to).await;
     cluster.end_move(slot, to).await;
-    // They hear of the key's departure, and ask at its new server.
-    let heard = async || cluster.servers()[to].calls(&["eval", "evalsha"]).await >= 3;
-    eventually(NEXT_CHECK * 2, heard).await;
-    sleep(Duration::from_millis(100)).await;
+    // They hear of the key's departure, and ask at its new server. The entries have come there with the slot,
+    // and say when their owners have asked last.
+    let target = &cluster.servers()[to];
+    let (seconds, micros): (u64, u64) = target.command(&["TIME"]).await;
+    let entries = target.keys().await.into_iter().find(|key| key.contains("\u{1f}e")).unwrap();
+    let have_asked = async || {
+        let entries: Vec<String> = target.command(&["HVALS", &entries]).await;
+        let asked = entries.iter().filter_map(|entry| entry.split(' ').next()?.parse::<u64>().ok());
+        asked.filter(|asked| *asked >= seconds * 1_000_000 + micros).count() == 3
+    };
+    eventually(NEXT_CHECK * 2, have_asked).await;
     let freed_at = Instant::now();
     held.release().await.unwrap();
     for waiter in waiters {

@@ -45,7 +45,7 @@ async fn a_server_that_is_set_up_well_gets_no_warning() {
 async fn a_server_that_keeps_nothing_over_a_restart_is_warned_of() {
     let texts = warnings(&RedisServer::start()).await;
     assert!(texts.len() == 1 && texts[0].contains("`appendonly yes`"), "{texts:?}");
-    let snapshots = RedisServer::start_with(&["--save", "3600 1"]);
+    let snapshots = RedisServer::start_with(&["--save", "3600", "1"]);
     assert_eq!(warnings(&snapshots).await, [""; 0]);
 }
 
@@ -128,7 +128,7 @@ async fn a_diagnosis_leaves_open_what_the_server_does_not_tell() {
 #[tokio::test]
 async fn a_diagnosis_tells_what_connect_would_refuse() {
     let server = RedisServer::start();
-    server.command::<()>(&["ACL", "SETUSER", "default", "-eval"]).await;
+    server.command::<()>(&["ACL", "SETUSER", "default", "-eval", "-get"]).await;
     let locks = lazy(&server.url());
     let diagnosis = locks.diagnose().await;
     assert_eq!(state(&diagnosis, CheckSubject::Commands), CheckState::Broken);

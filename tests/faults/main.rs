@@ -4,8 +4,10 @@
 use std::time::{Duration, Instant};
 
 use distlock::{LockError, LockManager, StoreErrorKind};
+use test_support::RedisServer;
 
 mod acl;
+mod acl_without_scripts;
 mod bad_input;
 mod diagnosis;
 mod messages;
@@ -38,4 +40,22 @@ async fn works(locks: &LockManager) {
     let guard = locks.lock("order:42").acquire().await.unwrap();
     assert!(guard.is_held());
     guard.release().await.unwrap();
+}
+
+/// The commands of the server that give a lock back without a script.
+async fn own_releases(server: &RedisServer) -> Vec<&'static str> {
+    let mut known = Vec::new();
+    for command in ["delifeq", "delex"] {
+        let told: Vec<redis::Value> = server.command(&["COMMAND", "INFO", command]).await;
+        if told.iter().any(|value| matches!(value, redis::Value::Array(_))) {
+            known.push(command);
+        }
+    }
+    known
+}
+
+/// Whether the server renews a lease without a script: by `SET .. IFEQ`.
+async fn renews_by_set(server: &RedisServer) -> bool {
+    let attempt = "local answer = redis.pcall('SET', KEYS[1], 'x', 'IFEQ', 'y') return answer and 0 or 1";
+    server.command::<u8>(&["EVAL", attempt, "1", "unused"]).await == 1
 }

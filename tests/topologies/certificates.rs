@@ -4,7 +4,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use distlock::Tls;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
-use test_support::{RedisServer, free_port};
+use test_support::{RedisCluster, RedisServer, free_port};
+use tokio::task::spawn_blocking;
 
 use crate::Directory;
 
@@ -20,6 +21,12 @@ pub(crate) struct Identity {
 pub(crate) struct TlsServer {
     pub(crate) server: RedisServer,
     pub(crate) port: u16,
+    _files: Directory,
+}
+
+/// A cluster that takes connections with TLS, and without TLS for the test itself.
+pub(crate) struct TlsCluster {
+    pub(crate) cluster: RedisCluster,
     _files: Directory,
 }
 
@@ -66,19 +73,37 @@ impl Authority {
         self.start(name, &["--tls-auth-clients", asks_clients])
     }
 
+    /// Starts a cluster whose servers have a certificate of this name, and ask their clients for certificates.
+    pub(crate) async fn cluster(&self, name: &str) -> TlsCluster {
+        let files = Directory::new();
+        let mut settings = self.settings(name, &files);
+        settings.extend(["--tls-auth-clients".to_owned(), "yes".to_owned()]);
+        let start = move || RedisCluster::start_with_tls(&strs(&settings));
+        TlsCluster { cluster: spawn_blocking(start).await.unwrap(), _files: files }
+    }
+
     fn start(&self, name: &str, settings: &[&str]) -> TlsServer {
         let files = Directory::new();
-        let identity = self.identity(name);
-        let certificate = files.write("server.pem", &identity.certificate);
-        let key = files.write("server.key", &identity.key);
-        let ca = files.write("ca.pem", &self.pem());
-        let port = free_port();
-        let tls_port = port.to_string();
-        let tls = ["--tls-port", &tls_port, "--tls-cert-file", &certificate, "--tls-key-file", &key];
-        let all = [&tls[..], &["--tls-ca-cert-file", &ca], settings].concat();
-        let server = RedisServer::start_with(&all);
+        let (port, own) = (free_port(), self.settings(name, &files));
+        let server =
+            RedisServer::start_with(&[&["--tls-port", &port.to_string()], &*strs(&own), settings].concat());
         TlsServer { server, port, _files: files }
     }
+
+    /// The settings of a server with a certificate of this name, which is written into the directory.
+    fn settings(&self, name: &str, files: &Directory) -> Vec<String> {
+        let identity = self.identity(name);
+        let files = [
+            ("--tls-cert-file", files.write("server.pem", &identity.certificate)),
+            ("--tls-key-file", files.write("server.key", &identity.key)),
+            ("--tls-ca-cert-file", files.write("ca.pem", &self.pem())),
+        ];
+        files.into_iter().flat_map(|(setting, file)| [setting.to_owned(), file]).collect()
+    }
+}
+
+fn strs(texts: &[String]) -> Vec<&str> {
+    texts.iter().map(String::as_str).collect()
 }
 
 impl TlsServer {

@@ -12,6 +12,7 @@ use test_support::{RedisServer, eventually, in_time};
 use tokio::task::JoinHandle;
 
 mod certificates;
+mod clusters;
 mod credentials;
 mod forms;
 mod own_clients;

@@ -3,7 +3,7 @@
 use distlock::LockManager;
 use test_support::RedisServer;
 
-use crate::certificates::Authority;
+use crate::{certificates::Authority, key_is_handed_over};
 
 async fn works(locks: &LockManager) {
     locks.lock("k").acquire().await.unwrap().release().await.unwrap();
@@ -19,8 +19,8 @@ async fn sentinels_and_server_have_certificates_of_their_own() {
     sentinel.server.command::<()>(&["SENTINEL", "MONITOR", "orders", "127.0.0.1", &port, "1"]).await;
     let url = format!("rediss-sentinel://127.0.0.1:{}/orders", sentinel.port);
     let builder = || LockManager::builder().url(&url).tls(of_server.client());
-    let locks = builder().sentinel_tls(of_sentinel.client()).connect().await.unwrap();
-    works(&locks).await;
+    let connect = async || builder().sentinel_tls(of_sentinel.client()).connect().await.unwrap();
+    key_is_handed_over(&server.server, &connect().await, &connect().await).await;
     let error = builder().connect().await.unwrap_err().to_string();
     assert!(error.contains("certificate"), "{error}");
     // Sentinels without TLS.

@@ -1,17 +1,15 @@
 //! The commands of a lease, as functions over a connection, and what their answers mean.
 
-use std::{
-    sync::atomic::{AtomicBool, AtomicU32, Ordering},
-    time::Duration,
-};
+use std::time::Duration;
 
 use redis::{Cmd, RedisError, RedisResult, Value, aio::ConnectionLike};
 use tokio::time::Instant;
 
 use super::{
     contended::ContendedKeys,
-    errors::{classify, is_refused, name_denied, nonsense},
+    errors::{classify, name_denied, nonsense},
     keys::RedisKey,
+    release_form::{NEEDS_ALL_KEYS, NamedKeys, ReleaseForm, ReleaseWay},
     script::{First, Script},
 };
 use crate::{
@@ -199,8 +197,39 @@ pub(super) async fn raise_fence(
     owned(RAISE_FENCE.invoke(connection, First::ByHash, &keys, args).await)
 }
 
-/// Lets the owner's lease last `ttl` from now.
+/// Lets the owner's lease last `ttl` from now: by a script, or by `SET .. IFEQ` where scripts are refused and
+/// the server has it (Valkey 8.1, Redis 8.4).
 pub(super) async fn renew(
+    connection: &mut (impl ConnectionLike + Send),
+    key: &Key,
+    owner: &OwnerToken,
+    ttl: Duration,
+    form: &ReleaseForm,
+) -> Result<bool, StoreError> {
+    if form.renews_by_set() {
+        match renew_by_set(connection, key, owner, ttl).await {
+            Err(error) if error.kind() == StoreErrorKind::Refused => {}
+            answer => return answer,
+        }
+    }
+    match renew_by_script(connection, key, owner, ttl, form).await {
+        Err(refusal) if refusal.kind() == StoreErrorKind::Refused => {
+            match renew_by_set(connection, key, owner, ttl).await {
+                // The first one names what is missing.
+                Err(error) if error.kind() == StoreErrorKind::Refused => Err(refusal),
+                answer => {
+                    if answer.is_ok() {
+                        form.renewal_by_set_worked();
+                    }
+                    answer
+                }
+            }
+        }
+        answer => answer,
+    }
+}
+
+async fn renew_by_script(
     connection: &mut impl ConnectionLike,
     key: &Key,
     owner: &OwnerToken,
@@ -215,6 +244,22 @@ pub(super) async fn renew(
     owned(script.invoke(connection, First::ByHash, named, args).await)
 }
 
+/// Unlike the script's PEXPIRE, it is refused when memory is full. It reads no broken owners, of which a node
+/// that refuses scripts has none.
+async fn renew_by_set(
+    connection: &mut (impl ConnectionLike + Send),
+    key: &Key,
+    owner: &OwnerToken,
+    ttl: Duration,
+) -> Result<bool, StoreError> {
+    let mut text = [0; OwnerToken::MAX_BYTES];
+    let owner = owner.encode_bytes(&mut text);
+    let mut set = redis::cmd("SET");
+    set.arg(RedisKey::lock(key)).arg(owner).arg("IFEQ").arg(owner).arg("PX").arg(millis(ttl));
+    let answer = was_set(key, set.query_async(connection).await);
+    answer.or_else(not_of_another_type)
+}
+
 /// Confirms a lease that was handed over, and lets it last `ttl` from now.
 pub(super) async fn confirm_hand_over(
     connection: &mut impl ConnectionLike,
@@ -226,174 +271,76 @@ pub(super) async fn confirm_hand_over(
     let mut text = [0; OwnerToken::MAX_BYTES];
     let args = (owner.encode(&mut text), millis(ttl));
     // One round trip, like a release: the body that begins now may block the thread that would send another.
-    let first = if form.has_claims.load(Ordering::Relaxed) { First::ByHash } else { First::ByText };
+    let first = form.first_claim();
     let confirmed = owned(CONFIRM.invoke(connection, first, &RedisKey::all(key)[..4], args).await);
     if confirmed.is_ok() {
-        set(&form.has_claims);
+        form.claim_worked();
     }
     confirmed
 }
 
 /// Ends the owner's lease, and hands the key to the first waiter in its wait queue.
+///
+/// Where the server refuses that script, it ends the lease by what the server has: by a command of its own,
+/// or by the script that names the lock's key alone.
 pub(super) async fn release(
-    connection: &mut impl ConnectionLike,
+    connection: &mut (impl ConnectionLike + Send),
     key: &Key,
     owner: &OwnerToken,
     form: &ReleaseForm,
 ) -> Result<bool, StoreError> {
-    let mut text = [0; OwnerToken::MAX_BYTES];
+    let (mut way, mut others) = form.ways();
+    let mut refusal = None;
+    loop {
+        let error = match release_by(way, connection, key, owner, form).await {
+            Err(error) if error.kind() == StoreErrorKind::Refused => error,
+            answer => {
+                if answer.is_ok() {
+                    form.worked(way, refusal.is_some());
+                }
+                return answer;
+            }
+        };
+        // The refusal of a script names what is missing.
+        let error = match (refusal.take(), way) {
+            (Some(earlier), ReleaseWay::DelIfEq | ReleaseWay::DelEx) => earlier,
+            _ => error,
+        };
+        let Some(next) = others.next() else { return Err(error) };
+        (way, refusal) = (next, Some(error));
+    }
+}
+
+/// Ends the owner's lease in one of the ways.
+async fn release_by(
+    way: ReleaseWay,
+    connection: &mut (impl ConnectionLike + Send),
+    key: &Key,
+    owner: &OwnerToken,
+    form: &ReleaseForm,
+) -> Result<bool, StoreError> {
+    let (mut text, lock) = ([0; OwnerToken::MAX_BYTES], RedisKey::lock(key));
     let owner = owner.encode_bytes(&mut text);
-    let mut named = form.keys_of_release();
-    let mut is_refused_more = false;
+    let mut named = match way {
+        ReleaseWay::Script(named) => named,
+        ReleaseWay::DelIfEq => {
+            let answer = redis::cmd("DELIFEQ").arg(lock).arg(owner).query_async(connection).await;
+            return owned(answer.map_err(|error| name_denied(error, lock, None)));
+        }
+        ReleaseWay::DelEx => {
+            let answer = redis::cmd("DELEX").arg(lock).arg("IFEQ").arg(owner).query_async(connection).await;
+            return owned(answer.map_err(|error| name_denied(error, lock, None)));
+        }
+    };
     loop {
         let script = if named == NamedKeys::Lock { &RELEASE_LOCK } else { &RELEASE };
-        let answer = script.invoke(connection, form.first(), named.of(&RedisKey::all(key)), owner).await;
-        named = match answer {
+        match script.invoke(connection, form.first(), named.of(&RedisKey::all(key)), owner).await {
             Ok(NEEDS_ALL_KEYS) if named == NamedKeys::WithQueue => {
                 form.queue_was_met();
-                NamedKeys::All
+                named = NamedKeys::All;
             }
-            Err(error) if named != NamedKeys::Lock && is_refused(&error) => {
-                is_refused_more = true;
-                NamedKeys::Lock
-            }
-            answer => {
-                let released = owned(answer);
-                if released.is_ok() {
-                    form.worked(is_refused_more);
-                }
-                return released;
-            }
-        };
-    }
-}
-
-/// What a store has learned about its server that decides how its releases, its claims, its fenced acquires and
-/// its acquires that enqueue are sent.
-#[derive(Default)]
-pub(super) struct ReleaseForm {
-    /// The server is likely to have the script. Set by the first release that works, never cleared.
-    has_script: AtomicBool,
-    /// The server is likely to have the script of claims. Set by the first claim that works, never cleared.
-    has_claims: AtomicBool,
-    /// The server is likely to have the script of acquires that enqueue. Set by the first that works, never
-    /// cleared.
-    has_enqueue: AtomicBool,
-    /// The server is likely to have the script of fenced acquires. Set by the first that works, never cleared.
-    has_fenced: AtomicBool,
-    /// How many of the next releases name all keys, because a wait queue was met. Each release counts down.
-    in_queues: AtomicU32,
-    /// How many of the next releases name no key but the lock's, because the server has refused the longer
-    /// script, or the companions' names. Set by a release that works then. Each release counts down, so that
-    /// the longer script is tried again: the access rules may have changed.
-    lock_only: AtomicU32,
-    /// The store's keys have no wait queues.
-    has_no_queues: bool,
-}
-
-/// The keys that a release names.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum NamedKeys {
-    Lock,
-    WithQueue,
-    /// There may be waiters.
-    All,
-}
-
-/// How many releases name all keys after a wait queue was met.
-const RELEASES_IN_QUEUES: u32 = 100;
-
-/// How many releases name the lock's key alone after the server refused more.
-const RELEASES_LOCK_ONLY: u32 = 100;
-
-/// A release's answer when there is a wait queue and not all keys were named: nothing was changed.
-pub(super) const NEEDS_ALL_KEYS: i64 = -1;
-
-impl NamedKeys {
-    pub(super) fn of<'a, 'k>(self, all: &'a [RedisKey<'k>; 5]) -> &'a [RedisKey<'k>] {
-        match self {
-            Self::Lock => &all[..1],
-            Self::WithQueue => &all[..2],
-            Self::All => all,
+            answer => return owned(answer),
         }
-    }
-}
-
-impl ReleaseForm {
-    /// The form of a store whose keys have no wait queues.
-    pub(super) fn lock_only() -> Self {
-        Self { has_no_queues: true, ..Self::default() }
-    }
-
-    /// Whether the store's keys have wait queues.
-    pub(super) fn has_queues(&self) -> bool {
-        !self.has_no_queues
-    }
-
-    /// Whether releases name no key but the lock's.
-    pub(super) fn is_lock_only(&self) -> bool {
-        self.has_no_queues || self.lock_only.load(Ordering::Relaxed) > 0
-    }
-
-    /// The keys that a release names, which is about to be sent.
-    pub(super) fn keys_of_release(&self) -> NamedKeys {
-        let count_down = |releases: &AtomicU32| {
-            let (set, get) = (Ordering::Relaxed, Ordering::Relaxed);
-            releases.fetch_update(set, get, |releases| releases.checked_sub(1)).is_ok()
-        };
-        if self.has_no_queues || count_down(&self.lock_only) {
-            NamedKeys::Lock
-        } else if count_down(&self.in_queues) {
-            NamedKeys::All
-        } else {
-            NamedKeys::WithQueue
-        }
-    }
-
-    /// How a release is sent, so that it takes one round trip. With a second one, a command that is sent
-    /// after the release could arrive before it.
-    pub(super) fn first(&self) -> First {
-        if self.has_script.load(Ordering::Relaxed) { First::ByHash } else { First::ByText }
-    }
-
-    /// How an acquire that enqueues is sent, so that the first one takes one round trip, too.
-    pub(super) fn first_enqueue(&self) -> First {
-        if self.has_enqueue.load(Ordering::Relaxed) { First::ByHash } else { First::ByText }
-    }
-
-    /// Called when an acquire that enqueues was answered.
-    pub(super) fn enqueue_worked(&self) {
-        set(&self.has_enqueue);
-    }
-
-    /// How a fenced acquire is sent, so that the first one takes one round trip, too.
-    pub(super) fn first_fenced(&self) -> First {
-        if self.has_fenced.load(Ordering::Relaxed) { First::ByHash } else { First::ByText }
-    }
-
-    /// Called when a fenced acquire was answered.
-    pub(super) fn fenced_worked(&self) {
-        set(&self.has_fenced);
-    }
-
-    /// Called when a key turns out to have a wait queue.
-    pub(super) fn queue_was_met(&self) {
-        self.in_queues.store(RELEASES_IN_QUEUES, Ordering::Relaxed);
-    }
-
-    /// Called when a release was answered, perhaps after the server had refused the longer script.
-    pub(super) fn worked(&self, is_refused_more: bool) {
-        set(&self.has_script);
-        if is_refused_more {
-            self.lock_only.store(RELEASES_LOCK_ONLY, Ordering::Relaxed);
-        }
-    }
-}
-
-/// Sets a flag that all cores read, without writing to it each time.
-fn set(flag: &AtomicBool) {
-    if !flag.load(Ordering::Relaxed) {
-        flag.store(true, Ordering::Relaxed);
     }
 }
 
@@ -454,9 +401,13 @@ pub(super) fn owned(answer: RedisResult<i64>) -> Result<bool, StoreError> {
         Ok(0) => Ok(false),
         Ok(1) => Ok(true),
         Ok(_) => Err(nonsense("renewals, releases and raises answer 0 or 1")),
-        Err(error) if error.kind() == StoreErrorKind::WrongType => Ok(false),
-        Err(error) => Err(error),
+        Err(error) => not_of_another_type(error),
     }
+}
+
+/// A key that holds another type is not the owner's.
+fn not_of_another_type(error: StoreError) -> Result<bool, StoreError> {
+    if error.kind() == StoreErrorKind::WrongType { Ok(false) } else { Err(error) }
 }
 
 pub(super) fn micros(duration: Duration) -> u64 {

@@ -6,10 +6,11 @@ use tokio::time::Instant;
 
 use super::{
     check::Gate,
-    commands::{self, ReleaseForm},
+    commands,
     connect::{Connector, pool::Pool},
     contended::ContendedKeys,
-    replicated::Replicas,
+    release_form::ReleaseForm,
+    replicated::{Replicas, Writing},
     wait::{DirectHandOver, WaitRoom},
 };
 use crate::{
@@ -72,9 +73,9 @@ impl<C: Connector> Inner<C> {
             if !matches!(answer, Acquired::Granted { .. }) {
                 return Ok(answer);
             }
-            let form = &inner.release_form;
+            let (writing, form) = (Writing::Grant, &inner.release_form);
             let confirmed = inner
-                .over_pool(async |pool| replicas.confirm_grant(pool, &key, &owner, ttl, form).await)
+                .over_pool(async |pool| replicas.write(writing, pool, &key, &owner, ttl, form).await)
                 .await;
             match confirmed {
                 Ok(true) => Ok(answer),

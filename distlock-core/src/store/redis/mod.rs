@@ -5,6 +5,7 @@
 //!   cluster's server answers, [`settings`] how a server is used.
 //! - `tls` has certificates of the user's own.
 //! - [`script`] sends a Lua script, [`restart`] knows when a restarted server may grant leases again.
+//! - [`release_form`] knows how a store's releases are sent.
 //! - [`contended`] remembers the keys that were found held.
 //! - [`check`] finds out whether the server is fit for locks.
 //! - [`commands`] are the commands of a lease over a connection, [`connect`] gives the connections.
@@ -40,6 +41,7 @@ mod holders;
 mod inner;
 mod keys;
 mod redirect;
+mod release_form;
 mod replicated;
 mod restart;
 mod script;
@@ -50,7 +52,6 @@ mod tls;
 mod wait;
 
 use check::{Gate, Server};
-use commands::ReleaseForm;
 #[cfg(feature = "credentials")]
 pub(crate) use connect::credentials::Credentials;
 pub(crate) use connect::endpoint::{Endpoint, Login};
@@ -61,7 +62,8 @@ use contended::ContendedKeys;
 use holders::Listing;
 use inner::Inner;
 pub use keys::names_on_server;
-use replicated::Replicas;
+use release_form::ReleaseForm;
+use replicated::{Replicas, Writing};
 pub(crate) use settings::{Role, Settings};
 #[cfg(feature = "tls")]
 pub use tls::Tls;
@@ -272,7 +274,10 @@ impl<C: Connector> Store for RedisStore<C> {
         if let Some(replicas) = self.inner.replicas {
             let inner = Arc::clone(&self.inner);
             return Box::pin(async move {
-                inner.over_pool(async |pool| replicas.renew(pool, &key, &owner, ttl, &form).await).await
+                let writing = Writing::Renewal;
+                inner
+                    .over_pool(async |pool| replicas.write(writing, pool, &key, &owner, ttl, &form).await)
+                    .await
             });
         }
         self.with_connection(Purpose::Other, move |mut connection| async move {
@@ -285,8 +290,9 @@ impl<C: Connector> Store for RedisStore<C> {
         if let Some(replicas) = self.inner.replicas {
             let inner = Arc::clone(&self.inner);
             return Box::pin(async move {
+                let writing = Writing::Claim;
                 inner
-                    .over_pool(async |pool| replicas.confirm_hand_over(pool, &key, &owner, ttl, &form).await)
+                    .over_pool(async |pool| replicas.write(writing, pool, &key, &owner, ttl, &form).await)
                     .await
             });
         }

@@ -10,15 +10,26 @@ use std::time::Duration;
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 
 use super::{
-    commands::{self, ReleaseForm, millis},
+    commands::{self, millis},
     connect::pool::Pool,
     errors::classify,
+    release_form::ReleaseForm,
 };
 use crate::{
     error::{StoreError, StoreErrorKind},
     key::Key,
     token::OwnerToken,
 };
+
+/// Why a lease's ttl is written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Writing {
+    /// The lease was granted, by another command.
+    Grant,
+    /// The lease was handed over, and its owner confirms that.
+    Claim,
+    Renewal,
+}
 
 /// How many replicas must have a write, and for how long they are waited for.
 #[derive(Clone, Copy)]
@@ -35,51 +46,13 @@ impl Replicas {
         (count > 0).then_some(Self { count, patience })
     }
 
-    /// Renews the owner's lease, and waits for the replicas.
-    pub(super) async fn renew(
-        self,
-        pool: &Pool,
-        key: &Key,
-        owner: &OwnerToken,
-        ttl: Duration,
-        form: &ReleaseForm,
-    ) -> Result<bool, StoreError> {
-        pool.with_connection(async |mut connection| {
-            let renewed = commands::renew(&mut connection, key, owner, ttl, form).await?;
-            if renewed {
-                self.wait(&mut connection).await?;
-            }
-            Ok(renewed)
-        })
-        .await
-    }
-
-    /// Confirms a lease that was handed over, and waits for the replicas.
-    pub(super) async fn confirm_hand_over(
-        self,
-        pool: &Pool,
-        key: &Key,
-        owner: &OwnerToken,
-        ttl: Duration,
-        form: &ReleaseForm,
-    ) -> Result<bool, StoreError> {
-        pool.with_connection(async |mut connection| {
-            let claimed = commands::confirm_hand_over(&mut connection, key, owner, ttl, form).await?;
-            if claimed {
-                self.wait(&mut connection).await?;
-            }
-            Ok(claimed)
-        })
-        .await
-    }
-
-    /// Waits for the replicas after a grant, and gives the lease back if they do not have it. Answers false
-    /// if the lease is gone.
+    /// Writes the lease's ttl, and waits for the replicas. Answers false if the lease is not the owner's.
     ///
     /// # Errors
-    /// [`StoreErrorKind::NotReplicated`] if too few replicas have it.
-    pub(super) async fn confirm_grant(
+    /// [`StoreErrorKind::NotReplicated`] if too few replicas have it. A grant is given back then.
+    pub(super) async fn write(
         self,
+        writing: Writing,
         pool: &Pool,
         key: &Key,
         owner: &OwnerToken,
@@ -87,12 +60,17 @@ impl Replicas {
         form: &ReleaseForm,
     ) -> Result<bool, StoreError> {
         pool.with_connection(async |mut connection: MultiplexedConnection| {
-            let is_held = commands::renew(&mut connection, key, owner, ttl, form).await?;
+            let is_held = match writing {
+                Writing::Claim => commands::confirm_hand_over(&mut connection, key, owner, ttl, form).await?,
+                Writing::Grant | Writing::Renewal => {
+                    commands::renew(&mut connection, key, owner, ttl, form).await?
+                }
+            };
             if !is_held {
                 return Ok(false);
             }
             match self.wait(&mut connection).await {
-                Err(error) if error.kind() == StoreErrorKind::NotReplicated => {
+                Err(error) if writing == Writing::Grant && error.kind() == StoreErrorKind::NotReplicated => {
                     match commands::release(&mut connection, key, owner, form).await {
                         Ok(_) => Err(error),
                         Err(_) => Err(error.after_unknown_outcome()),

@@ -14,8 +14,10 @@ use crate::store::diagnosis::{Check, CheckState, CheckSubject, Right, ServerDiag
 const OLDEST_REDIS: (u32, u32) = (6, 2);
 const OLDEST_VALKEY: (u32, u32) = (7, 2);
 
-/// The commands of scripts without which a lock could not be given back, or not be renewed.
-const FOR_LOCKS: &[&str] = &["GET", "PEXPIRE", "DEL"];
+/// The commands of scripts without which they could not give a lock back.
+const FOR_RELEASES: &[&str] = &["GET", "DEL"];
+/// The commands of scripts without which they could not renew a lease.
+const FOR_RENEWALS: &[&str] = &["GET", "PEXPIRE"];
 /// The commands of scripts that draw fencing tokens.
 const FOR_FENCING: &[&str] = &["SET", "TIME", "PTTL"];
 
@@ -120,20 +122,18 @@ pub(super) fn role(answers: &Answers) -> Check {
 
 fn commands(answers: &Answers) -> Check {
     const COMMANDS: CheckSubject = CheckSubject::Commands;
-    use Question::{Eval, EvalSha, Get, Pttl, Release, Set};
-    let asked = [(Set, "SET"), (Get, "GET"), (Pttl, "PTTL")];
+    let asked = [(Question::Set, "SET"), (Question::Get, "GET"), (Question::Pttl, "PTTL")];
     let is_denied = |question| answers.denial(question) == Some(Denial::Command);
     let mut denied: Vec<_> =
         asked.into_iter().filter_map(|(question, name)| is_denied(question).then_some(name)).collect();
-    if answers.refuses_scripts(EvalSha) {
-        denied.push("EVALSHA");
-    }
-    // Some servers refuse a script because of its text, and take the short one that only gives a lock back.
-    if answers.refuses_scripts(Eval) && answers.refuses_scripts(Release) {
-        denied.push("EVAL");
-    }
     let in_scripts = answers.denied_to_scripts();
-    denied.extend(denied_commands(in_scripts.as_deref().unwrap_or_default(), FOR_LOCKS));
+    // Where scripts are refused, the server may have commands of its own.
+    for (is_possible, needed) in [(answers.releases(), FOR_RELEASES), (answers.renews(), FOR_RENEWALS)] {
+        if !is_possible {
+            denied.extend(answers.refused_script_commands());
+            denied.extend(denied_commands(in_scripts.as_deref().unwrap_or_default(), needed));
+        }
+    }
     denied.sort_unstable();
     denied.dedup();
     if !denied.is_empty() {
@@ -146,13 +146,17 @@ fn commands(answers: &Answers) -> Check {
     }
     match in_scripts {
         Some(_) => ok(COMMANDS, "a lock can be taken, renewed and given back"),
+        None if answers.refused_script_commands().next().is_some() => ok(
+            COMMANDS,
+            "the server refuses scripts, and a lock can be taken, renewed and given back without them",
+        ),
         None => unknown(COMMANDS, "the server does not say which commands scripts may use"),
     }
 }
 
 /// The commands that locks use by themselves and in scripts, as far as the server tells.
 fn rights(answers: &Answers) -> Vec<Right> {
-    use Question::{Eval, EvalSha, Get, Hello, Pttl, Release, Set};
+    use Question::{EvalSha, Get, Hello, Pttl, Set};
     let (locks, waiters) = (CheckSubject::Commands, CheckSubject::Waiters);
     let asked = [(Set, "SET", locks), (Get, "GET", locks), (Pttl, "PTTL", locks), (Hello, "HELLO", waiters)];
     let is_allowed = |question| answers.denial(question) != Some(Denial::Command);
@@ -162,16 +166,17 @@ fn rights(answers: &Answers) -> Vec<Right> {
         .map(|(question, name, purpose)| Right::new(name, purpose, is_allowed(question)))
         .collect();
     if answers.was_answered(EvalSha) {
-        let is_eval = !(answers.refuses_scripts(Eval) && answers.refuses_scripts(Release));
-        rights.push(Right::new("EVALSHA", locks, !answers.refuses_scripts(EvalSha)));
-        rights.push(Right::new("EVAL", locks, is_eval));
+        for name in ["EVALSHA", "EVAL"] {
+            let is_refused = answers.refused_script_commands().any(|refused| refused == name);
+            rights.push(Right::new(name, locks, !is_refused));
+        }
     }
     let denied = answers.denied_to_scripts();
     for name in denied.iter().flat_map(|_| super::questions::commands_in_scripts()) {
         let is_denied =
             denied.iter().flatten().any(|(other, denial)| *other == name && *denial == Denial::Command);
         let purpose = match name {
-            _ if FOR_LOCKS.contains(&name) => locks,
+            _ if FOR_RELEASES.contains(&name) || FOR_RENEWALS.contains(&name) => locks,
             _ if FOR_FENCING.contains(&name) => CheckSubject::Fencing,
             _ => waiters,
         };
@@ -204,6 +209,14 @@ fn keys(server: &Server, answers: &Answers) -> Check {
 
 fn fencing(answers: &Answers) -> Check {
     const FENCING: CheckSubject = CheckSubject::Fencing;
+    let refused: Vec<_> = answers.refused_script_commands().collect();
+    if !refused.is_empty() {
+        let (names, rules) = names_and_rules(&refused);
+        let finding = format!(
+            "the server forbids {names}, so that calls with `fenced` are refused; allow what is missing by {rules}"
+        );
+        return weak(FENCING, finding);
+    }
     let Some(in_scripts) = answers.denied_to_scripts() else {
         return unknown(FENCING, "the server does not say whether fencing tokens can be drawn");
     };
@@ -227,6 +240,7 @@ fn waiters(server: &Server, answers: &Answers) -> Check {
     }
     let in_scripts = answers.denied_to_scripts();
     if !is_quorum_node {
+        denied.extend(answers.refused_script_commands());
         let in_scripts = in_scripts.as_deref().unwrap_or_default();
         denied
             .extend(in_scripts.iter().filter(|(_, denial)| *denial == Denial::Command).map(|(name, _)| name));

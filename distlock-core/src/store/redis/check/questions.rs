@@ -29,6 +29,11 @@ pub(super) enum Question {
     EvalSha,
     Eval,
     Release,
+    /// Asked where scripts cannot give a lock back.
+    DelIfEq,
+    DelEx,
+    /// Asked where scripts cannot renew a lease.
+    SetIfEq,
     /// Asked for a diagnosis only. It changes nothing on a connection that tracks no keys.
     Tracking,
 }
@@ -41,7 +46,8 @@ pub(super) struct Answers {
     pub(super) clock: Option<ClockDifference>,
 }
 
-/// Asks everything, in one round trip, with this name of a key and a channel.
+/// Asks everything, in one round trip, with this name of a key and a channel. Where scripts cannot release or
+/// renew, a second round trip asks for other ways.
 pub(super) async fn ask_everything(
     connection: &mut (impl ConnectionLike + Send),
     name: &str,
@@ -49,7 +55,14 @@ pub(super) async fn ask_everything(
 ) -> RedisResult<Answers> {
     use Question::{ConfigOfSnapshots, Eval, EvalSha, Get, Hello, Info, Pttl, Release, Role, Set, Time};
     let all = [Role, Info, ConfigOfSnapshots, Hello, Time, Get, Pttl, Set, EvalSha, Eval, Release];
-    send(connection, &all, name, client_name).await
+    let mut answers = send(connection, &all, name, client_name).await?;
+    if answers.failure().is_none() && !(answers.scripts_release() && answers.scripts_renew()) {
+        use Question::{DelEx, DelIfEq, SetIfEq};
+        let others = send(connection, &[DelIfEq, DelEx, SetIfEq], name, None).await?;
+        answers.values.extend(others.values);
+        answers.questions.extend(others.questions);
+    }
+    Ok(answers)
 }
 
 /// Asks whether the server can tell of changed keys; `None` if it does not answer.
@@ -98,7 +111,8 @@ async fn send(
     }
     let (sent, started) = (SystemTime::now(), Instant::now());
     let commands = questions.len() + usize::from(client_name.is_some());
-    let values = connection.req_packed_commands(&pipeline, 0, commands).await?;
+    let mut values = connection.req_packed_commands(&pipeline, 0, commands).await?;
+    values.truncate(questions.len());
     let mut answers = Answers { values, questions: questions.to_vec(), clock: None };
     answers.clock = answers.clock(sent, started.elapsed());
     Ok(answers)
@@ -125,6 +139,10 @@ impl Question {
             Self::EvalSha => &["EVALSHA", "0000000000000000000000000000000000000000", "0"],
             Self::Eval => &["EVAL", CHECK_LUA, "1", name, name],
             Self::Tracking => &["CLIENT", "TRACKING", "OFF"],
+            // These change nothing, because the key does not exist.
+            Self::DelIfEq => &["DELIFEQ", name, "no owner"],
+            Self::DelEx => &["DELEX", name, "IFEQ", "no owner"],
+            Self::SetIfEq => &["SET", name, "no owner", "IFEQ", "no owner", "PX", "1"],
             // Of a lock that nobody holds.
             Self::Release => &["EVAL", RELEASE_LOCK_LUA, "1", name, "no owner"],
         };
@@ -166,6 +184,49 @@ impl Answers {
         let is_refused = classify(error.clone().into()).kind() == StoreErrorKind::Refused;
         let is_script = error.code() != "NOSCRIPT" && Denial::of(&error_text(error)) != Some(Denial::Key);
         is_refused && is_script && self.failure().is_none()
+    }
+
+    /// Whether a script can give a lock back, as far as is known.
+    pub(super) fn scripts_release(&self) -> bool {
+        self.runs_scripts() && !self.is_denied_to_scripts(&["GET", "DEL"])
+    }
+
+    /// Whether a script can renew a lease, as far as is known.
+    pub(super) fn scripts_renew(&self) -> bool {
+        self.runs_scripts() && !self.is_denied_to_scripts(&["GET", "PEXPIRE"])
+    }
+
+    /// Those of the two commands for scripts that the server refuses whatever the script is. Some servers
+    /// refuse a script because of its text, and take the short one that only gives a lock back.
+    pub(super) fn refused_script_commands(&self) -> impl Iterator<Item = &'static str> {
+        let is_eval_refused = self.refuses_scripts(Question::Eval) && self.refuses_scripts(Question::Release);
+        let refused = [("EVALSHA", self.refuses_scripts(Question::EvalSha)), ("EVAL", is_eval_refused)];
+        refused.into_iter().filter_map(|(name, is_refused)| is_refused.then_some(name))
+    }
+
+    fn runs_scripts(&self) -> bool {
+        self.refused_script_commands().next().is_none()
+    }
+
+    fn is_denied_to_scripts(&self, commands: &[&str]) -> bool {
+        let denied = self.denied_to_scripts().unwrap_or_default();
+        denied.iter().any(|(name, denial)| *denial == Denial::Command && commands.contains(name))
+    }
+
+    /// Whether a lock can be given back, by a script or by a command of the server's.
+    pub(super) fn releases(&self) -> bool {
+        self.scripts_release() || self.has_worked(Question::DelIfEq) || self.has_worked(Question::DelEx)
+    }
+
+    /// Whether a lease can be renewed, by a script or by a command of the server's.
+    pub(super) fn renews(&self) -> bool {
+        self.scripts_renew() || self.has_worked(Question::SetIfEq)
+    }
+
+    /// Whether the server has the command of the question and allows it, for other keys at the least.
+    fn has_worked(&self, question: Question) -> bool {
+        let is_error = self.error(question).is_some() && self.denial(question) != Some(Denial::Key);
+        self.was_answered(question) && !is_error
     }
 
     /// What INFO says; `None` if the server refused it.

@@ -5,11 +5,7 @@ use std::{sync::Arc, time::Duration};
 use redis::aio::MultiplexedConnection;
 
 use super::{
-    super::{
-        Purpose, RedisStore,
-        commands::{self, ReleaseForm},
-        connect::Connector,
-    },
+    super::{Purpose, RedisStore, commands, connect::Connector, release_form::ReleaseForm},
     asking::AskingConnection,
     single_key::{self, Found, Part},
 };

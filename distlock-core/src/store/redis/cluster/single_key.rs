@@ -6,9 +6,10 @@ use std::time::Duration;
 use redis::aio::ConnectionLike;
 
 use super::super::{
-    commands::{self, ReleaseForm},
+    commands,
     errors::classify,
     keys::RedisKey,
+    release_form::ReleaseForm,
     script::{First, Script},
 };
 use crate::{error::StoreError, key::Key, token::OwnerToken};
@@ -47,7 +48,7 @@ pub(super) async fn take(
 
 /// Ends the owner's lease, without a look at the wait queue.
 pub(super) async fn release(
-    connection: &mut impl ConnectionLike,
+    connection: &mut (impl ConnectionLike + Send),
     key: &Key,
     owner: &OwnerToken,
 ) -> Result<bool, StoreError> {

@@ -32,7 +32,7 @@ use tokio::{runtime::Handle, sync::OnceCell, time::Instant};
 use super::{
     super::{
         check::ensure_primary,
-        commands::{ReleaseForm, millis, release},
+        commands::{millis, release},
         connect::{
             multiplexed,
             once::made,
@@ -42,6 +42,7 @@ use super::{
         embargo::GrantsFrom,
         errors::{breaks_connection, classify, hung_up},
         keys::{self, RedisKey},
+        release_form::ReleaseForm,
         settings::{client_name, set_client_name},
     },
     registry::{Delivery, Registry},

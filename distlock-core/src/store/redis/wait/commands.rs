@@ -7,11 +7,10 @@ use tokio::time::Instant;
 
 use super::{
     super::{
-        commands::{
-            NEEDS_ALL_KEYS, NamedKeys, RELEASE, ReleaseForm, busy, granted, micros, millis, owned, release,
-        },
+        commands::{RELEASE, busy, granted, micros, millis, owned, release},
         errors::{classify, is_refused, nonsense},
         keys::RedisKey,
+        release_form::{NEEDS_ALL_KEYS, NamedKeys, ReleaseForm, ReleaseWay},
         script::Script,
     },
     channel::WaitChannel,
@@ -161,7 +160,7 @@ pub(in super::super) async fn release_and_hand_over(
         }
     };
     if released.is_ok() {
-        form.worked(false);
+        form.worked(ReleaseWay::Script(named), false);
     }
     hand_over.end(outcome);
     released

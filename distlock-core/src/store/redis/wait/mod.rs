@@ -37,7 +37,7 @@ use self::{
     channel::{ReleaseElsewhere, WaitChannel},
     foreign::ForeignKeys,
 };
-use super::{commands::ReleaseForm, connect::route::Route};
+use super::{connect::route::Route, release_form::ReleaseForm};
 use crate::{
     error::{StoreError, StoreErrorKind},
     events,
