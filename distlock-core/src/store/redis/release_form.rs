@@ -14,7 +14,8 @@ pub(super) struct ReleaseForm {
     /// The server is likely to have the script of acquires that enqueue. Set by the first that works, never
     /// cleared.
     has_enqueue: AtomicBool,
-    /// The server is likely to have the script of fenced acquires. Set by the first that works, never cleared.
+    /// The server is likely to have the script of fenced acquires. Set by the first that works, never
+    /// cleared.
     has_fenced: AtomicBool,
     /// How many of the next releases name all keys, because a wait queue was met. Each release counts down.
     in_queues: AtomicU32,
