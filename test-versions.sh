@@ -74,7 +74,7 @@ row_of() {
     check contract store_contract
     check waiting waiting
     check fencing lease fencing
-    check open topologies an_open_server
+    check open topologies an_open_server credentials own_clients sockets
     # The test of the open server sees that the server tells a waiter.
     [[ $row == *"passed |" ]] || what='all waiters'
     check password topologies with_a_password

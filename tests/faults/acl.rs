@@ -157,6 +157,39 @@ async fn each_right_of_the_manual_is_needed_and_named_where_it_is_missing() {
     }
 }
 
+/// The same for a quorum.
+#[tokio::test]
+async fn each_right_of_a_quorums_node_is_needed_and_named_where_it_is_missing() {
+    let rules = rules(QUORUM);
+    let servers = [(); 3].map(|()| RedisServer::start());
+    let hosts = servers.each_ref().map(|server| format!("127.0.0.1:{}", server.port())).join(",");
+    let url = format!("redlock://locks:secret@{hosts}");
+    let commands: Vec<_> = rules.iter().filter_map(|rule| rule.strip_prefix('+')).collect();
+    assert!(commands.len() > 10, "{commands:?}");
+    let rights = commands.iter().map(|command| (format!("-{command}"), format!("+{command}")));
+    // Without one of the patterns, the others stand.
+    let keys = ["lock:*", "distlock-probe"].map(|key| ("resetkeys".to_owned(), format!("~{key}")));
+    for (taken, missing) in rights.chain(keys) {
+        for server in &servers {
+            allow(server, &rules).await;
+            let kept = rules.iter().filter(|rule| rule.starts_with('~') && **rule != missing);
+            let mut change: Vec<_> = ["ACL", "SETUSER", "locks", &taken].map(str::to_owned).into();
+            change.extend(kept.cloned());
+            allow(server, &change).await;
+        }
+        let log = Warnings::default();
+        let _guard = set_default(log.clone());
+        let told = match LockManager::connect(&url).await {
+            Err(error) => error.to_string(),
+            Ok(locks) if missing == "+subscribe" || missing.starts_with('~') => {
+                locks.diagnose().await.to_string()
+            }
+            Ok(_) => log.take().concat(),
+        };
+        assert!(told.contains(&format!("`{missing}")), "{missing}: {told}");
+    }
+}
+
 #[tokio::test]
 async fn a_command_that_a_script_must_not_run_is_named_by_the_call() {
     let server = RedisServer::start();

@@ -393,7 +393,15 @@ impl<C: Connector> Store for RedisStore<C> {
         let inner = Arc::clone(&self.inner);
         Box::pin(async move {
             let server = match inner.connector.connection().await {
-                Ok((mut connection, _)) => inner.gate.diagnose(&mut connection).await,
+                Ok((mut connection, _)) => {
+                    let mut server = inner.gate.diagnose(&mut connection).await;
+                    if let Some(room) = &inner.wait_room
+                        && let Some(lets) = room.lets_subscribe(inner.gate.namespace()).await
+                    {
+                        check::add_subscribe(&mut server, lets);
+                    }
+                    server
+                }
                 Err(error) => inner.gate.without_connection(&error),
             };
             Diagnosis::new(vec![server])
