@@ -166,16 +166,18 @@ async fn each_right_of_a_quorums_node_is_needed_and_named_where_it_is_missing() 
     let url = format!("redlock://locks:secret@{hosts}");
     let commands: Vec<_> = rules.iter().filter_map(|rule| rule.strip_prefix('+')).collect();
     assert!(commands.len() > 10, "{commands:?}");
-    let rights = commands.iter().map(|command| (format!("-{command}"), format!("+{command}")));
-    // Without one of the patterns, the others stand.
-    let keys = ["lock:*", "distlock-probe"].map(|key| ("resetkeys".to_owned(), format!("~{key}")));
-    for (taken, missing) in rights.chain(keys) {
+    let rights = commands.iter().map(|command| format!("+{command}"));
+    let keys = ["lock:*", "distlock-probe"].map(|key| format!("~{key}"));
+    for missing in rights.chain(keys) {
+        // A renewal needs it where the server cannot renew without a script.
+        if missing == "+pexpire" && renews_by_set(&servers[0]).await {
+            continue;
+        }
+        // Redis 6.2 does not take a subcommand away from a user.
+        let kept: Vec<_> = rules.iter().filter(|rule| **rule != missing).cloned().collect();
         for server in &servers {
-            allow(server, &rules).await;
-            let kept = rules.iter().filter(|rule| rule.starts_with('~') && **rule != missing);
-            let mut change: Vec<_> = ["ACL", "SETUSER", "locks", &taken].map(str::to_owned).into();
-            change.extend(kept.cloned());
-            allow(server, &change).await;
+            server.command::<()>(&["ACL", "SETUSER", "locks", "reset"]).await;
+            allow(server, &kept).await;
         }
         let log = Warnings::default();
         let _guard = set_default(log.clone());
