@@ -74,7 +74,7 @@ row_of() {
     check contract store_contract
     check waiting waiting
     check fencing lease fencing
-    check open topologies an_open_server
+    check open topologies an_open_server credentials own_clients sockets
     # The test of the open server sees that the server tells a waiter.
     [[ $row == *"passed |" ]] || what='all waiters'
     check password topologies with_a_password
@@ -106,58 +106,63 @@ build() {
     done
 }
 
-stamp=$(sources)
-build || exit 1
-failed=0
-for name in "${names[@]}"; do
-    stored=$place/$name.row
-    if [ $# -gt 0 ]; then
-        [[ " $* " == *" $name "* ]] || continue
-    elif [ -f "$stored" ] && [ "$(head -n 1 "$stored")" = "$stamp" ] && ! grep -qF '**' "$stored"; then
-        echo "test-versions.sh: $name has a row of these sources" >&2
-        continue
-    fi
-    program=$(program_of "$name")
-    if [ -z "$program" ] || ! "$program" --version >/dev/null 2>&1; then
-        echo "test-versions.sh: $name cannot be had here: install it, or take its row out of the table" >&2
-        failed=1
-        continue
-    fi
-    while [ "$(jobs -rp | wc -l)" -ge "${SIDE_BY_SIDE:-1}" ]; do
-        wait -n
+# A function, because the shell reads a file as it runs it: so this file can be changed meanwhile.
+main() {
+    stamp=$(sources)
+    build || exit 1
+    local failed=0 name stored program row table missing
+    for name in "${names[@]}"; do
+        stored=$place/$name.row
+        if [ $# -gt 0 ]; then
+            [[ " $* " == *" $name "* ]] || continue
+        elif [ -f "$stored" ] && [ "$(head -n 1 "$stored")" = "$stamp" ] && ! grep -qF '**' "$stored"; then
+            echo "test-versions.sh: $name has a row of these sources" >&2
+            continue
+        fi
+        program=$(program_of "$name")
+        if [ -z "$program" ] || ! "$program" --version >/dev/null 2>&1; then
+            echo "test-versions.sh: $name cannot be had here: install it, or take its row out of the table" >&2
+            failed=1
+            continue
+        fi
+        while [ "$(jobs -rp | wc -l)" -ge "${SIDE_BY_SIDE:-1}" ]; do
+            wait -n
+        done
+        (
+            row=$(row_of "$name" "$program")
+            printf '%s\n' "$stamp" "$row" >"$stored"
+        ) &
     done
-    (
-        row=$(row_of "$name" "$program")
-        printf '%s\n' "$stamp" "$row" >"$stored"
-    ) &
-done
-wait
+    wait
 
-# The table, if every server has a row of these sources.
-table=$place/table
-{
-    echo "| server | contract | waiting | fencing | open | password | user with few rights | bad set-ups | TLS | cluster | sentinels | soak | what polls |"
-    echo "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |"
-} >"$table"
-missing=()
-for name in "${names[@]}"; do
-    if [ -f "$place/$name.row" ] && [ "$(head -n 1 "$place/$name.row")" = "$stamp" ]; then
-        tail -n 1 "$place/$name.row" >>"$table"
-    else
-        missing+=("$name")
+    # The table, if every server has a row of these sources.
+    table=$place/table
+    {
+        echo "| server | contract | waiting | fencing | open | password | user with few rights | bad set-ups | TLS | cluster | sentinels | soak | what polls |"
+        echo "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |"
+    } >"$table"
+    missing=()
+    for name in "${names[@]}"; do
+        if [ -f "$place/$name.row" ] && [ "$(head -n 1 "$place/$name.row")" = "$stamp" ]; then
+            tail -n 1 "$place/$name.row" >>"$table"
+        else
+            missing+=("$name")
+        fi
+    done
+    ! grep -qF '**' "$table" || failed=1
+    echo
+    cat "$table"
+    if [ ${#missing[@]} -gt 0 ]; then
+        echo "test-versions.sh: $page is not written: no row yet of ${missing[*]}" >&2
+        exit 1
     fi
-done
-! grep -qF '**' "$table" || failed=1
-echo
-cat "$table"
-if [ ${#missing[@]} -gt 0 ]; then
-    echo "test-versions.sh: $page is not written: no row yet of ${missing[*]}" >&2
-    exit 1
-fi
-# The lines of the table below this heading are replaced.
-awk -v table="$table" '
-    /^## / { here = $0 == "## Versions" }
-    here && /^\|/ { if (!done) { while ((getline line < table) > 0) print line; done = 1 } next }
-    { print }
-' "$page" >"$place/page" && cat "$place/page" >"$page"
-exit "$failed"
+    # The lines of the table below this heading are replaced.
+    awk -v table="$table" '
+        /^## / { here = $0 == "## Versions" }
+        here && /^\|/ { if (!done) { while ((getline line < table) > 0) print line; done = 1 } next }
+        { print }
+    ' "$page" >"$place/page" && cat "$place/page" >"$page"
+    exit "$failed"
+}
+
+main "$@"

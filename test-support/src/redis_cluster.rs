@@ -107,8 +107,8 @@ impl RedisCluster {
         }
     }
 
-    /// Returns `redis-cluster://` with the addresses of the primaries, whose ports are those with TLS if there
-    /// are some.
+    /// Returns `redis-cluster://` with the addresses of the primaries. Their ports are those with TLS if
+    /// there are some.
     pub fn url(&self) -> String {
         let ports = &self.ports[..self.primaries];
         let hosts: Vec<_> = ports.iter().map(|port| format!("127.0.0.1:{port}")).collect();

@@ -141,6 +141,18 @@ impl RedisServer {
         Self::start_with(&[SENTINEL])
     }
 
+    /// Starts a node of a cluster that has no slots yet.
+    ///
+    /// # Panics
+    ///
+    /// If no server starts, for instance because the program `redis-server` is not installed.
+    pub fn start_node_of_a_cluster() -> Self {
+        let (port, bus) = cluster_ports();
+        let bus = bus.to_string();
+        let settings = ["--cluster-enabled", "yes", "--cluster-port", &bus];
+        Self::start_at(port, if is_redis_7() { &settings } else { &settings[..2] }, None)
+    }
+
     /// Kills the server and starts it again on the same port, without its data.
     ///
     /// # Panics

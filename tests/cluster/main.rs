@@ -11,6 +11,7 @@ mod contract;
 mod failover;
 mod holders;
 mod migration;
+mod refusals;
 mod resource;
 mod setup;
 

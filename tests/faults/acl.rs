@@ -157,6 +157,41 @@ async fn each_right_of_the_manual_is_needed_and_named_where_it_is_missing() {
     }
 }
 
+/// The same for a quorum.
+#[tokio::test]
+async fn each_right_of_a_quorums_node_is_needed_and_named_where_it_is_missing() {
+    let rules = rules(QUORUM);
+    let servers = [(); 3].map(|()| RedisServer::start());
+    let hosts = servers.each_ref().map(|server| format!("127.0.0.1:{}", server.port())).join(",");
+    let url = format!("redlock://locks:secret@{hosts}");
+    let commands: Vec<_> = rules.iter().filter_map(|rule| rule.strip_prefix('+')).collect();
+    assert!(commands.len() > 10, "{commands:?}");
+    let rights = commands.iter().map(|command| format!("+{command}"));
+    let keys = ["lock:*", "distlock-probe"].map(|key| format!("~{key}"));
+    for missing in rights.chain(keys) {
+        // A renewal needs it where the server cannot renew without a script.
+        if missing == "+pexpire" && renews_by_set(&servers[0]).await {
+            continue;
+        }
+        // Redis 6.2 does not take a subcommand away from a user.
+        let kept: Vec<_> = rules.iter().filter(|rule| **rule != missing).cloned().collect();
+        for server in &servers {
+            server.command::<()>(&["ACL", "SETUSER", "locks", "reset"]).await;
+            allow(server, &kept).await;
+        }
+        let log = Warnings::default();
+        let _guard = set_default(log.clone());
+        let told = match LockManager::connect(&url).await {
+            Err(error) => error.to_string(),
+            Ok(locks) if missing == "+subscribe" || missing.starts_with('~') => {
+                locks.diagnose().await.to_string()
+            }
+            Ok(_) => log.take().concat(),
+        };
+        assert!(told.contains(&format!("`{missing}")), "{missing}: {told}");
+    }
+}
+
 #[tokio::test]
 async fn a_command_that_a_script_must_not_run_is_named_by_the_call() {
     let server = RedisServer::start();

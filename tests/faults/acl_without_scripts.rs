@@ -126,10 +126,10 @@ async fn a_server_that_forbids_scripts_gives_back_by_its_own_commands_or_grants_
     let rules = ["on", ">secret", "resetchannels", "~lock:*", "+@all", "-eval", "-evalsha"];
     server.command::<()>(&[&["ACL", "SETUSER", "locks"], &rules[..]].concat()).await;
     let url = format!("redis://locks:secret@127.0.0.1:{}/", server.port());
-    if !own_releases(&server).await.is_empty() {
-        locks_work(&url, &server).await;
-    } else {
+    if own_releases(&server).await.is_empty() {
         locks_are_refused(&url, &server, "EVAL and EVALSHA").await;
+    } else {
+        locks_work(&url, &server).await;
     }
 }
 

@@ -15,6 +15,8 @@ mod outages;
 mod proxies;
 mod refusals;
 mod set_up;
+#[cfg(all(feature = "tls", feature = "sentinel", feature = "cluster"))]
+mod url_parameters;
 mod urls;
 mod warnings;
 

@@ -59,7 +59,7 @@ async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, text: String, by:
 
 /// A cluster of one server.
 async fn node_of_a_cluster() -> RedisServer {
-    let server = RedisServer::start_with(&["--cluster-enabled", "yes"]);
+    let server = RedisServer::start_node_of_a_cluster();
     let slots: Vec<_> = (0..16_384).map(|slot: u16| slot.to_string()).collect();
     let words = ["CLUSTER", "ADDSLOTS"].into_iter().chain(slots.iter().map(String::as_str));
     server.command::<()>(&words.collect::<Vec<_>>()).await;

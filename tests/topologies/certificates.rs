@@ -73,7 +73,7 @@ impl Authority {
         self.start(name, &["--tls-auth-clients", asks_clients])
     }
 
-    /// Starts a cluster whose servers have a certificate of this name, and ask their clients for certificates.
+    /// Starts a cluster whose servers have a certificate of this name, and ask clients for certificates.
     pub(crate) async fn cluster(&self, name: &str) -> TlsCluster {
         let files = Directory::new();
         let mut settings = self.settings(name, &files);

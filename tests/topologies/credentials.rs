@@ -31,8 +31,8 @@ async fn add_user(server: &RedisServer, user: &str) {
     server.command::<()>(&["ACL", "SETUSER", user, "on", &password, "~*", "&*", "+@all"]).await;
 }
 
-/// The user is replaced by another one while a lock is held and waited for. `servers` are all servers that the
-/// manager may reach by `url`, and `server` is the one that has the key.
+/// The user is replaced by another one while a lock is held and waited for. `servers` are all servers that
+/// the manager may reach by `url`, and `server` is the one that has the key.
 async fn locks_and_waiters_outlast_their_user(url: &str, server: &RedisServer, servers: &[&RedisServer]) {
     for server in servers {
         add_user(server, "first").await;

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use distlock::{LockError, LockManager, LockManagerBuilder};
 use redis::{Client, aio::ConnectionManager, cluster::ClusterClient};
-use test_support::{RedisServer, eventually, in_time};
+use test_support::{RedisCluster, RedisServer, eventually, in_time};
+use tokio::task::spawn_blocking;
 
 use crate::{SOON, key_is_handed_over};
 
@@ -53,26 +54,58 @@ async fn a_connection_that_cannot_be_used_is_found_at_connect() {
 
 #[tokio::test]
 async fn a_server_that_is_not_fit_is_found_at_the_first_use_of_a_connection() {
-    let cluster = RedisServer::start_with(&["--cluster-enabled", "yes"]);
-    cluster.command::<()>(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]).await;
-    let no_eval = RedisServer::start_with(&["--rename-command", "EVAL", "\"\""]);
-    for (server, reason) in [(&no_eval, "EVAL"), (&RedisServer::start_sentinel(), "redis-sentinel://")] {
+    let no_get = RedisServer::start_with(&["--rename-command", "GET", "unknown"]);
+    for (server, reason) in [(&no_get, "GET"), (&RedisServer::start_sentinel(), "redis-sentinel://")] {
         let connection = client(server).get_multiplexed_async_connection().await.unwrap();
-        let builder = || LockManager::builder().connection(connection.clone());
-        let at_connect = builder().connect().await.unwrap_err();
-        let at_first_use = builder().build().unwrap().lock("k").acquire().await.unwrap_err();
-        for error in [at_connect, at_first_use] {
-            assert!(
-                matches!(&error, LockError::Config { reason: why, .. } if why.contains(reason)),
-                "{error}"
-            );
-        }
+        refused(connection, reason).await;
     }
-    // A cluster is used by a connection to the whole of it.
-    let connection = ClusterClient::new([cluster.url()]).unwrap();
-    let connection = connection.get_async_connection().await.unwrap();
-    let locks = LockManager::builder().connection(connection).connect().await.unwrap();
-    locks.lock("k").acquire().await.unwrap().release().await.unwrap();
+    let cluster = spawn_blocking(RedisCluster::start).await.unwrap();
+    let node = client(&cluster.servers()[1]).get_multiplexed_async_connection().await.unwrap();
+    refused(node, "`redis-cluster://host`").await;
+    // A connection to the whole of it.
+    for server in cluster.servers() {
+        server.command::<()>(&["ACL", "SETUSER", "default", "-get"]).await;
+    }
+    refused(ClusterClient::new(cluster.urls()).unwrap().get_async_connection().await.unwrap(), "`+get`")
+        .await;
+}
+
+/// The connection cannot be used for locks, because of this.
+async fn refused<C>(connection: C, reason: &str)
+where
+    C: redis::aio::ConnectionLike + Clone + Send + Sync + 'static,
+{
+    let builder = || LockManager::builder().connection(connection.clone());
+    let at_connect = builder().connect().await.unwrap_err();
+    let at_first_use = builder().build().unwrap().lock("k").acquire().await.unwrap_err();
+    for error in [at_connect, at_first_use] {
+        assert!(matches!(&error, LockError::Config { reason: why, .. } if why.contains(reason)), "{error}");
+    }
+}
+
+/// Each key is at the primary of its slot, and waiters poll.
+#[tokio::test]
+async fn a_connection_to_a_cluster_has_all_that_locks_need() {
+    let cluster = spawn_blocking(RedisCluster::start).await.unwrap();
+    let connect = async || {
+        let connection = ClusterClient::new(cluster.urls()).unwrap().get_async_connection().await.unwrap();
+        LockManager::builder().connection(connection).connect().await.unwrap()
+    };
+    let (one, other) = (connect().await, connect().await);
+    for primary in 0..3 {
+        let name = cluster.name_at("k", primary).await;
+        let held = one.lock(&name).fenced().acquire().await.unwrap();
+        assert!(cluster.servers()[primary].has(&format!("lock:{name}")).await);
+        held.renew().await.unwrap();
+        let busy = other.lock(&name).acquire().await.unwrap_err();
+        assert!(matches!(busy, LockError::Busy { .. }), "{busy}");
+        let waiter = tokio::spawn(other.lock(&name).fenced().wait(Duration::from_secs(60)).acquire());
+        let before = held.fencing_token().unwrap();
+        held.release().await.unwrap();
+        let next = in_time(SOON, waiter).await.unwrap().unwrap();
+        assert!(next.fencing_token().unwrap() > before);
+        next.release().await.unwrap();
+    }
 }
 
 #[tokio::test]

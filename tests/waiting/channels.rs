@@ -76,6 +76,8 @@ async fn asking_again_replaces_channel_and_ttl_and_token_of_an_entry_and_keeps_i
     assert_eq!(queue_length(&server).await, 1, "the second waiter is still waiting");
     // The next command finds the other connection broken.
     let _ = store.inspect(&key()).await;
+    // A waiter that has not asked for some seconds is passed over.
+    asks(&other, &second, SECOND * 20, false).await.unwrap();
     assert!(store.release(&key(), &first).await.unwrap());
     assert!(other.release(&key(), &second).await.unwrap());
 }

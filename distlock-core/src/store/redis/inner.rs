@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 use super::{
-    check::Gate,
+    check::{self, Gate},
     commands,
     connect::{Connector, pool::Pool},
     contended::ContendedKeys,
@@ -17,7 +17,7 @@ use crate::{
     error::{StoreError, StoreErrorKind},
     events::Outage,
     key::Key,
-    store::{Acquired, Enqueue, NextWaiter, StoreFuture},
+    store::{Acquired, Enqueue, NextWaiter, StoreFuture, diagnosis::ServerDiagnosis},
     token::OwnerToken,
 };
 
@@ -56,6 +56,21 @@ impl<C: Connector> Inner<C> {
             }
         }
         answer
+    }
+
+    /// Asks the server everything.
+    pub(super) async fn diagnose(&self) -> ServerDiagnosis {
+        let mut connection = match self.connector.connection().await {
+            Ok((connection, _)) => connection,
+            Err(error) => return self.gate.without_connection(&error),
+        };
+        let mut server = self.gate.diagnose(&mut connection).await;
+        if let Some(room) = &self.wait_room
+            && let Some(is_allowed) = room.lets_subscribe(self.gate.namespace()).await
+        {
+            check::add_subscribe(&mut server, is_allowed);
+        }
+        server
     }
 
     /// A grant counts when the replicas have it that must have it.

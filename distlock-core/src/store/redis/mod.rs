@@ -290,7 +290,7 @@ impl<C: Connector> Store for RedisStore<C> {
         if let Some(replicas) = self.inner.replicas {
             let inner = Arc::clone(&self.inner);
             return Box::pin(async move {
-                let writing = Writing::Claim;
+                let writing = Writing::HandOver;
                 inner
                     .over_pool(async |pool| replicas.write(writing, pool, &key, &owner, ttl, &form).await)
                     .await
@@ -393,13 +393,7 @@ impl<C: Connector> Store for RedisStore<C> {
 
     fn diagnose(&self) -> DiagnosisFuture {
         let inner = Arc::clone(&self.inner);
-        Box::pin(async move {
-            let server = match inner.connector.connection().await {
-                Ok((mut connection, _)) => inner.gate.diagnose(&mut connection).await,
-                Err(error) => inner.gate.without_connection(&error),
-            };
-            Diagnosis::new(vec![server])
-        })
+        Box::pin(async move { Diagnosis::new(vec![inner.diagnose().await]) })
     }
 
     fn inspect(&self, key: &Key) -> StoreFuture<Option<Holder>> {

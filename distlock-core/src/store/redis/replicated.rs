@@ -27,7 +27,7 @@ pub(super) enum Writing {
     /// The lease was granted, by another command.
     Grant,
     /// The lease was handed over, and its owner confirms that.
-    Claim,
+    HandOver,
     Renewal,
 }
 
@@ -61,7 +61,9 @@ impl Replicas {
     ) -> Result<bool, StoreError> {
         pool.with_connection(async |mut connection: MultiplexedConnection| {
             let is_held = match writing {
-                Writing::Claim => commands::confirm_hand_over(&mut connection, key, owner, ttl, form).await?,
+                Writing::HandOver => {
+                    commands::confirm_hand_over(&mut connection, key, owner, ttl, form).await?
+                }
                 Writing::Grant | Writing::Renewal => {
                     commands::renew(&mut connection, key, owner, ttl, form).await?
                 }

@@ -1,11 +1,8 @@
 //! What a server's answers mean for locks.
 
 use super::{
-    super::{
-        errors::{Denial, NODE_OF_A_CLUSTER, NOT_A_CLUSTER},
-        settings::Role,
-    },
-    questions::{Answers, Question},
+    super::errors::{Denial, NODE_OF_A_CLUSTER, NOT_A_CLUSTER},
+    questions::{ABOUT_TRACKING, Answers, Question},
     server::Server,
 };
 use crate::store::diagnosis::{Check, CheckState, CheckSubject, Right, ServerDiagnosis};
@@ -144,6 +141,13 @@ fn commands(answers: &Answers) -> Check {
         );
         return broken(COMMANDS, finding);
     }
+    if denied_commands(in_scripts.as_deref().unwrap_or_default(), &["HDEL"]).next().is_some() {
+        return weak(
+            COMMANDS,
+            "the server forbids scripts HDEL, so that a lease may look lost where a failover has demoted its server; \
+             allow it by `+hdel`",
+        );
+    }
     match in_scripts {
         Some(_) => ok(COMMANDS, "a lock can be taken, renewed and given back"),
         None if answers.refused_script_commands().next().is_some() => ok(
@@ -165,6 +169,10 @@ fn rights(answers: &Answers) -> Vec<Right> {
         .filter(|(question, ..)| answers.was_answered(*question))
         .map(|(question, name, purpose)| Right::new(name, purpose, is_allowed(question)))
         .collect();
+    for (question, name) in ABOUT_TRACKING.into_iter().filter(|(question, _)| answers.was_answered(*question))
+    {
+        rights.push(Right::new(name, waiters, is_allowed(question)));
+    }
     if answers.was_answered(EvalSha) {
         for name in ["EVALSHA", "EVAL"] {
             let is_refused = answers.refused_script_commands().any(|refused| refused == name);
@@ -233,13 +241,18 @@ fn fencing(answers: &Answers) -> Check {
 
 fn waiters(server: &Server, answers: &Answers) -> Check {
     const WAITERS: CheckSubject = CheckSubject::Waiters;
-    let is_quorum_node = matches!(server.role, Role::QuorumNode { .. });
+    let is_quorum_node = server.is_quorum_node();
     let mut denied = Vec::new();
     if answers.denial(Question::Hello) == Some(Denial::Command) {
         denied.push("HELLO");
     }
     let in_scripts = answers.denied_to_scripts();
-    if !is_quorum_node {
+    if is_quorum_node {
+        let is_denied = |question| answers.denial(question) == Some(Denial::Command);
+        denied.extend(
+            ABOUT_TRACKING.iter().filter(|(question, _)| is_denied(*question)).map(|(_, name)| *name),
+        );
+    } else {
         denied.extend(answers.refused_script_commands());
         let in_scripts = in_scripts.as_deref().unwrap_or_default();
         denied
@@ -254,10 +267,7 @@ fn waiters(server: &Server, answers: &Answers) -> Check {
         }
     }
     if !denied.is_empty() {
-        let (names, rules) = names_and_rules(&denied);
-        let finding =
-            format!("the server forbids {names}, so that waiters poll; allow what is missing by {rules}");
-        return weak(WAITERS, finding);
+        return waiters_poll_without(&denied);
     }
     match in_scripts {
         None if !is_quorum_node => {
@@ -265,6 +275,14 @@ fn waiters(server: &Server, answers: &Answers) -> Check {
         }
         _ => ok(WAITERS, "waiters are told of a release"),
     }
+}
+
+/// The finding where commands are forbidden by which waiters are told of a release.
+pub(super) fn waiters_poll_without(commands: &[&str]) -> Check {
+    let (names, rules) = names_and_rules(commands);
+    let finding =
+        format!("the server forbids {names}, so that waiters poll; allow what is missing by {rules}");
+    weak(CheckSubject::Waiters, finding)
 }
 
 fn eviction(answers: &Answers) -> Check {
@@ -356,7 +374,8 @@ fn denied_commands<'a>(
 
 /// `TIME and SET`, and the rules that allow them.
 fn names_and_rules(commands: &[&str]) -> (String, String) {
-    let rules: Vec<_> = commands.iter().map(|name| format!("+{}", name.to_lowercase())).collect();
+    let rules: Vec<_> =
+        commands.iter().map(|name| format!("+{}", name.to_lowercase().replace(' ', "|"))).collect();
     let names = match commands {
         [first @ .., last] if !first.is_empty() => format!("{} and {last}", first.join(", ")),
         _ => commands.concat(),

@@ -51,6 +51,11 @@ impl Gate {
         &self.server.address
     }
 
+    /// The namespace of the keys, or a guess.
+    pub(super) fn namespace(&self) -> &str {
+        self.server.namespace()
+    }
+
     /// Whether nothing is left to ask over a connection that was checked.
     pub(super) fn is_open(&self) -> bool {
         self.has_passed.load(Ordering::Relaxed) || self.asks_nothing.load(Ordering::Relaxed)
@@ -77,7 +82,8 @@ impl Gate {
             return Ok(Ok(String::new()));
         }
         let (name, client_name) = (self.server.checked_name(), self.server.client_name());
-        let answers = questions::ask_everything(connection, &name, client_name).await?;
+        let of_quorum = self.server.is_quorum_node();
+        let answers = questions::ask_everything(connection, &name, client_name, of_quorum).await?;
         let diagnosis = findings::diagnosis(&self.server, &answers);
         *self.latest.lock().unwrap_or_else(PoisonError::into_inner) = Some(diagnosis.clone());
         if let Some(broken) = first_broken(&diagnosis) {
@@ -151,10 +157,11 @@ impl Gate {
     /// Asks everything over a connection.
     pub(super) async fn diagnose(&self, connection: &mut (impl ConnectionLike + Send)) -> ServerDiagnosis {
         let (name, client_name) = (self.server.checked_name(), self.server.client_name());
-        match questions::ask_everything(connection, &name, client_name).await {
+        let of_quorum = self.server.is_quorum_node();
+        match questions::ask_everything(connection, &name, client_name, of_quorum).await {
             Ok(answers) => {
                 let mut diagnosis = findings::diagnosis(&self.server, &answers);
-                if let Some(is_allowed) = questions::ask_tracking(connection).await {
+                if !of_quorum && let Some(is_allowed) = questions::ask_tracking(connection).await {
                     diagnosis.rights.push(Right::new("CLIENT TRACKING", CheckSubject::Waiters, is_allowed));
                 }
                 diagnosis
@@ -178,6 +185,17 @@ impl Gate {
 
     fn nothing(&self) -> ServerDiagnosis {
         ServerDiagnosis::new(&self.server.address)
+    }
+}
+
+/// Adds to a diagnosis whether waiters can be told by messages. That takes a connection of its own.
+pub(super) fn add_subscribe(diagnosis: &mut ServerDiagnosis, is_allowed: bool) {
+    diagnosis.rights.push(Right::new("SUBSCRIBE", CheckSubject::Waiters, is_allowed));
+    let checks = diagnosis.checks.iter_mut();
+    if let Some(waiters) = checks.filter(|_| !is_allowed).find(|check| check.subject == CheckSubject::Waiters)
+        && waiters.state == CheckState::Ok
+    {
+        *waiters = findings::waiters_poll_without(&["SUBSCRIBE"]);
     }
 }
 

@@ -34,9 +34,20 @@ pub(super) enum Question {
     DelEx,
     /// Asked where scripts cannot renew a lease.
     SetIfEq,
-    /// Asked for a diagnosis only. It changes nothing on a connection that tracks no keys.
+    /// Asked of a quorum's node, and for a diagnosis. It changes nothing on a connection that tracks no keys.
     Tracking,
+    /// Asked of a quorum's node, and refused on a connection that tracks no keys.
+    Caching,
+    /// Asked of a quorum's node.
+    Exists,
 }
+
+/// The commands by which waiters of a quorum are told of a key that has changed.
+pub(super) const ABOUT_TRACKING: [(Question, &str); 3] = [
+    (Question::Tracking, "CLIENT TRACKING"),
+    (Question::Caching, "CLIENT CACHING"),
+    (Question::Exists, "EXISTS"),
+];
 
 /// What a server has answered to the questions.
 pub(super) struct Answers {
@@ -52,9 +63,13 @@ pub(super) async fn ask_everything(
     connection: &mut (impl ConnectionLike + Send),
     name: &str,
     client_name: Option<&str>,
+    is_quorum_node: bool,
 ) -> RedisResult<Answers> {
     use Question::{ConfigOfSnapshots, Eval, EvalSha, Get, Hello, Info, Pttl, Release, Role, Set, Time};
-    let all = [Role, Info, ConfigOfSnapshots, Hello, Time, Get, Pttl, Set, EvalSha, Eval, Release];
+    let mut all = vec![Role, Info, ConfigOfSnapshots, Hello, Time, Get, Pttl, Set, EvalSha, Eval, Release];
+    if is_quorum_node {
+        all.extend(ABOUT_TRACKING.map(|(question, _)| question));
+    }
     let mut answers = send(connection, &all, name, client_name).await?;
     if answers.failure().is_none() && !(answers.scripts_release() && answers.scripts_renew()) {
         use Question::{DelEx, DelIfEq, SetIfEq};
@@ -139,6 +154,8 @@ impl Question {
             Self::EvalSha => &["EVALSHA", "0000000000000000000000000000000000000000", "0"],
             Self::Eval => &["EVAL", CHECK_LUA, "1", name, name],
             Self::Tracking => &["CLIENT", "TRACKING", "OFF"],
+            Self::Caching => &["CLIENT", "CACHING", "YES"],
+            Self::Exists => &["EXISTS", name],
             // These change nothing, because the key does not exist.
             Self::DelIfEq => &["DELIFEQ", name, "no owner"],
             Self::DelEx => &["DELEX", name, "IFEQ", "no owner"],

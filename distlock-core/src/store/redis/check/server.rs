@@ -71,6 +71,11 @@ impl Server {
         }
     }
 
+    /// Whether the server is one of a quorum's, whose waiters hear of changed keys.
+    pub(super) fn is_quorum_node(&self) -> bool {
+        matches!(self.role, Role::QuorumNode { .. })
+    }
+
     /// Whether a restarted server grants nothing until its old leases are over.
     pub(super) fn has_restart_delay(&self) -> bool {
         matches!(self.role, Role::QuorumNode { restart_delay } if !restart_delay.is_zero())

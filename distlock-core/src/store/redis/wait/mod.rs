@@ -37,7 +37,7 @@ use self::{
     channel::{ReleaseElsewhere, WaitChannel},
     foreign::ForeignKeys,
 };
-use super::{connect::route::Route, release_form::ReleaseForm};
+use super::{connect::route::Route, errors::Denial, release_form::ReleaseForm};
 use crate::{
     error::{StoreError, StoreErrorKind},
     events,
@@ -143,6 +143,18 @@ impl WaitRoom {
                 None
             }
             Err(error) => Some(Err(error)),
+        }
+    }
+
+    /// Whether the server lets waiters be told by messages; `None` if no connection shows that.
+    pub(super) async fn lets_subscribe(&self, namespace: &str) -> Option<bool> {
+        match self.channel(&Key::stored(namespace, ""))?.connection().await {
+            Ok(_) => Some(true),
+            Err(error) => {
+                let text = error.to_string();
+                let is_denied = Denial::of(&text) == Some(Denial::Command) && text.contains("subscribe");
+                is_denied.then_some(false)
+            }
         }
     }
 
