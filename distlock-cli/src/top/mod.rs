@@ -46,9 +46,10 @@ pub(crate) async fn run(url: Option<&str>, options: &TopOptions) -> Result<u8, F
         shown = show(&mut terminal, views) => shown,
         () = stopped() => Ok(()),
     };
-    ratatui::restore();
+    // A terminal that has gone cannot be restored, and cannot be told so.
+    let restored = ratatui::try_restore();
     looking.abort();
-    shown.map_err(failed)?;
+    shown.and(restored).map_err(failed)?;
     Ok(0)
 }
 
