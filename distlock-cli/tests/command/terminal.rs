@@ -64,6 +64,11 @@ impl Screen {
         self.input.write_all(keys.as_bytes()).await.expect("the terminal takes keys");
     }
 
+    /// Takes the terminal away from its programs.
+    pub(crate) fn hang_up(self) -> Child {
+        self.child
+    }
+
     pub(crate) fn resize(&mut self, rows: u16, columns: u16) {
         self.input.resize(Size::new(rows, columns)).expect("another size");
         self.parser.screen_mut().set_size(rows, columns);
