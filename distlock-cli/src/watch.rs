@@ -137,7 +137,7 @@ impl Watch {
             self.keys.insert(key, Seen { look: self.number, holder: id, ttl, waits_since });
         }
         look.longest_wait = look.longest_wait.max(waits_since.map(|since| now - since));
-        look.view.add(Row { ttl, holder });
+        look.view.add(Row { holder, ttl });
     }
 
     /// Forgets the keys that the look has not seen, and gives what it has seen.
@@ -199,7 +199,9 @@ mod tests {
     impl Watch {
         fn see(&mut self, holders: Vec<Holder>, now: Instant) -> View {
             let mut look = self.begin(now);
-            holders.into_iter().for_each(|holder| self.note(&mut look, holder));
+            for holder in holders {
+                self.note(&mut look, holder);
+            }
             self.end(look)
         }
     }

@@ -143,7 +143,8 @@ impl Site {
         let directory = std::env::temp_dir().join(name);
         let mut servers = Vec::new();
         for at in 0..count {
-            // A server that forgets its leases breaks exclusion. Its own directory does not outlast its stops.
+            // A server that forgets its leases breaks exclusion, and its own directory does not outlast its
+            // stops.
             let data = directory.join(at.to_string());
             create_dir_all(&data).expect("a directory");
             let data = data.to_str().expect("UTF-8");
@@ -199,16 +200,24 @@ async fn strike(
     match (random.u8(0..9), one) {
         (0, _) => {
             let servers = site.some(random);
-            servers.iter().for_each(|(server, _)| server.pause());
+            for (server, _) in &servers {
+                server.pause();
+            }
             sleep(a_while).await;
-            servers.iter().for_each(|(server, _)| server.resume());
+            for (server, _) in &servers {
+                server.resume();
+            }
             "servers paused"
         }
         (1, _) => {
             let mut servers = site.some(random);
-            servers.iter_mut().for_each(|(server, _)| server.stop());
+            for (server, _) in &mut servers {
+                server.stop();
+            }
             sleep(a_while).await;
-            servers.iter_mut().for_each(|(server, _)| server.restart());
+            for (server, _) in &mut servers {
+                server.restart();
+            }
             "servers killed and restarted"
         }
         (2, _) => {
@@ -217,7 +226,9 @@ async fn strike(
         }
         (3, _) => {
             let servers = site.some(random);
-            servers.iter().for_each(|(_, proxy)| proxy.let_replies_flow(false));
+            for (_, proxy) in &servers {
+                proxy.let_replies_flow(false);
+            }
             sleep(a_while).await;
             for (_, proxy) in servers {
                 proxy.cut();
@@ -227,9 +238,13 @@ async fn strike(
         }
         (4, _) => {
             let servers = site.some(random);
-            servers.iter().for_each(|(_, proxy)| proxy.lose_requests());
+            for (_, proxy) in &servers {
+                proxy.lose_requests();
+            }
             sleep(a_while).await;
-            servers.iter().for_each(|(_, proxy)| proxy.let_requests_flow(true));
+            for (_, proxy) in &servers {
+                proxy.let_requests_flow(true);
+            }
             "servers cut off, which nobody is told"
         }
         (5, _) => {
