@@ -1,8 +1,8 @@
 //! `distlock doctor`: which promises hold on these servers.
 
-use std::time::Duration;
+use std::{error::Error, time::Duration};
 
-use distlock_core::{Check, CheckState, CheckSubject, Diagnosis, ServerDiagnosis};
+use distlock_core::{Check, CheckState, CheckSubject, Diagnosis, LockManager, ServerDiagnosis};
 use serde_json::{Map, Value, json};
 
 use crate::{
@@ -27,10 +27,14 @@ pub(crate) async fn run(url: Option<&str>, as_json: bool) -> Result<u8, Failure>
         .flat_map(|server| rows(server).map(|check| (&*server.name, check)))
         .collect();
     // What concerns the servers together is found by connecting to them.
-    if diagnosis.worst() != Some(CheckState::Broken)
-        && let Err(failure) = server::connect(url).await
-    {
-        checks.push(("all", of_all(&failure)));
+    if diagnosis.worst() != Some(CheckState::Broken) {
+        checks.push((
+            "all",
+            match server::connect(url).await {
+                Ok(manager) => listing(&manager).await,
+                Err(failure) => of_all(&failure),
+            },
+        ));
     }
     if let Some(spread) = diagnosis.clock_spread() {
         let finding = format!("the clocks of the servers are {spread:.1?} apart");
@@ -129,6 +133,18 @@ fn row(check: &Check) -> Row {
         _ => "other",
     };
     Row { name, state: check.state, finding: check.finding.clone() }
+}
+
+/// Whether the keys can be listed, of which the other checks tell nothing: locks do without.
+async fn listing(manager: &LockManager) -> Row {
+    let (state, finding) = match manager.list("").next().await {
+        Some(Err(error)) => {
+            let reason = error.source().map_or_else(|| error.to_string(), ToString::to_string);
+            (CheckState::Weak, format!("`ls`, `top` and `ui` do not work: {reason}"))
+        }
+        _ => (CheckState::Ok, "the keys that are held can be listed".to_owned()),
+    };
+    Row { name: "listing", state, finding }
 }
 
 fn of_all(failure: &Failure) -> Row {

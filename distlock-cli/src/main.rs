@@ -70,17 +70,21 @@ fn dispatch(cli: &Cli) -> Result<u8, Failure> {
     status
 }
 
-/// Waits for a signal that asks this process to end.
-async fn stopped() {
+/// Waits for a signal that asks this process to end. Such a signal is noticed from this call on.
+fn stopped() -> impl Future<Output = ()> {
     #[cfg(unix)]
     {
         use tokio::signal::unix::{SignalKind, signal};
 
         let kinds = [SignalKind::interrupt(), SignalKind::terminate()];
         let mut streams: Vec<_> = kinds.into_iter().filter_map(|kind| signal(kind).ok()).collect();
-        let received = streams.iter_mut().map(|stream| Box::pin(stream.recv()));
-        futures_util::future::select_all(received).await;
+        async move {
+            let received = streams.iter_mut().map(|stream| Box::pin(stream.recv()));
+            futures_util::future::select_all(received).await;
+        }
     }
     #[cfg(not(unix))]
-    let _ = tokio::signal::ctrl_c().await;
+    async {
+        let _ = tokio::signal::ctrl_c().await;
+    }
 }

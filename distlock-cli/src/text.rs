@@ -76,7 +76,7 @@ pub(crate) fn cut(text: &str, width: usize) -> String {
 }
 
 /// The text in lines of at most this many columns, broken between words where that is possible.
-fn wrapped(text: &str, width: usize) -> Vec<String> {
+pub(crate) fn wrapped(text: &str, width: usize) -> Vec<String> {
     let width = width.max(1);
     let mut lines = vec![String::new()];
     for word in text.split(' ') {

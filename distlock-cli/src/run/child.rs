@@ -7,6 +7,7 @@ use std::{
     process::{ExitStatus, Stdio},
 };
 
+use nix::sys::signal::{SigSet, SigmaskHow};
 use rustix::process::{
     Pid, Signal, WaitId, WaitIdOptions, getpid, kill_current_process_group, kill_process, kill_process_group,
     waitid,
@@ -43,7 +44,9 @@ impl Group {
         let guard = exec::guard_of(pid).and_then(|guard| {
             // In a group of its own, and without the output for whose end a reader may wait.
             let mut guard = Command::from(guard);
-            guard.process_group(0).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()
+            guard.process_group(0).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+            // It begins in this process's group, where an interrupt would end it.
+            deaf_to_signals(|| guard.spawn())
         });
         let guard = guard.inspect_err(|error| {
             say(&format!("what the command starts will not be killed together with distlock: {error}"));
@@ -97,6 +100,14 @@ impl Group {
             terminal.take_back_from(self.pid);
         }
     }
+}
+
+/// Calls a function while signals are blocked, which a process that it starts inherits.
+fn deaf_to_signals<T>(start: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
+    let started = start();
+    before.thread_set_mask()?;
+    started
 }
 
 /// The status with which a shell reports the command's end.

@@ -13,6 +13,7 @@ use std::{
     process::{self, ExitCode},
 };
 
+use nix::sys::signal::{SigSet, Signal::SIGPIPE};
 use rustix::process::{Pid, Signal, getpid, getppid, kill_process_group};
 
 use crate::failure::{LOST, say};
@@ -54,6 +55,8 @@ fn become_command(parent: Pid, mut words: impl Iterator<Item = OsString>) -> Exi
         return ExitCode::from(LOST);
     }
     let error = process::Command::new(&program).args(words).exec();
+    // For the command, SIGPIPE was set to end this process. It must not replace the status.
+    let _ = SigSet::from(SIGPIPE).thread_block();
     say(&format!("`{}` cannot be run: {error}", program.to_string_lossy().escape_debug()));
     // As shells answer.
     ExitCode::from(if error.kind() == io::ErrorKind::NotFound { 127 } else { 126 })

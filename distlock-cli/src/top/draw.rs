@@ -10,7 +10,7 @@ use unicode_width::UnicodeWidthStr;
 
 use crate::{
     holders::{held, holder_of, lease},
-    text::{cut, printable, short},
+    text::{cut, printable, short, wrapped},
     watch::{Row, View},
 };
 
@@ -28,11 +28,10 @@ pub(super) fn draw(frame: &mut Frame<'_>, view: Option<&View>, first_row: usize)
 
 fn lines(view: Option<&View>, first_row: usize, width: usize, height: usize) -> Vec<Line<'static>> {
     let Some(view) = view else { return vec![Line::from(cut("asking the server ..", width))] };
-    let mut lines = summary(view, width);
     if let Some(error) = &view.error {
-        let style = Style::new().fg(Color::Red);
-        lines.push(Line::styled(cut(&printable(error), width), style));
+        return failure(error, width, height);
     }
+    let mut lines = summary(view, width);
     let columns = Columns::of(view, width);
     lines.push(Line::styled(columns.head(), Style::new().add_modifier(Modifier::BOLD)));
     let room = height.saturating_sub(lines.len() + 1);
@@ -43,11 +42,29 @@ fn lines(view: Option<&View>, first_row: usize, width: usize, height: usize) -> 
     let shown = view.rows.len().min(first_row + room);
     let rest =
         if shown < view.holders { format!("{} more \u{b7} ", view.holders - shown) } else { String::new() };
-    lines.push(Line::styled(
-        cut(&format!("{rest}q quits, arrows scroll"), width),
-        Style::new().fg(Color::DarkGray),
-    ));
+    lines.push(keys(&format!("{rest}q quits, arrows scroll"), width));
     lines
+}
+
+/// Why the servers could not be asked, in place of numbers that are not known.
+fn failure(error: &str, width: usize, height: usize) -> Vec<Line<'static>> {
+    let room = height.saturating_sub(1);
+    let mut text = wrapped(&printable(error), width);
+    let is_cut = text.len() > room;
+    text.truncate(room);
+    if let Some(last) = text.last_mut().filter(|_| is_cut) {
+        *last = cut(&format!("{last} \u{2026}"), width);
+    }
+    text.resize(room, String::new());
+    let red = Style::new().fg(Color::Red);
+    let mut lines: Vec<_> = text.into_iter().map(|line| Line::styled(line, red)).collect();
+    lines.push(keys("q quits", width));
+    lines
+}
+
+/// The last line: what keys do.
+fn keys(text: &str, width: usize) -> Line<'static> {
+    Line::styled(cut(text, width), Style::new().fg(Color::DarkGray))
 }
 
 fn summary(view: &View, width: usize) -> Vec<Line<'static>> {
@@ -153,7 +170,11 @@ mod tests {
         let rows =
             ["order:42", "a key that is much longer than the terminal is wide, \u{4e2d}\u{6587}", "\x1b[2J"];
         let rows: Vec<_> = rows.into_iter().map(holder).collect();
-        View { holders: rows.len(), rows, waiters: 6, error: Some("gone".to_owned()), ..View::default() }
+        View { holders: rows.len(), rows, waiters: 6, ..View::default() }
+    }
+
+    fn failed(error: &str) -> View {
+        View { error: Some(error.to_owned()), ..View::default() }
     }
 
     #[test]
@@ -161,7 +182,12 @@ mod tests {
         for width in (0..90).chain([200]) {
             for height in [0, 1, 2, 3, 5, 8, 24] {
                 let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
-                for view in [None, Some(&View::default()), Some(&view())] {
+                for view in [
+                    None,
+                    Some(&View::default()),
+                    Some(&view()),
+                    Some(&failed("the server \u{4e2d} has gone")),
+                ] {
                     terminal.draw(|frame| draw(frame, view, 1)).unwrap();
                 }
             }
@@ -173,5 +199,19 @@ mod tests {
         let lines: Vec<_> = lines(Some(&view()), 0, 20, 24).iter().map(ToString::to_string).collect();
         assert!(lines.iter().any(|line| line.starts_with("order") && line.contains("5.0s")), "{lines:?}");
         assert!(lines.iter().all(|line| line.width() <= 20), "{lines:?}");
+    }
+
+    #[test]
+    fn a_failure_is_shown_whole_where_there_is_room() {
+        let text = "lock store failed: the server forbids the command SCAN; allow it by `+scan`";
+        let shown = |height| {
+            let lines = lines(Some(&failed(text)), 0, 20, height);
+            lines.iter().map(|line| line.to_string().trim_end().to_owned()).collect::<Vec<_>>()
+        };
+        let whole = shown(10);
+        assert!(whole.join(" ").starts_with(text), "{whole:?}");
+        assert!(!whole.iter().any(|line| line.contains("holders")), "{whole:?}");
+        assert_eq!(shown(3), ["lock store failed:", "the server forbids \u{2026}", "q quits"]);
+        assert!(shown(3).iter().all(|line| line.width() <= 20));
     }
 }

@@ -4,6 +4,7 @@
 
 use std::{
     io::{self, IsTerminal},
+    mem::ManuallyDrop,
     time::Duration,
 };
 
@@ -41,14 +42,16 @@ pub(crate) async fn run(url: Option<&str>, options: &TopOptions) -> Result<u8, F
         }
     });
     let failed = |error: io::Error| Failure::io(format!("the terminal cannot be used: {error}"));
-    let mut terminal = ratatui::try_init().map_err(failed)?;
+    let stopped = stopped();
+    // If the terminal has gone, its destructor would panic: it writes that to the same terminal.
+    let mut terminal = ManuallyDrop::new(ratatui::try_init().map_err(failed)?);
     let shown = tokio::select! {
         shown = show(&mut terminal, views) => shown,
-        () = stopped() => Ok(()),
+        () = stopped => Ok(()),
     };
-    ratatui::restore();
+    let restored = terminal.show_cursor().and_then(|()| ratatui::try_restore());
     looking.abort();
-    shown.map_err(failed)?;
+    shown.and(restored).map_err(failed)?;
     Ok(0)
 }
 
@@ -59,6 +62,10 @@ async fn show(terminal: &mut DefaultTerminal, views: watch::Receiver<Option<View
     let mut views = views;
     loop {
         frames.tick().await;
+        // Crossterm would read for ever from a terminal that has gone.
+        if !io::stdin().is_terminal() {
+            return Err(io::Error::other("it has gone"));
+        }
         while event::poll(Duration::ZERO)? {
             is_changed = true;
             let rows = views.borrow().as_ref().map_or(0, |view| view.rows.len());

@@ -37,6 +37,7 @@ pub(crate) async fn run(url: Option<&str>, options: &UiOptions) -> Result<u8, Fa
     }
     let token = if options.allow_break { Some(random_token()?) } else { None };
     let fragment = token.as_ref().map(|token| format!("#token={token}")).unwrap_or_default();
+    let stopped = stopped();
     output::print(&format!("http://{address}/{fragment}\n"))?;
     let views = events::watch(manager.clone(), options.prefix.clone(), options.every);
     let page = Page { manager, token, is_local, views };
@@ -44,7 +45,7 @@ pub(crate) async fn run(url: Option<&str>, options: &UiOptions) -> Result<u8, Fa
         served = axum::serve(listener, routes::routes(page)) => {
             served.map_err(|error| Failure::io(format!("the page cannot be served: {error}")))?;
         }
-        () = stopped() => {}
+        () = stopped => {}
     }
     Ok(0)
 }

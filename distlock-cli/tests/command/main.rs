@@ -1,7 +1,10 @@
 //! The command `distlock`, as its users start it: real processes against real servers.
 
+mod cases;
 mod doctor;
 mod holders;
+#[cfg(target_os = "linux")]
+mod many_keys;
 mod process;
 mod run_endings;
 mod run_loss;

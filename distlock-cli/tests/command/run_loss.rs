@@ -70,19 +70,23 @@ async fn what_the_command_has_started_is_killed_too() {
 }
 
 #[tokio::test]
-async fn a_distlock_that_was_stopped_past_the_lease_kills_the_command_on_resuming() {
+async fn a_distlock_that_was_stopped_past_the_lease_kills_the_process_group_on_resuming() {
     let server = RedisServer::start();
-    let mut running = start(&server, "1s", &["--grace", "500ms"], STUBBORN).await;
-    running.signal("STOP").await;
-    eventually(SOON, async || !server.has("lock:order:42").await).await;
-    tokio::time::sleep(Duration::from_millis(100)).await;
-    // Another holder may begin, which distlock cannot prevent now.
-    running.signal("CONT").await;
-    let resumed = since_1970();
-    let lines = running.rest().await;
-    // No grace time is left to grant.
-    assert!(last_time(&lines) < resumed + Duration::from_millis(400), "{lines:?}");
-    assert_eq!(running.ended().await.0, 74);
+    let child_of_the_command =
+        "echo ready; (trap '' TERM; while :; do date +%s%N; sleep 0.02; done) & trap '' TERM; wait";
+    for script in [STUBBORN, child_of_the_command] {
+        let mut running = start(&server, "2s", &["--grace", "1s"], script).await;
+        running.signal("STOP").await;
+        eventually(SOON, async || !server.has("lock:order:42").await).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        // Another holder may begin, which distlock cannot prevent now.
+        running.signal("CONT").await;
+        let resumed = since_1970();
+        let lines = running.rest().await;
+        // No grace time is left to grant.
+        assert!(last_time(&lines) < resumed + Duration::from_millis(900), "{lines:?}");
+        assert_eq!(running.ended().await.0, 74);
+    }
 }
 
 #[tokio::test]

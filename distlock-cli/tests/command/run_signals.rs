@@ -78,9 +78,9 @@ async fn a_signal_ends_a_wait_and_leaves_nothing_behind() {
     drop(holder);
 }
 
-/// Kills the second process of a `distlock run`, which would kill the command if the kernel did not.
+/// The second process of a `distlock run`, which kills the command if `distlock` ends in another way.
 #[cfg(target_os = "linux")]
-async fn kill_guard_of(distlock: u32) {
+async fn guard_of(distlock: u32) -> String {
     let children = format!("/proc/{distlock}/task/{distlock}/children");
     let guard = async || {
         let children = std::fs::read_to_string(&children).unwrap();
@@ -91,8 +91,13 @@ async fn kill_guard_of(distlock: u32) {
         children.split_whitespace().find(is_guard).map(str::to_owned)
     };
     eventually(SOON, async || guard().await.is_some()).await;
-    let killed = tokio::process::Command::new("kill").args(["-KILL", &guard().await.unwrap()]).status();
-    assert!(killed.await.unwrap().success());
+    guard().await.unwrap()
+}
+
+#[cfg(target_os = "linux")]
+async fn signal(process: &str, signal: &str) {
+    let sent = tokio::process::Command::new("kill").args([&format!("-{signal}"), process]).status().await;
+    assert!(sent.unwrap().success());
 }
 
 #[cfg(target_os = "linux")]
@@ -101,7 +106,8 @@ async fn a_distlock_that_is_killed_takes_the_command_along_and_leaves_the_key_to
     let server = RedisServer::start();
     let arguments = ["run", "order:42", "--ttl", "2s", "--", "sh", "-c", "echo ready; exec sleep 1000"];
     let mut running = Running::start(&mut distlock_at(&server.url(), &arguments)).await;
-    kill_guard_of(running.child.id().unwrap()).await;
+    // It would kill the command if the kernel did not.
+    signal(&guard_of(running.child.id().unwrap()).await, "KILL").await;
     running.signal("KILL").await;
     assert_eq!(running.rest().await, [""; 0], "the command has ended");
     assert!(server.has("lock:order:42").await, "nobody has released it");
@@ -116,6 +122,22 @@ async fn a_distlock_that_is_killed_takes_along_what_its_command_has_started() {
     let mut running = Running::start(&mut distlock_at(&server.url(), &arguments)).await;
     running.signal("KILL").await;
     // Its output ends when the inner shell does.
+    assert_eq!(running.rest().await, [""; 0]);
+}
+
+// The guard is in the terminal's group for a moment, as every process that `distlock` starts.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_signal_to_its_guard_leaves_the_command_guarded() {
+    let server = RedisServer::start();
+    let script = "(trap '' HUP; echo ready; while :; do sleep 0.02; done) & wait";
+    let arguments = ["run", "order:42", "--ttl", "2s", "--", "sh", "-c", script];
+    let mut running = Running::start(&mut distlock_at(&server.url(), &arguments)).await;
+    let guard = guard_of(running.child.id().unwrap()).await;
+    for name in ["INT", "QUIT", "TERM", "HUP"] {
+        signal(&guard, name).await;
+    }
+    running.signal("KILL").await;
     assert_eq!(running.rest().await, [""; 0]);
 }
 

@@ -1,6 +1,8 @@
 //! `distlock run` at a terminal: the command may read from it, and its keys mean what they mean without
 //! `distlock`.
 
+use std::{os::unix::process::ExitStatusExt, time::Duration};
+
 use test_support::{RedisServer, eventually};
 
 use crate::{SOON, run_signals::is_ignored, terminal::Screen};
@@ -15,22 +17,39 @@ async fn a_command_can_read_from_the_terminal() {
     assert_eq!(screen.ended().await, 0);
 }
 
+// A shell that runs one program after the other misses an interrupt between two of them, with and without
+// `distlock`. So the commands of these tests are one process.
 #[tokio::test]
-async fn the_interrupt_key_ends_the_command() {
+async fn the_interrupt_key_ends_a_command_that_has_not_read_anything() {
     // The command would ignore it, too.
     if is_ignored(2) {
         return;
     }
     let server = RedisServer::start();
-    let mut screen =
-        Screen::distlock(&["run", "order:42", "--", "sh", "-c", "echo ready; cat"], &server.url(), 24, 80);
+    let arguments = ["run", "order:42", "--", "sh", "-c", "echo ready; exec cat"];
+    let mut screen = Screen::distlock(&arguments, &server.url(), 24, 80);
     screen.wait_for(|text| text.contains("ready")).await;
-    // The command has the terminal when it has read a line.
-    screen.press("again\r").await;
-    screen.wait_for(|text| text.matches("again").count() == 2).await;
     screen.press("\x03").await;
     assert_eq!(screen.ended().await, 130);
     assert_eq!(server.keys().await, [""; 0]);
+}
+
+#[tokio::test]
+async fn the_interrupt_key_ends_it_at_every_moment_of_its_start() {
+    if is_ignored(2) {
+        return;
+    }
+    let server = RedisServer::start();
+    for milliseconds in 0..40 {
+        let mut screen = Screen::distlock(&["run", "order:42", "--", "cat"], &server.url(), 24, 80);
+        tokio::time::sleep(Duration::from_millis(milliseconds)).await;
+        screen.press("\x03").await;
+        let status = screen.status().await;
+        // Before `distlock` is ready to receive signals, this one kills it.
+        let is_killed = status.signal() == Some(2);
+        assert!(is_killed || status.code() == Some(130), "{milliseconds} ms: {status}, {}", screen.text());
+        assert_eq!(server.keys().await, [""; 0], "{milliseconds} ms");
+    }
 }
 
 #[tokio::test]

@@ -1,6 +1,9 @@
 //! A terminal with `distlock` in it.
 
-use std::time::{Duration, Instant};
+use std::{
+    process::ExitStatus,
+    time::{Duration, Instant},
+};
 
 use pty_process::{OwnedReadPty, OwnedWritePty, Size};
 use tokio::{
@@ -61,13 +64,23 @@ impl Screen {
         self.input.write_all(keys.as_bytes()).await.expect("the terminal takes keys");
     }
 
+    /// Takes the terminal away from its programs.
+    pub(crate) fn hang_up(self) -> Child {
+        self.child
+    }
+
     pub(crate) fn resize(&mut self, rows: u16, columns: u16) {
         self.input.resize(Size::new(rows, columns)).expect("another size");
         self.parser.screen_mut().set_size(rows, columns);
     }
 
-    /// The status when the program has ended. What it writes meanwhile is read.
+    /// The program's own status when it has ended. What it writes meanwhile is read.
     pub(crate) async fn ended(&mut self) -> i32 {
+        self.status().await.code().expect("it is not killed")
+    }
+
+    /// How the program has ended.
+    pub(crate) async fn status(&mut self) -> ExitStatus {
         let end = Instant::now() + SOON;
         loop {
             assert!(Instant::now() < end, "it does not end, and the terminal shows:\n{}", self.text());
@@ -78,7 +91,7 @@ impl Screen {
                 {
                     self.parser.process(&bytes[..read]);
                 }
-                return status.code().expect("it is not killed");
+                return status;
             }
             let mut bytes = [0; 4096];
             if let Ok(Ok(read @ 1..)) = timeout(Duration::from_millis(50), self.output.read(&mut bytes)).await

@@ -4,7 +4,7 @@ use test_support::{RedisServer, eventually};
 
 use crate::{
     SOON,
-    process::{Running, answer, distlock_at},
+    process::{Running, distlock_at},
     terminal::Screen,
 };
 
@@ -61,29 +61,4 @@ async fn top_says_when_the_server_has_gone_and_goes_on() {
     screen.wait_for(|text| !text.contains("lock store failed")).await;
     screen.press("\x1b").await;
     assert_eq!(screen.ended().await, 0);
-}
-
-#[tokio::test]
-async fn top_without_a_terminal_is_one_line() {
-    let server = RedisServer::start();
-    let answer = answer(&mut distlock_at(&server.url(), &["top"])).await;
-    assert_eq!(answer.status, 64);
-    assert!(
-        answer.stderr.contains("needs a terminal; `distlock ls` lists the locks once"),
-        "{}",
-        answer.stderr
-    );
-}
-
-#[tokio::test]
-async fn tables_fit_a_terminal_of_20_columns() {
-    let server = RedisServer::start();
-    let _held = hold(&server, "a-key-that-is-longer-than-the-terminal").await;
-    for arguments in [&["ls"][..], &["who", "a-key-that-is-longer-than-the-terminal"], &["doctor"]] {
-        // As high as needed, so that nothing scrolls away.
-        let mut screen = Screen::distlock(arguments, &server.url(), 300, 20);
-        assert_eq!(screen.ended().await, 0, "{}", screen.text());
-        let wrapped = (0..300).find(|row| screen.parser.screen().row_wrapped(*row));
-        assert_eq!(wrapped, None, "{}", screen.text());
-    }
 }

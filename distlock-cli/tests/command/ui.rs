@@ -9,10 +9,14 @@ use crate::{
     process::{Running, answer, distlock_at},
 };
 
-/// Starts the page, and gives its address and its token.
 async fn start(server: &RedisServer, more: &[&str]) -> (Running, String, String) {
+    start_at(&server.url(), more).await
+}
+
+/// Starts the page for the servers of a URL, and gives its address and its token.
+pub(crate) async fn start_at(url: &str, more: &[&str]) -> (Running, String, String) {
     let arguments = [&["ui", "--listen", "127.0.0.1:0", "--every", "100ms"], more].concat();
-    let mut running = Running::start_without_waiting(&mut distlock_at(&server.url(), &arguments));
+    let mut running = Running::start_without_waiting(&mut distlock_at(url, &arguments));
     let line = running.line().await.expect("the address");
     let (address, token) = line.split_once("#token=").unwrap_or((&line, ""));
     (running, address.to_owned(), token.to_owned())
@@ -23,15 +27,26 @@ async fn get(address: &str, path: &str) -> Response {
 }
 
 /// The first view that the stream sends.
-async fn first_view(address: &str) -> Value {
+pub(crate) async fn first_view(address: &str) -> Value {
+    view(address, |_| true).await
+}
+
+/// The first view that is as wanted.
+pub(crate) async fn view(address: &str, is_wanted: impl Fn(&Value) -> bool) -> Value {
     let mut response = get(address, "events").await;
     let mut text = String::new();
-    while !text.contains("\n\n") {
+    loop {
         let chunk = in_time(SOON, response.chunk()).await.expect("a part").expect("more");
         text.push_str(std::str::from_utf8(&chunk).expect("UTF-8"));
+        while let Some((event, rest)) = text.split_once("\n\n") {
+            // Between two views there may be a comment, which keeps the connection open.
+            let view = event.strip_prefix("data: ").and_then(|data| serde_json::from_str(data).ok());
+            text = rest.to_owned();
+            if let Some(view) = view.filter(&is_wanted) {
+                return view;
+            }
+        }
     }
-    let event = text.split("\n\n").next().expect("an event");
-    serde_json::from_str(event.strip_prefix("data: ").expect("data")).expect("JSON")
 }
 
 async fn break_lock(address: &str, token: &str, key: &str, id: &Value) -> StatusCode {

@@ -113,6 +113,7 @@ async fn the_page_says_when_the_server_has_gone_and_goes_on() {
     browser
         .wait_for("document.querySelector('#status.bad')?.textContent.includes('lock store failed') ?? false")
         .await;
+    assert_eq!(browser.eval("document.getElementById('holders').textContent").await, "-");
     load.server.restart();
     browser.wait_for("document.querySelector('#status.bad') === null").await;
     browser.close().await;

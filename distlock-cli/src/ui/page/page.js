@@ -76,9 +76,10 @@ function show() {
     if (parts.button) parts.button.disabled = row.id === null;
     if (at("locks").children[index] !== parts.element) at("locks").insertBefore(parts.element, at("locks").children[index] ?? null);
   });
-  at("holders").textContent = view.holders;
-  at("waiters").textContent = view.waiters;
-  at("rate").textContent = view.hand_overs_per_second.toFixed(1);
+  // Without an answer of the servers, the numbers are not known.
+  at("holders").textContent = view.error ? "-" : view.holders;
+  at("waiters").textContent = view.error ? "-" : view.waiters;
+  at("rate").textContent = view.error ? "-" : view.hand_overs_per_second.toFixed(1);
   at("longest").textContent = view.longest_wait_ms === null ? "-" : short(view.longest_wait_ms);
   const cut = view.rows.length < view.holders ? `the first ${view.rows.length} of ${view.holders} holders` : "";
   say(view.error ?? (cut || (shown.length ? "" : "no lock is held")), Boolean(view.error));
