@@ -9,11 +9,19 @@ use crate::{
 /// A key as the server has it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct KeyWatch {
+    /// The name of the lock on the server.
+    lock: String,
     /// Since when the key has been free while a live call waited for it.
     free_since: Option<u64>,
     /// The longest time of that, with when it ended.
     worst: (u64, u64),
     worst_after_faults: (u64, u64),
+}
+
+impl KeyWatch {
+    pub(super) fn new(key: usize) -> Self {
+        Self { lock: lock_name(key), ..Self::default() }
+    }
 }
 
 impl History {
@@ -23,8 +31,8 @@ impl History {
         if !self.is_quiet {
             return Vec::new();
         }
-        let queue = |key| {
-            let begins = format!("{}\u{1f}z", lock_name(key)).into_bytes();
+        let queue = |key: usize| {
+            let begins = format!("{}\u{1f}z", self.keys[key].lock).into_bytes();
             let order = data.keys().find(|name| name.starts_with(&begins));
             match order.and_then(|order| data.peek(order)) {
                 Some(Value::Sorted(members)) => {
@@ -39,7 +47,7 @@ impl History {
     /// A waiter that has got its key was the first in its queue.
     pub fn first_is_served(&mut self, now: u64, before: &[Vec<Vec<u8>>], data: &Data) {
         for (key, queue) in before.iter().enumerate() {
-            let Some(Value::Text(holder)) = data.peek(lock_name(key).as_bytes()) else { continue };
+            let Some(Value::Text(holder)) = data.peek(self.keys[key].lock.as_bytes()) else { continue };
             let overtakes = queue.iter().position(|owner| owner == holder).is_some_and(|at| at > 0);
             if overtakes {
                 self.violated(
@@ -53,7 +61,7 @@ impl History {
     /// Looks at the keys, after the server or the waiting calls have changed.
     pub fn server_changed(&mut self, now: u64, data: &Data) {
         for key in 0..self.keys.len() {
-            let holder = data.peek(lock_name(key).as_bytes());
+            let holder = data.peek(self.keys[key].lock.as_bytes());
             if let Some(Value::Text(holder)) = holder {
                 self.held_in_vain(now, key, holder);
             }
@@ -63,8 +71,9 @@ impl History {
 
     /// Notes for how long a key has been held after its body has ended, while a live call waits.
     fn held_in_vain(&mut self, now: u64, key: usize, holder: &[u8]) {
-        let is_holder =
-            |call: &&CallRecord| call.granted.as_ref().is_some_and(|granted| granted.value == holder);
+        let is_holder = |call: &&CallRecord| {
+            call.plan.key == key && call.granted.as_ref().is_some_and(|granted| granted.value == holder)
+        };
         let mut last = None;
         for call in self.calls.iter().filter(is_holder) {
             match call.ended {

@@ -100,7 +100,7 @@ impl History {
     #[must_use]
     pub fn new(keys: usize, calm_from: u64, in_words: bool) -> Self {
         Self {
-            keys: vec![KeyWatch::default(); keys],
+            keys: (0..keys).map(KeyWatch::new).collect(),
             calm_from,
             lines: in_words.then(Vec::new),
             ..Self::default()
@@ -109,17 +109,14 @@ impl History {
 
     /// Notes anything.
     pub fn note(&mut self, now: u64, what: fmt::Arguments<'_>) {
-        let text = format!("{:>10.3} ms  {what}", ms(now));
-        self.hash(text.as_bytes());
-        if let Some(lines) = &mut self.lines {
-            lines.push(text);
-        }
-    }
-
-    /// Mixes bytes into the trace, by FNV-1a.
-    fn hash(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.trace = (self.trace ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        let line = format_args!("{:>10.3} ms  {what}", ms(now));
+        match &mut self.lines {
+            None => _ = fmt::write(&mut Hashed(&mut self.trace), line),
+            Some(lines) => {
+                let text = line.to_string();
+                Hashed(&mut self.trace).mix(text.as_bytes());
+                lines.push(text);
+            }
         }
     }
 
@@ -137,11 +134,12 @@ impl History {
     /// Notes a command that the server has handled.
     pub fn handled(&mut self, now: u64, session: Session, handled: &Handled) {
         self.commands += 1;
-        self.hash(&now.to_le_bytes());
-        self.hash(&session.to_le_bytes());
+        let mut trace = Hashed(&mut self.trace);
+        trace.mix(&now.to_le_bytes());
+        trace.mix(&session.to_le_bytes());
         for word in &handled.words {
             // A script's text says nothing new.
-            self.hash(if word.len() > 200 { &word[..200] } else { word });
+            trace.mix(if word.len() > 200 { &word[..200] } else { word });
         }
         if let Some(lines) = &mut self.lines {
             self.sent.push(handled.words.clone());
@@ -345,6 +343,24 @@ impl History {
         let when = self.stamp(now);
         self.calls[id].returned = Some((when, outcome.to_owned()));
         self.note(now, format_args!("call {id} returns: {outcome}"));
+    }
+}
+
+/// A hash that bytes are mixed into, by FNV-1a.
+struct Hashed<'a>(&'a mut u64);
+
+impl Hashed<'_> {
+    fn mix(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            *self.0 = (*self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+}
+
+impl fmt::Write for Hashed<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.mix(text.as_bytes());
+        Ok(())
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::{cell::RefCell, collections::HashMap, fmt, rc::Rc};
 
-use mlua::{Function, Lua, LuaOptions, StdLib, Table, Value as LuaValue, Variadic};
+use mlua::{BString, Either, Function, Lua, LuaOptions, StdLib, Table, Value as LuaValue, Variadic};
 
 use super::{
     commands::{Caller, Core, run},
@@ -79,15 +79,15 @@ impl Engine {
         let redis = lua.create_table().expect("a table");
         for (name, raises) in [("call", true), ("pcall", false)] {
             let running = Rc::clone(&running);
-            let function = lua.create_function(move |lua, words: Variadic<LuaValue>| {
-                let words: Vec<_> = words.iter().map(word).collect::<Result<_, _>>()?;
+            let function = lua.create_function(move |lua, words: Words| {
+                let words = words_of(words)?;
                 let mut running = running.borrow_mut();
                 let Running { core, caller } = running.as_mut().expect("a script runs");
                 let reply = run(core, caller, &words);
                 drop_none(&reply)?;
                 match reply {
                     Reply::Error(error) if raises => Err(mlua::Error::external(CommandFailed(error))),
-                    reply => to_lua(lua, &reply),
+                    reply => to_lua(lua, reply),
                 }
             });
             redis.set(name, function.expect("a function")).expect("a field");
@@ -117,26 +117,43 @@ impl Engine {
     }
 
     fn texts(&self, texts: &[Vec<u8>]) -> mlua::Result<Table> {
-        let texts = texts.iter().map(|text| self.lua.create_string(text));
-        self.lua.create_sequence_from(texts.collect::<Result<Vec<_>, _>>()?)
+        let texts = texts.iter().map(|text| match std::str::from_utf8(text) {
+            Ok(text) => Ok(Either::Left(text)),
+            Err(_) => self.lua.create_string(text).map(Either::Right),
+        });
+        self.lua.create_sequence_from(texts.collect::<Result<Vec<Either<&str, mlua::String>>, _>>()?)
     }
 }
 
-/// An argument of `redis.call`.
-fn word(value: &LuaValue) -> mlua::Result<Vec<u8>> {
-    match value {
-        LuaValue::String(text) => Ok(text.as_bytes().to_vec()),
-        LuaValue::Integer(number) => Ok(number.to_string().into_bytes()),
-        LuaValue::Number(number) => Ok(number_text(*number).into_bytes()),
-        _ => Err(mlua::Error::external(CommandFailed(
-            "ERR Lua redis lib command arguments must be strings or integers".to_owned(),
-        ))),
+/// The arguments of `redis.call`. mlua takes a tuple from Lua's stack without making a value of each.
+type Words = (Word, Word, Word, Word, Word, Word, Word, Word, Variadic<LuaValue>);
+type Word = Option<BString>;
+
+fn words_of(words: Words) -> mlua::Result<Vec<Vec<u8>>> {
+    let (name, one, two, three, four, five, six, seven, more) = words;
+    let refused = |why: &str| mlua::Error::external(CommandFailed(format!("ERR {why}")));
+    let not_a_word = || refused("Lua redis lib command arguments must be strings or integers");
+    let mut taken = Vec::with_capacity(8 + more.len());
+    let mut is_over = false;
+    let more = more.iter().map(|word| word.as_string().map(|text| BString::from(&*text.as_bytes())));
+    for word in [name, one, two, three, four, five, six, seven].into_iter().chain(more) {
+        match word {
+            // mlua has written a number as Lua does, and Redis writes large ones with more digits.
+            Some(word) if looks_rounded(&word) => {
+                return Err(refused("a script passes a large number as such"));
+            }
+            Some(word) if !is_over => taken.push(word.into()),
+            Some(_) => return Err(not_a_word()),
+            None => is_over = true,
+        }
     }
+    if taken.is_empty() { Err(not_a_word()) } else { Ok(taken) }
 }
 
-/// A number as Redis writes it, `%.17g`, where it is whole and not huge.
-fn number_text(number: f64) -> String {
-    if number.fract() == 0.0 && number.abs() < 1e17 { format!("{number:.0}") } else { number.to_string() }
+/// Whether it is a number with an exponent, as `%.14g` writes one that is large or very small.
+fn looks_rounded(word: &[u8]) -> bool {
+    let [.., b'e', b'+' | b'-', tens, ones] = word else { return false };
+    word[0] != b'e' && [tens, ones].iter().all(|digit| digit.is_ascii_digit()) && word.len() < 22
 }
 
 fn drop_none(reply: &Reply) -> mlua::Result<()> {
@@ -148,30 +165,37 @@ fn drop_none(reply: &Reply) -> mlua::Result<()> {
     }
 }
 
-/// An answer as a script sees it.
-fn to_lua(lua: &Lua, reply: &Reply) -> mlua::Result<LuaValue> {
+/// An answer as a script sees it. All but the last go to Lua's stack without becoming values of mlua's.
+type Answer = Either<String, Either<f64, Either<bool, LuaValue>>>;
+
+fn to_lua(lua: &Lua, reply: Reply) -> mlua::Result<Answer> {
+    let other = |value| Either::Right(Either::Right(Either::Right(value)));
     let field = |name: &str, text: &str| {
         let table = lua.create_table()?;
         table.raw_set(name, text)?;
-        Ok(LuaValue::Table(table))
+        Ok(other(LuaValue::Table(table)))
     };
     Ok(match reply {
         Reply::Status(status) => return field("ok", status),
-        Reply::Error(error) => return field("err", error),
+        Reply::Error(error) => return field("err", &error),
         #[expect(clippy::cast_precision_loss, reason = "Lua's numbers are so")]
-        Reply::Int(number) => LuaValue::Number(*number as f64),
-        Reply::Bulk(text) => LuaValue::String(lua.create_string(text)?),
-        Reply::Nil | Reply::None => LuaValue::Boolean(false),
-        Reply::Array(items) | Reply::Push(items) => {
-            let items = items.iter().map(|item| to_lua(lua, item)).collect::<Result<Vec<_>, _>>()?;
-            LuaValue::Table(lua.create_sequence_from(items)?)
-        }
+        Reply::Int(number) => Either::Right(Either::Left(number as f64)),
+        Reply::Bulk(text) => match String::from_utf8(text) {
+            Ok(text) => Either::Left(text),
+            Err(bytes) => other(LuaValue::String(lua.create_string(bytes.as_bytes())?)),
+        },
+        Reply::Nil | Reply::None => Either::Right(Either::Right(Either::Left(false))),
+        Reply::Array(items) | Reply::Push(items) => sequence(lua, items).map(other)?,
         Reply::Map(pairs) => {
-            let flat = pairs.iter().flat_map(|(name, value)| [name, value]);
-            let items = flat.map(|item| to_lua(lua, item)).collect::<Result<Vec<_>, _>>()?;
-            LuaValue::Table(lua.create_sequence_from(items)?)
+            let flat = pairs.into_iter().flat_map(|(name, value)| [name, value]);
+            sequence(lua, flat.collect()).map(other)?
         }
     })
+}
+
+fn sequence(lua: &Lua, items: Vec<Reply>) -> mlua::Result<LuaValue> {
+    let items = items.into_iter().map(|item| to_lua(lua, item)).collect::<Result<Vec<_>, _>>()?;
+    lua.create_sequence_from(items).map(LuaValue::Table)
 }
 
 /// A script's value as an answer.

@@ -24,7 +24,7 @@ pub type Session = u64;
 pub struct Core {
     pub data: Data,
     /// The hashes of the scripts that the server has, with their texts.
-    pub scripts: BTreeMap<String, Arc<str>>,
+    pub scripts: BTreeMap<Arc<str>, Arc<str>>,
     pub sessions: BTreeMap<Session, Client>,
     /// Messages that have to be sent to sessions, after the answer to the command.
     pub messages: Vec<(Session, Reply)>,
@@ -67,9 +67,11 @@ pub struct Caller {
     pub has_written: bool,
 }
 
+type Kind = (&'static str, usize, usize, bool, bool, bool);
+
 /// What a command does, in the order of names: (name, fewest words, most words or 0 for any number, writes,
 /// needs memory, reads).
-const KINDS: [(&str, usize, usize, bool, bool, bool); 44] = [
+const KINDS: [Kind; 44] = [
     ("ACL", 2, 0, false, false, false),
     ("CLIENT", 2, 0, false, false, false),
     ("CONFIG", 2, 0, false, false, false),
@@ -116,6 +118,12 @@ const KINDS: [(&str, usize, usize, bool, bool, bool); 44] = [
     ("ZSCORE", 3, 3, false, false, true),
 ];
 
+/// The row of a command, whose name is in upper or lower case.
+fn kind_of(name: &[u8]) -> Option<&'static Kind> {
+    let upper = name.iter().map(u8::to_ascii_uppercase);
+    KINDS.binary_search_by(|kind| kind.0.bytes().cmp(upper.clone())).ok().map(|at| &KINDS[at])
+}
+
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
@@ -140,10 +148,8 @@ fn syntax_error() -> Reply {
 
 /// Runs a command: refuses it, or performs it.
 pub fn run(core: &mut Core, caller: &mut Caller, words: &[Vec<u8>]) -> Reply {
-    let name = text(&words[0]).to_uppercase();
-    let Ok((_, fewest, most, writes, needs_memory, reads)) =
-        KINDS.binary_search_by_key(&&*name, |kind| kind.0).map(|at| &KINDS[at])
-    else {
+    let Some((name, fewest, most, writes, needs_memory, reads)) = kind_of(&words[0]) else {
+        let name = text(&words[0]).to_uppercase();
         core.unknown.insert(name.clone());
         return Reply::error(format!("ERR unknown command '{name}'"));
     };
@@ -159,9 +165,9 @@ pub fn run(core: &mut Core, caller: &mut Caller, words: &[Vec<u8>]) -> Reply {
     if caller.in_script && *writes {
         caller.has_written = true;
     }
-    let reply = perform(core, caller, &name, &words[1..]).unwrap_or_else(|error| error);
+    let reply = perform(core, caller, name, &words[1..]).unwrap_or_else(|error| error);
     if *reads {
-        track(core, caller.session, &name, &words[1..]);
+        track(core, caller.session, name, &words[1..]);
     }
     invalidate(core, caller.session);
     reply
