@@ -6,12 +6,16 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::Waker,
     time::Duration,
 };
 
-use tokio::{sync::Notify, time::Instant};
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep_until},
+};
 
 use crate::{
     chance::Chance,
@@ -165,25 +169,30 @@ impl Network {
 
     /// Handles all events, as their times come, until the future is dropped.
     pub async fn work(&self, mut for_hosts: impl FnMut(HostEvent)) {
-        let changed = Arc::clone(&self.lock().changed);
+        let (changed, began) = {
+            let net = self.lock();
+            (Arc::clone(&net.changed), net.began)
+        };
+        // Set anew only if the next event has another time.
+        let mut sleep = pin!(sleep_until(began));
+        let mut events = Vec::new();
         loop {
-            let (events, next) = {
+            let next = {
                 let mut net = self.lock();
-                let mut events = Vec::new();
                 net.handle_due(&mut events);
-                (events, net.next_time())
+                net.next_time()
             };
-            events.into_iter().for_each(&mut for_hosts);
-            let next_at = next.map(|next| self.lock().began + Duration::from_micros(next));
+            events.drain(..).for_each(&mut for_hosts);
+            let next = next.map(|next| began + Duration::from_micros(next));
+            if let Some(next) = next
+                && sleep.deadline() != next
+            {
+                sleep.as_mut().reset(next);
+            }
             tokio::select! {
                 biased;
                 () = changed.notified() => {}
-                () = async {
-                    match next_at {
-                        Some(at) => tokio::time::sleep_until(at).await,
-                        None => std::future::pending().await,
-                    }
-                } => {}
+                () = &mut sleep, if next.is_some() => {}
             }
         }
     }
