@@ -29,7 +29,7 @@ use simulated as place;
 #[cfg(feature = "redis")]
 pub(crate) use place::PerProcess;
 use place::replaced;
-pub(crate) use place::{Counted, HashMap, spawn};
+pub(crate) use place::{Counted, HashMap, OfThread, spawn};
 #[cfg(feature = "simulation")]
 pub use simulated::{InLane, live_in, records};
 #[cfg(feature = "redis")]

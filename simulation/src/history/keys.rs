@@ -16,6 +16,8 @@ pub(super) struct KeyWatch {
     /// The longest time of that, with when it ended.
     worst: (u64, u64),
     worst_after_faults: (u64, u64),
+    /// The longest time for which nobody has used it while a live call waited.
+    worst_unused: u64,
 }
 
 impl KeyWatch {
@@ -65,7 +67,11 @@ impl History {
             if let Some(Value::Text(holder)) = holder {
                 self.held_in_vain(now, key, holder);
             }
-            self.key_looked_at(now, key, holder.is_none());
+            let is_free = holder.is_none();
+            self.key_looked_at(now, key, is_free);
+            if self.is_quiet {
+                self.used(now, key);
+            }
         }
     }
 
@@ -76,16 +82,29 @@ impl History {
         };
         let mut last = None;
         for call in self.calls.iter().filter(is_holder) {
-            match call.ended {
-                Some(ended) if call.plan.at_least == 0 => last = last.max(Some(ended.at)),
-                // With `at_least` the key is meant to be held, and a lease may be left to another call.
-                _ => return,
-            }
+            // A lease may be left to another call.
+            let Some(until) = kept_until(call) else { return };
+            last = last.max(Some(until));
         }
-        let Some(ended) = last else { return };
+        // A release that a fault delays is sent again.
+        let calm_from = if self.is_mild { 0 } else { self.calm_from };
+        let Some(ended) = last.map(|last| last.max(calm_from)).filter(|ended| *ended < now) else { return };
         if now - ended > self.worst_in_vain && self.calls.iter().any(|call| self.waits(call, key, now)) {
             self.worst_in_vain = now - ended;
         }
+    }
+
+    /// Notes for how long nobody has used the key while a live call waits.
+    pub(super) fn used(&mut self, now: u64, key: usize) {
+        let mut left_at = 0;
+        for call in self.calls.iter().filter(|call| call.plan.key == key && call.granted.is_some()) {
+            let Some(until) = kept_until(call) else { return };
+            left_at = left_at.max(until);
+        }
+        let waiting = self.calls.iter().filter(|call| self.waits(call, key, now));
+        let Some(since) = waiting.map(|call| call.started.at).min() else { return };
+        let unused = now.saturating_sub(left_at.max(since));
+        self.keys[key].worst_unused = self.keys[key].worst_unused.max(unused);
     }
 
     fn key_looked_at(&mut self, now: u64, key: usize, is_free: bool) {
@@ -117,6 +136,12 @@ impl History {
         stills.iter().any(|(from, until)| (*from..*until).contains(&now))
     }
 
+    /// The longest time for which nobody has used a key while a live call waited.
+    #[must_use]
+    pub fn worst_unused(&self) -> u64 {
+        self.keys.iter().map(|watch| watch.worst_unused).max().unwrap_or(0)
+    }
+
     /// The longest time for which a key was free while a live call waited: in the whole schedule, and after
     /// its faults.
     #[must_use]
@@ -124,4 +149,10 @@ impl History {
         let worst = self.keys.iter().map(|watch| watch.worst.0).max().unwrap_or(0);
         (worst, self.keys.iter().map(|watch| watch.worst_after_faults.0).max().unwrap_or(0))
     }
+}
+
+/// Until when a call that has ended keeps its key; `None` if it has not ended.
+fn kept_until(call: &CallRecord) -> Option<u64> {
+    let at_least = call.granted.as_ref().map_or(0, |granted| granted.when.at + call.plan.at_least * 1000);
+    Some(call.ended?.at.max(at_least))
 }

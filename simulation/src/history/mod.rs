@@ -82,6 +82,8 @@ pub struct History {
     pub calm_from: u64,
     /// The schedule has no faults.
     pub is_quiet: bool,
+    /// It has no faults that delay a release.
+    pub is_mild: bool,
     /// The longest time for which a key was still held after its body, while a live call waited.
     pub worst_in_vain: u64,
     number: u64,
@@ -211,7 +213,10 @@ impl History {
     /// Notes the beginning of a call.
     pub fn call_started(&mut self, now: u64, process: u32, plan: &Call) -> CallId {
         let id = self.calls.len();
-        self.note(now, format_args!("call {id} of process {process} begins: {plan:?}"));
+        self.note(now, format_args!("call {id} of process {process} begins"));
+        if let Some(lines) = &mut self.lines {
+            lines.push(format!("                 {plan:?}"));
+        }
         let started = self.stamp(now);
         self.calls.push(CallRecord {
             process,
@@ -242,6 +247,7 @@ impl History {
             format_args!("call {id} has its lock until {:.3} ms, token {token:?}", ms(valid_until)),
         );
         let key = self.calls[id].plan.key;
+        self.used(now, key);
         for other in 0..self.calls.len() {
             let call = &self.calls[other];
             if other == id || call.plan.key != key || call.granted.is_none() || call.ended.is_some() {

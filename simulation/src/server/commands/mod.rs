@@ -36,6 +36,8 @@ pub struct Core {
     pub run_id: u64,
     /// When the server was started, in us by its clock.
     pub started: u64,
+    /// The channels of hand-overs that nobody has heard, since the network looked last.
+    pub unheard: Vec<Vec<u8>>,
     /// Commands that were sent and are not known here.
     pub unknown: BTreeSet<String>,
 }
@@ -47,6 +49,10 @@ pub struct Client {
     pub channels: BTreeSet<Vec<u8>>,
     pub patterns: BTreeSet<Vec<u8>>,
     pub tracks: bool,
+    /// It tracks only what the command after `CLIENT CACHING YES` reads.
+    pub opts_in: bool,
+    /// The next command is that one.
+    pub caching: bool,
     /// Keys that were read since they changed last.
     pub tracked: BTreeSet<Vec<u8>>,
 }
@@ -54,7 +60,7 @@ pub struct Client {
 impl Default for Client {
     fn default() -> Self {
         let (channels, patterns, tracked) = Default::default();
-        Self { version: 2, channels, patterns, tracks: false, tracked }
+        Self { version: 2, channels, patterns, tracks: false, opts_in: false, caching: false, tracked }
     }
 }
 
@@ -169,13 +175,22 @@ pub fn run(core: &mut Core, caller: &mut Caller, words: &[Vec<u8>]) -> Reply {
     if *reads {
         track(core, caller.session, name, &words[1..]);
     }
+    if !caller.in_script
+        && *name != "CLIENT"
+        && let Some(client) = core.sessions.get_mut(&caller.session)
+    {
+        client.caching = false;
+    }
     invalidate(core, caller.session);
     reply
 }
 
 /// Notes the keys that a session has read, if it tracks them.
 fn track(core: &mut Core, session: Session, name: &str, words: &[Vec<u8>]) {
-    let Some(client) = core.sessions.get_mut(&session).filter(|client| client.tracks) else { return };
+    let Some(client) = core.sessions.get_mut(&session) else { return };
+    if !client.tracks || client.opts_in && !client.caching {
+        return;
+    }
     let keys = if matches!(name, "MGET" | "EXISTS") { words } else { &words[..1] };
     client.tracked.extend(keys.iter().cloned());
 }

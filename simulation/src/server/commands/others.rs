@@ -74,6 +74,10 @@ pub(super) fn messages(core: &mut Core, caller: &Caller, name: &str, words: &[Ve
                     heard += 1;
                 }
             }
+            // A hand-over has several words. The check of a server publishes an empty message.
+            if heard == 0 && words[1].contains(&b' ') {
+                core.unheard.push(words[0].clone());
+            }
             count(heard)
         }
         "PUBSUB" if words[0].eq_ignore_ascii_case(b"NUMSUB") => {
@@ -125,8 +129,14 @@ pub(super) fn connection(core: &mut Core, caller: &Caller, name: &str, words: &[
         }
         "CLIENT" if word(0) == "TRACKING" => {
             client.tracks = word(1) == "ON";
+            client.opts_in = words[2..].iter().any(|option| option.eq_ignore_ascii_case(b"OPTIN"));
             Reply::Status("OK")
         }
+        "CLIENT" if word(0) == "CACHING" && client.opts_in => {
+            client.caching = word(1) == "YES";
+            Reply::Status("OK")
+        }
+        "CLIENT" if word(0) == "CACHING" => Reply::error("ERR CLIENT CACHING can be called only with OPTIN"),
         "CLIENT" if word(0) == "ID" => Reply::Int(i64::try_from(caller.session).unwrap_or(i64::MAX)),
         "CLIENT" | "SELECT" => Reply::Status("OK"),
         "CONFIG" if word(0) == "GET" => Reply::Map(vec![(Reply::text(&words[1]), Reply::text(""))]),
