@@ -62,8 +62,8 @@ pub fn no_key_is_free_for_long(history: &mut History) {
 
 /// The longest time for which a key is held after its body and its `at_least`, in ms, while a live call
 /// waits: while nothing delays its release, and after faults, when a release that failed is sent again.
-pub const HELD_IN_VAIN: u64 = 1000;
-pub const HELD_IN_VAIN_AFTER_FAULTS: u64 = 1800;
+pub const HELD_IN_VAIN: u64 = 300;
+pub const HELD_IN_VAIN_AFTER_FAULTS: u64 = 1300;
 
 /// No key was held for long after its body while a live call waited.
 pub fn releases_are_quick(history: &mut History, most: u64) {

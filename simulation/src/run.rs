@@ -116,7 +116,8 @@ pub fn run(plan: &Plan, in_words: bool) -> Report {
     }
     let history = std::mem::take(&mut net.history);
     let worst_free = history.worst_free();
-    let (worst_in_vain, worst_unused) = (history.worst_in_vain, history.worst_unused());
+    let worst_in_vain = history.worst_in_vain;
+    let worst_unused = if plan.is_quiet() { history.worst_unused() } else { 0 };
     let in_vain_if = |is_checked| if is_checked { worst_in_vain } else { 0 };
     Report {
         seed: plan.seed,
