@@ -78,7 +78,7 @@ pub fn releases_are_quick(history: &mut History, most: u64) {
 
 /// The longest time for which nobody uses a key while a live call waits, in ms, without faults: less than
 /// what a waiter costs that does not claim its lease.
-const UNUSED: u64 = 1500;
+const UNUSED: u64 = 1000;
 
 /// No key was left unused for long while a live call waited, whatever the server has said of the key.
 pub fn keys_are_used(history: &mut History) {
