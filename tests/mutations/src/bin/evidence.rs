@@ -88,6 +88,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         soak: Soak::parse(&read(&root.join("target/soak.txt"))),
         quorum_soak: Soak::parse(&read(&root.join("target/quorum_soak.txt"))),
         broken: runs::broken(&read(&root.join("simulation/broken.md"))),
+        own_patches: runs::promises_of(&root.join("simulation/patches")),
     };
     let parts =
         Parts { sections: &sections, guarantees: &guarantees, patches: &patches, table: &table, runs: &runs };
