@@ -65,6 +65,7 @@ pub struct Granted {
 }
 
 /// The history of a schedule.
+#[expect(clippy::struct_excessive_bools, reason = "each says which bounds hold")]
 #[derive(Debug, Default)]
 pub struct History {
     pub calls: Vec<CallRecord>,
@@ -204,10 +205,17 @@ impl History {
     pub fn is_excused(&self, call: CallId) -> bool {
         let Some(last) = self.cuts.iter().max() else { return false };
         let value = |call: &CallRecord| call.granted.as_ref().map(|granted| granted.value.clone());
-        let own = value(&self.calls[call]);
+        let (own, record) = (value(&self.calls[call]), &self.calls[call]);
         let is_cut = |call: &CallRecord| call.started.at <= *last;
-        is_cut(&self.calls[call])
-            || own.is_some() && self.calls.iter().any(|other| is_cut(other) && value(other) == own)
+        // The server has no value any more of a lease that was left to the call after it had been cut.
+        let is_same = |other: &CallRecord| match own.as_deref() {
+            Some([]) => {
+                !record.plan.fair && other.process == record.process && other.plan.key == record.plan.key
+            }
+            Some(_) => value(other) == own,
+            None => false,
+        };
+        is_cut(record) || self.calls.iter().any(|other| is_cut(other) && is_same(other))
     }
 
     /// Notes the beginning of a call.

@@ -118,8 +118,8 @@ impl WaitRoom {
             return None;
         }
         let channel = self.channel(key)?;
-        self.move_to(&channel, owner);
-        match commands::acquire_or_enqueue(&channel, key, owner, ttl, fenced, since).await {
+        let moves = || self.move_to(&channel, owner);
+        match commands::acquire_or_enqueue(&channel, key, owner, ttl, fenced, since, moves).await {
             Ok(answer) => {
                 self.availability.worked();
                 self.foreign.note(key, answer.ask_every, Instant::now);
