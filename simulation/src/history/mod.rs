@@ -256,7 +256,9 @@ impl History {
         );
         let key = self.calls[id].plan.key;
         self.used(now, key);
-        for other in 0..self.calls.len() {
+        // A lease of which nothing is certain yet is no hold: its body waits until the server has confirmed it.
+        let others = if valid_until > now { 0..self.calls.len() } else { 0..0 };
+        for other in others {
             let call = &self.calls[other];
             if other == id || call.plan.key != key || call.granted.is_none() || call.ended.is_some() {
                 continue;
