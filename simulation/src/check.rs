@@ -77,7 +77,8 @@ pub fn releases_are_quick(history: &mut History, most: u64) {
 }
 
 /// The longest time for which nobody uses a key while a live call waits, in ms, without faults: less than
-/// what a waiter costs that does not claim its lease, and more than the 1.2 s after which a waiter asks by itself.
+/// what a waiter costs that does not claim its lease, and more than the 1.2 s after which a waiter asks by
+/// itself.
 const UNUSED: u64 = 1600;
 
 /// No key was left unused for long while a live call waited, whatever the server has said of the key.

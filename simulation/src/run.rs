@@ -42,8 +42,8 @@ pub struct Report {
     pub lasted: u64,
     /// The longest time for which a key was free while a live call waited, in us: in all, and after faults.
     pub worst_free: (u64, u64),
-    /// The longest time for which a key was held after its body while a live call waited, in us: where no fault
-    /// delays a release, and where one that failed is sent again.
+    /// The longest time for which a key was held after its body while a live call waited, in us: where no
+    /// fault delays a release, and where one that failed is sent again.
     pub worst_in_vain: (u64, u64),
     /// The longest time for which nobody used a key while a live call waited, in us; 0 with faults.
     pub worst_unused: u64,

@@ -171,7 +171,8 @@ impl<T: Send + Sync + 'static> PerProcess<T> {
     }
 }
 
-/// A value that a thread keeps, of which the child of a fork has a copy. In a world, each process has one thread.
+/// A value that a thread keeps, of which the child of a fork has a copy. In a world, each process has one
+/// thread.
 pub(crate) struct OfThread<T> {
     host: RefCell<T>,
     by_process: RefCell<BTreeMap<u32, T>>,

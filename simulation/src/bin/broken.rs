@@ -53,8 +53,9 @@ fn patch_of(root: &Path, name: &str) -> Result<std::path::PathBuf, String> {
     places.into_iter().find(|place| place.exists()).ok_or_else(|| format!("no patch `{name}`"))
 }
 
-/// How a broken variant is built: what a patch touches is compiled anew and nothing else, without optimising it
-/// much. Most variants are found within a few hundred schedules, which take less time than a compiler does.
+/// How a broken variant is built: what a patch touches is compiled anew and nothing else, without optimising
+/// it much. Most variants are found within a few hundred schedules, which take less time than a compiler
+/// does.
 const CHEAP: [(&str, &str); 4] = [
     ("CARGO_INCREMENTAL", "1"),
     ("CARGO_PROFILE_RELEASE_INCREMENTAL", "true"),

@@ -256,7 +256,8 @@ impl History {
         );
         let key = self.calls[id].plan.key;
         self.used(now, key);
-        // A lease of which nothing is certain yet is no hold: its body waits until the server has confirmed it.
+        // A lease of which nothing is certain yet is no hold: its body waits until the server has confirmed
+        // it.
         let others = if valid_until > now { 0..self.calls.len() } else { 0..0 };
         for other in others {
             let call = &self.calls[other];

@@ -50,8 +50,8 @@ pub(super) struct Answer {
 /// What the script answers: see its header.
 type Asked = (i64, Option<i64>, Option<u64>, Option<Vec<u8>>, bool);
 
-/// Takes the key, or puts the owner into the key's wait queue. Calls `registered` once the owner is registered
-/// at the channel.
+/// Takes the key, or puts the owner into the key's wait queue. Calls `registered` once the owner is
+/// registered at the channel.
 pub(super) async fn acquire_or_enqueue(
     channel: &Arc<WaitChannel>,
     key: &Key,

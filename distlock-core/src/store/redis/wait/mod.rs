@@ -138,8 +138,8 @@ impl WaitRoom {
         }
     }
 
-    /// Forgets a waiter at the channels of other runtimes: its call has moved to this one, where it asks. It then
-    /// finds a lease that it was handed over there.
+    /// Forgets a waiter at the channels of other runtimes: its call has moved to this one, where it asks. It
+    /// then finds a lease that it was handed over there.
     fn move_to(&self, channel: &Arc<WaitChannel>, owner: &OwnerToken) {
         self.channels.for_each(|other| {
             if !Arc::ptr_eq(other, channel) {
