@@ -60,17 +60,33 @@ pub fn no_key_is_free_for_long(history: &mut History) {
     }
 }
 
-/// The longest time for which a key is held after its body, in ms, while nothing delays its release.
-const HELD_IN_VAIN: u64 = 1000;
+/// The longest time for which a key is held after its body and its `at_least`, in ms, while a live call
+/// waits: while nothing delays its release, and after faults, when a release that failed is sent again.
+pub const HELD_IN_VAIN: u64 = 300;
+pub const HELD_IN_VAIN_AFTER_FAULTS: u64 = 1300;
 
 /// No key was held for long after its body while a live call waited.
-pub fn releases_are_quick(history: &mut History) {
+pub fn releases_are_quick(history: &mut History, most: u64) {
     let held = history.worst_in_vain / 1000;
-    if held > HELD_IN_VAIN {
+    if held > most {
         history.violated(
             0,
             format_args!("a key was held for {held} ms after its body while a live call waited"),
         );
+    }
+}
+
+/// The longest time for which nobody uses a key while a live call waits, in ms, without faults: less than
+/// what a waiter costs that does not claim its lease, and more than the 1.2 s after which a waiter asks by
+/// itself.
+const UNUSED: u64 = 1600;
+
+/// No key was left unused for long while a live call waited, whatever the server has said of the key.
+pub fn keys_are_used(history: &mut History) {
+    let unused = history.worst_unused() / 1000;
+    if unused > UNUSED {
+        history
+            .violated(0, format_args!("nobody used a key for {unused} ms while a live call waited for it"));
     }
 }
 

@@ -14,17 +14,21 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use crate::{
     chance::Chance,
     network::{HostEvent, Network},
-    plan::Fault,
+    plan::{Fault, Plan},
     server::commands::Session,
 };
 
 /// The lane of the referee, which is no process of distlock.
 pub const REFEREE: u64 = 0;
 
+/// The process that may be the child of a fork of the first one.
+pub const FORKED: u32 = 2;
+
 /// The hosts of a world.
 pub struct Hosts {
     network: Network,
     lane: Cell<u64>,
+    forks: bool,
     state: RefCell<State>,
 }
 
@@ -58,24 +62,24 @@ struct Process {
 }
 
 impl Hosts {
-    /// Hosts with so many lanes in each process.
+    /// The hosts of a schedule.
     ///
     /// # Panics
     /// With billions of processes.
     #[must_use]
-    pub fn new(seed: u64, network: Network, lanes: &[u32], puts_off: u64) -> Self {
+    pub fn new(plan: &Plan, network: Network) -> Self {
         let process_of = |(at, lanes): (usize, &u32)| {
             let process = u32::try_from(at + 1).expect("few processes");
             (0..*lanes).map(move |_| Lane { process, stopped_until: 0, waiting: Vec::new() })
         };
         let state = State {
-            chance: Chance::new(seed, 2),
-            lanes: lanes.iter().enumerate().flat_map(process_of).collect(),
-            processes: lanes.iter().map(|_| Process::default()).collect(),
-            puts_off,
+            chance: Chance::new(plan.seed, 2),
+            lanes: plan.lanes.iter().enumerate().flat_map(process_of).collect(),
+            processes: plan.lanes.iter().map(|_| Process::default()).collect(),
+            puts_off: plan.puts_off,
             suspended: Duration::ZERO,
         };
-        Self { network, lane: Cell::new(REFEREE), state: RefCell::new(state) }
+        Self { network, lane: Cell::new(REFEREE), forks: plan.forks, state: RefCell::new(state) }
     }
 
     /// The lanes of a process.
@@ -109,9 +113,12 @@ impl Hosts {
                 net.step_clock(i64::try_from(lasts).unwrap_or(i64::MAX));
                 net.history.suspended(lasts);
             }
-            Fault::Kill { process } => {
+            Fault::Kill { process, with_host } => {
                 self.state.borrow_mut().process(process).is_gone = true;
                 let mut net = self.network.lock();
+                if !with_host {
+                    net.crash(process);
+                }
                 net.history.killed(now, process);
             }
             _ => {}
@@ -161,6 +168,10 @@ impl World for Hosts {
             REFEREE => 0,
             lane => self.state.borrow_mut().lane(lane).process,
         }
+    }
+
+    fn parent(&self) -> Option<u32> {
+        (self.forks && self.process_id() == FORKED).then_some(1)
     }
 
     fn suspended(&self) -> Duration {

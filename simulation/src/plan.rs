@@ -36,9 +36,14 @@ pub enum Fault {
     LaneStops { process: u32, lasts: u64 },
     /// All processes are on one host, which is suspended. Their clocks stand still, the server's does not.
     Suspend { lasts: u64 },
-    /// A process is gone.
-    Kill { process: u32 },
+    /// The server's clock runs faster than those of the hosts, by so many parts of a million, or slower.
+    ClockRate { ppm: i64 },
+    /// A process is gone: its connections are closed, unless its host is gone, too.
+    Kill { process: u32, with_host: bool },
 }
+
+/// The part of a ttl by which distlock allows clocks to differ, in parts of a million: exclusion has to hold.
+const DRIFT_PPM: i64 = 10_000;
 
 const MS: u64 = 1000;
 const SECOND: u64 = 1_000_000;
@@ -52,7 +57,7 @@ impl Fault {
             1 => chance.between(200, 2500) * MS,
             _ => chance.between(2500, 6000) * MS,
         };
-        match chance.below(40) {
+        match chance.below(43) {
             0..=2 => Self::Slow { process, lasts, by: chance.pick(&[20, 200, 900, 1500]) * MS },
             3..=7 => Self::Cut { process, server_hears_after: chance.pick(&[0, 0, 50, 3000]) * MS },
             8..=9 => Self::HalfClose { process },
@@ -75,7 +80,8 @@ impl Fault {
             36..=37 => Self::LaneStops { process, lasts },
             // distlock takes less than 100 ms for the time between two readings of a clock.
             38 => Self::Suspend { lasts: lasts * 2 + 200 * MS },
-            _ => Self::Kill { process },
+            39..=40 => Self::Kill { process, with_host: chance.one_in(2) },
+            _ => Self::ClockRate { ppm: chance.pick(&[-DRIFT_PPM, DRIFT_PPM / 10, DRIFT_PPM, DRIFT_PPM]) },
         }
     }
 
@@ -84,6 +90,17 @@ impl Fault {
         match chance.below(2) {
             0 => Self::ScriptFlush,
             _ => Self::OutOfMemory { lasts: chance.between(50, 6000) * MS },
+        }
+    }
+
+    /// Draws a fault in which commands fail, and none arrives late.
+    fn draw_prompt(chance: &mut Chance, processes: u32) -> Self {
+        let process = u32::try_from(chance.between(1, processes.into())).expect("few processes");
+        match chance.below(6) {
+            0..=1 => Self::Cut { process, server_hears_after: chance.pick(&[0, 50]) * MS },
+            2 => Self::HalfClose { process },
+            3 => Self::ReadOnly { lasts: chance.between(50, 2000) * MS },
+            _ => Self::Restart { down: chance.pick(&[100, 700, 1500]) * MS, keeps_data: true },
         }
     }
 
@@ -101,7 +118,11 @@ impl Fault {
             Self::Restart { down, .. } => down,
             Self::Cut { server_hears_after, .. } => server_hears_after,
             Self::ClockStep { by } => u64::try_from(-by).unwrap_or(0),
-            Self::HalfClose { .. } | Self::ScriptFlush | Self::Suspend { .. } | Self::Kill { .. } => 0,
+            Self::HalfClose { .. }
+            | Self::ScriptFlush
+            | Self::Suspend { .. }
+            | Self::ClockRate { .. }
+            | Self::Kill { .. } => 0,
         }
     }
 }
@@ -136,7 +157,9 @@ pub struct Call {
     pub wait: Wait,
     pub fair: bool,
     pub at_least: u64,
-    /// The call is dropped after this time.
+    /// The call goes on in another runtime of its process after this time, if there is one.
+    pub moves_after: Option<u64>,
+    /// The call is dropped after this time, if it stays in its runtime.
     pub dropped_after: Option<u64>,
     /// The body's awaits.
     pub body: Vec<u64>,
@@ -149,6 +172,8 @@ pub struct Plan {
     pub seed: u64,
     /// How many lanes each process has.
     pub lanes: Vec<u32>,
+    /// The second process is the child of a fork of the first.
+    pub forks: bool,
     /// How many keys there are. A fencing token is asked for on key 0.
     pub keys: usize,
     /// The calls of each task: its process, the place of its lane there, and its calls one after the other.
@@ -192,10 +217,15 @@ impl Plan {
         }
         let mut faults = Vec::new();
         let mut stops = Vec::new();
-        // One schedule in ten has no faults, for what is only promised without.
-        // Two have only faults that no call has to notice.
+        // One schedule in ten has no faults, for what is only promised without. Two have only faults that no
+        // call has to notice, and one has only faults after which commands are sent again.
         let severity = chance.below(10);
-        if (1..=2).contains(&severity) {
+        if severity == 3 {
+            for _ in 0..chance.between(3, 5) {
+                let at = chance.between(0, 5000) * MS;
+                faults.push((at, Fault::draw_prompt(chance, processes)));
+            }
+        } else if (1..=2).contains(&severity) {
             for _ in 0..chance.between(3, 6) {
                 let at = chance.between(0, 4000) * MS;
                 faults.push((at, Fault::draw_mild(chance)));
@@ -212,7 +242,8 @@ impl Plan {
         }
         let latency = chance.pick(&[200, 900, 3000, 15_000]);
         let puts_off = chance.pick(&[0, 0, 3, 10]);
-        Self { seed, lanes, keys, tasks, faults, stops, latency, puts_off }
+        let forks = chance.one_in(3);
+        Self { seed, lanes, forks, keys, tasks, faults, stops, latency, puts_off }
     }
 
     /// When the last fault is over, in us. A stop at a poll is noted when it happens.
@@ -232,6 +263,19 @@ impl Plan {
     pub fn is_mild(&self) -> bool {
         let is_mild = |fault: &Fault| matches!(fault, Fault::ScriptFlush | Fault::OutOfMemory { .. });
         self.stops.is_empty() && self.faults.iter().all(|(_, fault)| is_mild(fault))
+    }
+
+    /// Whether no command arrives late, and no process stands still.
+    #[must_use]
+    pub fn is_prompt(&self) -> bool {
+        let is_prompt = |fault: &Fault| match fault {
+            Fault::Cut { server_hears_after, .. } => *server_hears_after <= 50 * MS,
+            Fault::HalfClose { .. } | Fault::ReadOnly { .. } | Fault::Restart { keeps_data: true, .. } => {
+                true
+            }
+            _ => false,
+        };
+        self.stops.is_empty() && self.faults.iter().all(|(_, fault)| is_prompt(fault))
     }
 
     /// Whether commands may reach the server after the leases that they ask for are over, and so after their
@@ -290,7 +334,8 @@ impl Style {
             ttl,
             wait,
             fair: wait == Wait::None || key == 0 || chance.one_in(2),
-            at_least: if chance.one_in(8) { chance.between(1, ttl.min(1000)) } else { 0 },
+            at_least: if chance.one_in(8) { chance.between(1, ttl.min(3000)) } else { 0 },
+            moves_after: chance.one_in(8).then(|| chance.between(0, 1000)),
             dropped_after: chance.one_in(self.drops).then(|| chance.between(0, 1500)),
             body: (0..awaits).map(|_| chance.below(self.bodies)).collect(),
             form: chance.pick(&[Form::Released, Form::Dropped, Form::Run, Form::Run]),

@@ -13,9 +13,12 @@ use tokio::{
 };
 
 use crate::{
-    check::{calls_return_in_time, grants_are_linearizable, no_key_is_free_for_long, releases_are_quick},
+    check::{
+        HELD_IN_VAIN, HELD_IN_VAIN_AFTER_FAULTS, calls_return_in_time, grants_are_linearizable,
+        keys_are_used, no_key_is_free_for_long, releases_are_quick,
+    },
     history::{CallId, History, key_name, lock_name},
-    hosts::Hosts,
+    hosts::{FORKED, Hosts},
     network::{HostEvent, Network},
     plan::{Call, Form, Plan, Wait, seconds},
 };
@@ -39,6 +42,11 @@ pub struct Report {
     pub lasted: u64,
     /// The longest time for which a key was free while a live call waited, in us: in all, and after faults.
     pub worst_free: (u64, u64),
+    /// The longest time for which a key was held after its body while a live call waited, in us: where no
+    /// fault delays a release, and where one that failed is sent again.
+    pub worst_in_vain: (u64, u64),
+    /// The longest time for which nobody used a key while a live call waited, in us; 0 with faults.
+    pub worst_unused: u64,
 }
 
 /// How long after the faults every call has to be served, in s.
@@ -76,8 +84,9 @@ pub fn run(plan: &Plan, in_words: bool) -> Report {
         let _inside = runtime.enter();
         let mut history = History::new(plan.keys, plan.faults_end(), in_words);
         history.is_quiet = plan.is_quiet();
+        history.is_mild = plan.is_mild();
         let network = Network::new(plan.seed, plan.latency, plan.faults.clone(), history);
-        (network.clone(), Rc::new(Hosts::new(plan.seed, network, &plan.lanes, plan.puts_off)))
+        (network.clone(), Rc::new(Hosts::new(plan, network)))
     };
     for (process, at_poll, lasts) in &plan.stops {
         hosts.plan_stop(*process, *at_poll, *lasts);
@@ -92,7 +101,12 @@ pub fn run(plan: &Plan, in_words: bool) -> Report {
     calls_return_in_time(&mut net.history);
     no_key_is_free_for_long(&mut net.history);
     if plan.is_mild() {
-        releases_are_quick(&mut net.history);
+        releases_are_quick(&mut net.history, HELD_IN_VAIN);
+    } else if plan.is_prompt() {
+        releases_are_quick(&mut net.history, HELD_IN_VAIN_AFTER_FAULTS);
+    }
+    if plan.is_quiet() {
+        keys_are_used(&mut net.history);
     }
     if net.history.violations.is_empty() {
         grants_are_linearizable(&mut net.history, plan.keys);
@@ -102,6 +116,9 @@ pub fn run(plan: &Plan, in_words: bool) -> Report {
     }
     let history = std::mem::take(&mut net.history);
     let worst_free = history.worst_free();
+    let worst_in_vain = history.worst_in_vain;
+    let worst_unused = if plan.is_quiet() { history.worst_unused() } else { 0 };
+    let in_vain_if = |is_checked| if is_checked { worst_in_vain } else { 0 };
     Report {
         seed: plan.seed,
         trace: history.trace,
@@ -112,19 +129,23 @@ pub fn run(plan: &Plan, in_words: bool) -> Report {
         commands: history.commands,
         lasted: history.lasted,
         worst_free,
+        worst_in_vain: (in_vain_if(plan.is_mild()), in_vain_if(plan.is_prompt() && !plan.is_mild())),
+        worst_unused,
         violations: history.violations,
         lines: history.lines.unwrap_or_default(),
     }
 }
 
 fn run_in(runtime: Runtime, plan: &Plan, network: &Network, hosts: &Rc<Hosts>) {
-    let managers: Vec<_> = (1..=plan.lanes.len()).map(manager).collect();
+    let managers: Vec<_> = (1..=plan.lanes.len()).map(|process| manager(plan, process)).collect();
     runtime.block_on(async {
         let mut tasks = Vec::new();
         for (process, lane, calls) in &plan.tasks {
             let manager = managers[*process as usize - 1].clone();
-            let lane = hosts.lanes_of(*process)[*lane];
-            let task = make_calls(network.clone(), manager, *process, calls.clone());
+            let lanes = hosts.lanes_of(*process);
+            let other = lanes.iter().copied().find(|other| *other != lanes[*lane]);
+            let lane = lanes[*lane];
+            let task = make_calls(network.clone(), manager, *process, other, calls.clone());
             tasks.push((*process, tokio::spawn(InLane::new(lane, task))));
         }
         let work = network.work(|event| match event {
@@ -141,8 +162,10 @@ fn run_in(runtime: Runtime, plan: &Plan, network: &Network, hosts: &Rc<Hosts>) {
     drop(runtime);
 }
 
-/// The manager of a process. Its label is not the process id, which no two runs share.
-fn manager(process: usize) -> LockManager {
+/// The manager of a process. Its label is not the process id, which no two runs share. A child has that of
+/// its parent.
+fn manager(plan: &Plan, process: usize) -> LockManager {
+    let process = if plan.forks && process == FORKED as usize { 1 } else { process };
     let builder = LockManager::builder().url("redis://server/").owner(format!("process-{process}"));
     builder.build().expect("a manager")
 }
@@ -209,8 +232,14 @@ fn is_counter(name: &[u8]) -> bool {
     name.iter().position(|byte| *byte == 0x1f).is_some_and(|at| name.get(at + 1) == Some(&b'f'))
 }
 
-/// The calls of a task, one after the other.
-async fn make_calls(network: Network, manager: LockManager, process: u32, calls: Vec<Call>) {
+/// The calls of a task, one after the other. Some go on in another lane of the process.
+async fn make_calls(
+    network: Network,
+    manager: LockManager,
+    process: u32,
+    other: Option<u64>,
+    calls: Vec<Call>,
+) {
     for call in calls {
         sleep(Duration::from_millis(call.pause_before)).await;
         let id = {
@@ -220,10 +249,17 @@ async fn make_calls(network: Network, manager: LockManager, process: u32, calls:
         };
         let noted = Noted { network: network.clone(), id, key: call.key };
         let request = request(&manager, &call);
-        let work = make_call(&noted, request, &call);
-        let outcome = match call.dropped_after {
-            Some(ms) => timeout(Duration::from_millis(ms), work).await.unwrap_or("dropped".to_owned()),
-            None => work.await,
+        let (moves_after, dropped_after) = (call.moves_after, call.dropped_after);
+        let mut work = Box::pin(make_call(noted, request, call));
+        let outcome = match (moves_after.zip(other), dropped_after) {
+            (Some((ms, other)), _) => match timeout(Duration::from_millis(ms), &mut work).await {
+                Ok(outcome) => outcome,
+                Err(_) => tokio::spawn(InLane::new(other, work)).await.unwrap_or("panicked".to_owned()),
+            },
+            (None, Some(ms)) => {
+                timeout(Duration::from_millis(ms), work).await.unwrap_or("dropped".to_owned())
+            }
+            (None, None) => work.await,
         };
         let mut net = network.lock();
         let now = net.now();
@@ -250,13 +286,13 @@ fn request(manager: &LockManager, call: &Call) -> LockRequest {
     request
 }
 
-async fn make_call(noted: &Noted, request: LockRequest, call: &Call) -> String {
+async fn make_call(noted: Noted, request: LockRequest, call: Call) -> String {
     let guard = match request.acquire().await {
         Ok(guard) => guard,
         Err(error) => return outcome(&error),
     };
     noted.granted(&guard);
-    let _ends = Ends(noted);
+    let _ends = Ends(&noted);
     if call.form == Form::Run {
         let body = guard.run(async {
             noted.observed(&guard);

@@ -4,9 +4,14 @@ use simulation::{plan::Plan, run::run};
 
 /// The seeds whose schedules once broke a promise. They mean the same as long as `Plan::draw` draws the same.
 ///
-/// 1765, 2256: a waiter that took its key without its queue stayed registered for good.
-/// 334, 539, 1318: the mark of a hand-over with a token to the last waiter had no ttl.
-const ONCE_BROKEN: [u64; 5] = [1765, 2256, 334, 539, 1318];
+/// 4, 65, 529: a call that went on in another runtime stayed registered at the first, or did not hear of a
+/// hand-over there.
+/// 34483: such a call, which had no connection in its new runtime, left its entry in the wait queue.
+/// 35998: the checks did not see that a lease that was left to a call had been cut before.
+/// 895: a waiter that took its key without its queue stayed registered for good.
+/// 384: the mark of a hand-over with a token to the last waiter had no ttl.
+/// 2202, 9470: a claim that was sent again by its text undid the release that kept the key for `at_least`.
+const ONCE_BROKEN: [u64; 9] = [4, 65, 529, 34_483, 35_998, 895, 384, 2202, 9470];
 
 /// How many schedules of fixed seeds run, and how many of fresh ones.
 const FIXED: u64 = 100;
@@ -38,8 +43,13 @@ fn a_seed_replays_exactly() {
 }
 
 #[test]
+fn schedules_that_once_broke_a_promise_keep_it() {
+    ONCE_BROKEN.into_iter().for_each(keeps_promises);
+}
+
+#[test]
 fn schedules_of_fixed_seeds_keep_every_promise() {
-    ONCE_BROKEN.into_iter().chain(0..FIXED).for_each(keeps_promises);
+    (0..FIXED).for_each(keeps_promises);
 }
 
 #[test]

@@ -181,7 +181,7 @@ struct SentRelease<'a> {
 
 impl<'a> SentRelease<'a> {
     fn new(guard: &'a LockGuard, queue: Option<&WaitQueue>, now: Moment) -> Self {
-        let keep_until = guard.lease.keep_until(now);
+        let keep_until = guard.lease.shorten(now);
         let command = Resending::new(Self::send(guard, keep_until, queue));
         Self { guard, keep_until, command: Some(command) }
     }

@@ -18,7 +18,7 @@ use crate::{
     clock::Moment,
     error::{LostReason, StoreError},
     events,
-    lease::Lease,
+    lease::{self, Lease},
 };
 
 /// The task of one keeper. Dropped with its runtime, it closes the keeper.
@@ -152,6 +152,11 @@ impl Task {
         let at = match answer {
             Ok(true) => {
                 lease.confirm(sent, Moment::now());
+                if lease.is_shortened() {
+                    // A claim that was sent again by its text may have run after the release, and have undone
+                    // it.
+                    self.0.accept(lease::Cleanup::Release(lease.pending_release(Moment::now())));
+                }
                 events::renewed(&lease.key);
                 lease.next_alarm(sent)
             }

@@ -69,6 +69,8 @@ pub(crate) struct Lease {
     /// Set when nothing is left to release: by a confirmed release, or when a clean-up or another task has
     /// taken over.
     pub(crate) released: AtomicBool,
+    /// The release shortens the lease to `at_least`. Set just before it is sent, never cleared.
+    shortened: AtomicBool,
     /// How many bodies run under the lease. [`BodyCount`] counts up and down.
     bodies: AtomicUsize,
     /// Notified when the last body has ended.
@@ -158,6 +160,7 @@ impl Lease {
             max_hold: options.max_hold,
             at_least: options.at_least,
             released: AtomicBool::new(false),
+            shortened: AtomicBool::new(false),
             bodies: AtomicUsize::new(0),
             empty: Notify::new(),
             span: HoldSpan::begin(&key),
@@ -382,8 +385,20 @@ impl Lease {
             until: now.at + self.ttl,
             doubt: self.doubt(),
             is_of_lease: true,
-            keep_until: self.keep_until(now),
+            keep_until: self.shorten(now),
         }
+    }
+
+    /// As [`keep_until`](Self::keep_until), for a release that is about to be sent.
+    pub(crate) fn shorten(&self, now: Moment) -> Option<Instant> {
+        let until = self.keep_until(now)?;
+        self.shortened.store(true, Ordering::Release);
+        Some(until)
+    }
+
+    /// Whether a release that shortens the lease was sent, or is about to be.
+    pub(crate) fn is_shortened(&self) -> bool {
+        self.shortened.load(Ordering::Acquire)
     }
 
     pub(crate) fn doubt(&self) -> Doubt {

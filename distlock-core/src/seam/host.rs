@@ -1,6 +1,6 @@
 //! The host itself: no world can be given.
 
-use std::sync::LazyLock;
+use std::{cell::RefCell, sync::LazyLock};
 
 use tokio::{runtime::Handle, task::JoinHandle};
 
@@ -41,6 +41,21 @@ impl<T> PerProcess<T> {
     /// Calls `use_it` with the value, which is made at its first use.
     pub(crate) fn with<R>(&'static self, use_it: impl FnOnce(&T) -> R) -> R {
         use_it(&self.0)
+    }
+}
+
+/// A value that a thread keeps, of which the child of a fork has a copy.
+pub(crate) struct OfThread<T>(RefCell<T>);
+
+impl<T> OfThread<T> {
+    pub(crate) const fn new(value: T) -> Self {
+        Self(RefCell::new(value))
+    }
+
+    /// Calls `use_it` with the value.
+    #[inline]
+    pub(crate) fn with<R>(&self, use_it: impl FnOnce(&mut T) -> R) -> R {
+        use_it(&mut self.0.borrow_mut())
     }
 }
 

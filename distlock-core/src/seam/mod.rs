@@ -11,7 +11,10 @@
 
 use std::time::Duration;
 
-use tokio::runtime::{Handle, Id, TryCurrentError};
+use tokio::{
+    runtime::{Handle, Id, TryCurrentError},
+    task::JoinHandle,
+};
 #[cfg(feature = "redis")]
 use uuid::Uuid;
 
@@ -29,7 +32,7 @@ use simulated as place;
 #[cfg(feature = "redis")]
 pub(crate) use place::PerProcess;
 use place::replaced;
-pub(crate) use place::{Counted, HashMap, spawn};
+pub(crate) use place::{Counted, HashMap, OfThread, spawn};
 #[cfg(feature = "simulation")]
 pub use simulated::{InLane, live_in, records};
 #[cfg(feature = "redis")]
@@ -38,6 +41,17 @@ use world::Connecting;
 pub(crate) use world::REGISTRATIONS;
 use world::World;
 pub(crate) use world::{LEASES, WAIT_QUEUES};
+
+/// Runs a task on the current runtime.
+///
+/// # Panics
+/// Outside of a runtime.
+pub(crate) fn spawn_here<F>(future: F) -> JoinHandle<F::Output>
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    spawn(&Handle::current(), future)
+}
 
 /// Tells one runtime from another.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -82,6 +96,24 @@ pub(crate) fn random_uuid() -> Uuid {
 /// A number by chance, from 0 up to but without 1.
 pub(crate) fn fraction() -> f64 {
     replaced(World::fraction).unwrap_or_else(fastrand::f64)
+}
+
+/// Puts the items into an order by chance.
+#[cfg(feature = "cluster")]
+pub(crate) fn shuffle<T>(items: &mut [T]) {
+    if replaced(|_| ()).is_none() {
+        return fastrand::shuffle(items);
+    }
+    for rest in (1..items.len()).rev() {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            clippy::cast_precision_loss,
+            reason = "few"
+        )]
+        let other = (fraction() * (rest + 1) as f64) as usize;
+        items.swap(rest, other.min(rest));
+    }
 }
 
 /// The id of this process.

@@ -171,6 +171,35 @@ impl<T: Send + Sync + 'static> PerProcess<T> {
     }
 }
 
+/// A value that a thread keeps, of which the child of a fork has a copy. In a world, each process has one
+/// thread.
+pub(crate) struct OfThread<T> {
+    host: RefCell<T>,
+    by_process: RefCell<BTreeMap<u32, T>>,
+}
+
+impl<T: Clone> OfThread<T> {
+    pub(crate) const fn new(value: T) -> Self {
+        Self { host: RefCell::new(value), by_process: RefCell::new(BTreeMap::new()) }
+    }
+
+    /// Calls `use_it` with the value.
+    pub(crate) fn with<R>(&self, use_it: impl FnOnce(&mut T) -> R) -> R {
+        let Some(process) = process_in_world() else { return use_it(&mut self.host.borrow_mut()) };
+        let world = process & !0xff;
+        let parent = replaced(World::parent).flatten().map(|parent| world | parent);
+        let mut values = self.by_process.borrow_mut();
+        if !values.contains_key(&process) {
+            // Those of earlier worlds are of no use.
+            values.retain(|of, _| of & !0xff == world);
+            let inherited = parent.and_then(|parent| values.get(&parent).cloned());
+            let value = inherited.unwrap_or_else(|| self.host.borrow().clone());
+            values.insert(process, value);
+        }
+        use_it(values.entry(process).or_insert_with(|| self.host.borrow().clone()))
+    }
+}
+
 thread_local! {
     /// How many values of each process and kind there are in the world of this thread.
     static COUNTS: RefCell<BTreeMap<(u32, usize), i64>> = const { RefCell::new(BTreeMap::new()) };

@@ -19,6 +19,9 @@ pub trait World {
     fn fraction(&self) -> f64;
     /// The id of the process that runs now.
     fn process_id(&self) -> u32;
+    /// The process of which the one that runs now is the child of a fork: it begins with a copy of what its
+    /// parent's thread keeps.
+    fn parent(&self) -> Option<u32>;
     /// For how long the host has been suspended.
     fn suspended(&self) -> Duration;
     /// The time of day, in microseconds since 1970.

@@ -1,7 +1,6 @@
 //! Owner tokens with their labels, and fencing tokens.
 
 use std::{
-    cell::RefCell,
     fmt,
     hash::{Hash, Hasher},
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -9,7 +8,7 @@ use std::{
 
 use uuid::{Builder, Uuid};
 
-use crate::seam;
+use crate::seam::{self, OfThread};
 
 pub(crate) use self::label::Label;
 
@@ -37,7 +36,7 @@ impl OwnerToken {
 
     /// Draws a fresh token with this label; `None` stands for the label of this process.
     pub(crate) fn draw(label: Option<Label>) -> Self {
-        RANDOM.try_with(|random| random.borrow_mut().token(label)).unwrap_or_else(|_| {
+        RANDOM.try_with(|random| random.with(|random| random.token(label))).unwrap_or_else(|_| {
             let bytes = Uuid::new_v4().into_bytes();
             Self { uuid: dated(bytes), label: label.unwrap_or_else(Label::of_process) }
         })
@@ -131,6 +130,7 @@ impl Hash for OwnerToken {
 /// The child of a fork has a copy of its parent's bytes and label, and draws its own. A copy of a virtual
 /// machine cannot be noticed: at most 31 tokens may be the same in both, if both draw them in the same
 /// milliseconds.
+#[cfg_attr(feature = "simulation", derive(Clone))]
 struct Random {
     bytes: [u8; 16 * 32],
     /// The number of bytes that are used up.
@@ -142,8 +142,8 @@ struct Random {
 }
 
 thread_local! {
-    static RANDOM: RefCell<Random> =
-        const { RefCell::new(Random { bytes: [0; 16 * 32], used: 16 * 32, process: 0, label: None }) };
+    static RANDOM: OfThread<Random> =
+        const { OfThread::new(Random { bytes: [0; 16 * 32], used: 16 * 32, process: 0, label: None }) };
 }
 
 impl Random {

@@ -65,6 +65,7 @@ pub struct Granted {
 }
 
 /// The history of a schedule.
+#[expect(clippy::struct_excessive_bools, reason = "each says which bounds hold")]
 #[derive(Debug, Default)]
 pub struct History {
     pub calls: Vec<CallRecord>,
@@ -82,6 +83,8 @@ pub struct History {
     pub calm_from: u64,
     /// The schedule has no faults.
     pub is_quiet: bool,
+    /// It has no faults that delay a release.
+    pub is_mild: bool,
     /// The longest time for which a key was still held after its body, while a live call waited.
     pub worst_in_vain: u64,
     number: u64,
@@ -100,7 +103,7 @@ impl History {
     #[must_use]
     pub fn new(keys: usize, calm_from: u64, in_words: bool) -> Self {
         Self {
-            keys: vec![KeyWatch::default(); keys],
+            keys: (0..keys).map(KeyWatch::new).collect(),
             calm_from,
             lines: in_words.then(Vec::new),
             ..Self::default()
@@ -109,17 +112,14 @@ impl History {
 
     /// Notes anything.
     pub fn note(&mut self, now: u64, what: fmt::Arguments<'_>) {
-        let text = format!("{:>10.3} ms  {what}", ms(now));
-        self.hash(text.as_bytes());
-        if let Some(lines) = &mut self.lines {
-            lines.push(text);
-        }
-    }
-
-    /// Mixes bytes into the trace, by FNV-1a.
-    fn hash(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.trace = (self.trace ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        let line = format_args!("{:>10.3} ms  {what}", ms(now));
+        match &mut self.lines {
+            None => _ = fmt::write(&mut Hashed(&mut self.trace), line),
+            Some(lines) => {
+                let text = line.to_string();
+                Hashed(&mut self.trace).mix(text.as_bytes());
+                lines.push(text);
+            }
         }
     }
 
@@ -137,11 +137,12 @@ impl History {
     /// Notes a command that the server has handled.
     pub fn handled(&mut self, now: u64, session: Session, handled: &Handled) {
         self.commands += 1;
-        self.hash(&now.to_le_bytes());
-        self.hash(&session.to_le_bytes());
+        let mut trace = Hashed(&mut self.trace);
+        trace.mix(&now.to_le_bytes());
+        trace.mix(&session.to_le_bytes());
         for word in &handled.words {
             // A script's text says nothing new.
-            self.hash(if word.len() > 200 { &word[..200] } else { word });
+            trace.mix(if word.len() > 200 { &word[..200] } else { word });
         }
         if let Some(lines) = &mut self.lines {
             self.sent.push(handled.words.clone());
@@ -204,16 +205,26 @@ impl History {
     pub fn is_excused(&self, call: CallId) -> bool {
         let Some(last) = self.cuts.iter().max() else { return false };
         let value = |call: &CallRecord| call.granted.as_ref().map(|granted| granted.value.clone());
-        let own = value(&self.calls[call]);
+        let (own, record) = (value(&self.calls[call]), &self.calls[call]);
         let is_cut = |call: &CallRecord| call.started.at <= *last;
-        is_cut(&self.calls[call])
-            || own.is_some() && self.calls.iter().any(|other| is_cut(other) && value(other) == own)
+        // The server has no value any more of a lease that was left to the call after it had been cut.
+        let is_same = |other: &CallRecord| match own.as_deref() {
+            Some([]) => {
+                !record.plan.fair && other.process == record.process && other.plan.key == record.plan.key
+            }
+            Some(_) => value(other) == own,
+            None => false,
+        };
+        is_cut(record) || self.calls.iter().any(|other| is_cut(other) && is_same(other))
     }
 
     /// Notes the beginning of a call.
     pub fn call_started(&mut self, now: u64, process: u32, plan: &Call) -> CallId {
         let id = self.calls.len();
-        self.note(now, format_args!("call {id} of process {process} begins: {plan:?}"));
+        self.note(now, format_args!("call {id} of process {process} begins"));
+        if let Some(lines) = &mut self.lines {
+            lines.push(format!("                 {plan:?}"));
+        }
         let started = self.stamp(now);
         self.calls.push(CallRecord {
             process,
@@ -244,7 +255,11 @@ impl History {
             format_args!("call {id} has its lock until {:.3} ms, token {token:?}", ms(valid_until)),
         );
         let key = self.calls[id].plan.key;
-        for other in 0..self.calls.len() {
+        self.used(now, key);
+        // A lease of which nothing is certain yet is no hold: its body waits until the server has confirmed
+        // it.
+        let others = if valid_until > now { 0..self.calls.len() } else { 0..0 };
+        for other in others {
             let call = &self.calls[other];
             if other == id || call.plan.key != key || call.granted.is_none() || call.ended.is_some() {
                 continue;
@@ -345,6 +360,24 @@ impl History {
         let when = self.stamp(now);
         self.calls[id].returned = Some((when, outcome.to_owned()));
         self.note(now, format_args!("call {id} returns: {outcome}"));
+    }
+}
+
+/// A hash that bytes are mixed into, by FNV-1a.
+struct Hashed<'a>(&'a mut u64);
+
+impl Hashed<'_> {
+    fn mix(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            *self.0 = (*self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+}
+
+impl fmt::Write for Hashed<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.mix(text.as_bytes());
+        Ok(())
     }
 }
 

@@ -41,11 +41,18 @@ impl Net {
                 self.add(now + lasts, Event::IsPrimaryAgain);
             }
             Fault::ClockStep { by } => {
-                self.clock_ahead += by;
-                self.set_clock(now);
+                self.step_clock(by);
                 self.history.clock_stepped(now, by);
             }
+            Fault::ClockRate { ppm } => self.change_rate(now, ppm),
             _ => for_hosts.push(HostEvent::Fault(number)),
+        }
+    }
+
+    /// Closes the connections of a process that has crashed, as its kernel does.
+    pub fn crash(&mut self, process: u32) {
+        for link in self.links_of(process) {
+            self.close(link);
         }
     }
 

@@ -6,12 +6,16 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::Waker,
     time::Duration,
 };
 
-use tokio::{sync::Notify, time::Instant};
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep_until},
+};
 
 use crate::{
     chance::Chance,
@@ -27,6 +31,40 @@ mod faults;
 const EPOCH: u64 = 1_700_000_000_000_000;
 /// The time that the server takes for a command at the least, so that no two commands have one time.
 const COMMAND_TAKES: u64 = 5;
+
+/// The server's clock, as seen from the hosts, whose clocks all run at one rate.
+#[derive(Clone, Copy, Default)]
+struct ServerClock {
+    /// How far it was ahead at `since`: it was stepped, the hosts were suspended, or it ran faster. In us.
+    ahead: i64,
+    since: u64,
+    /// By how many parts of a million it runs faster.
+    ppm: i64,
+}
+
+impl ServerClock {
+    fn ahead_at(self, now: u64) -> i64 {
+        let passed = i64::try_from(now.saturating_sub(self.since)).unwrap_or(i64::MAX);
+        self.ahead + passed * self.ppm / 1_000_000
+    }
+
+    /// What it shows, in us since 1970, at a time of the world.
+    fn at(self, now: u64) -> u64 {
+        (EPOCH + now).saturating_add_signed(self.ahead_at(now))
+    }
+
+    /// The first time of the world at which it shows at least so many us since 1970.
+    fn when(self, shows: u64) -> u64 {
+        let missing =
+            i64::try_from(shows).unwrap_or(i64::MAX) - i64::try_from(self.at(self.since)).unwrap_or(0);
+        let passes = missing * 1_000_000 / (1_000_000 + self.ppm);
+        let mut at = self.since.saturating_add_signed(passes);
+        while self.at(at) < shows {
+            at += 1;
+        }
+        at
+    }
+}
 
 /// The network, shared by all connections.
 #[derive(Clone)]
@@ -109,8 +147,7 @@ pub struct Net {
     /// The longest that bytes usually are under way, in us.
     latency: u64,
     faults: Vec<Fault>,
-    /// By how much the server's clock was stepped or the hosts were suspended, in us.
-    clock_ahead: i64,
+    clock: ServerClock,
     /// When the server has handled its latest command, in us since the world began.
     last_command: u64,
     /// The server handles nothing before this time.
@@ -140,7 +177,7 @@ impl Network {
             next_link: 1,
             latency,
             faults: Vec::new(),
-            clock_ahead: 0,
+            clock: ServerClock::default(),
             last_command: 0,
             stopped_until: 0,
             down_until: 0,
@@ -165,25 +202,30 @@ impl Network {
 
     /// Handles all events, as their times come, until the future is dropped.
     pub async fn work(&self, mut for_hosts: impl FnMut(HostEvent)) {
-        let changed = Arc::clone(&self.lock().changed);
+        let (changed, began) = {
+            let net = self.lock();
+            (Arc::clone(&net.changed), net.began)
+        };
+        // Set anew only if the next event has another time.
+        let mut sleep = pin!(sleep_until(began));
+        let mut events = Vec::new();
         loop {
-            let (events, next) = {
+            let next = {
                 let mut net = self.lock();
-                let mut events = Vec::new();
                 net.handle_due(&mut events);
-                (events, net.next_time())
+                net.next_time()
             };
-            events.into_iter().for_each(&mut for_hosts);
-            let next_at = next.map(|next| self.lock().began + Duration::from_micros(next));
+            events.drain(..).for_each(&mut for_hosts);
+            let next = next.map(|next| began + Duration::from_micros(next));
+            if let Some(next) = next
+                && sleep.deadline() != next
+            {
+                sleep.as_mut().reset(next);
+            }
             tokio::select! {
                 biased;
                 () = changed.notified() => {}
-                () = async {
-                    match next_at {
-                        Some(at) => tokio::time::sleep_until(at).await,
-                        None => std::future::pending().await,
-                    }
-                } => {}
+                () = &mut sleep, if next.is_some() => {}
             }
         }
     }
@@ -198,8 +240,13 @@ impl Net {
 
     /// Steps the server's clock.
     pub fn step_clock(&mut self, by: i64) {
-        self.clock_ahead += by;
+        self.clock.ahead += by;
         self.set_clock(self.now());
+    }
+
+    /// Lets the server's clock run by so many parts of a million faster than those of the hosts.
+    fn change_rate(&mut self, now: u64, ppm: i64) {
+        self.clock = ServerClock { ahead: self.clock.ahead_at(now), since: now, ppm };
     }
 
     /// Adds what concerns the hosts, so that it comes back from [`Network::work`].
@@ -216,26 +263,23 @@ impl Net {
     /// When the next event happens, or a key lapses.
     fn next_time(&self) -> Option<u64> {
         let event = self.events.first_key_value().map(|((at, _), _)| *at);
-        let lapse = self.server.core.data.next_end().map(|ends| {
-            let at = (ends + 1) * 1000;
-            at.saturating_sub(EPOCH).saturating_add_signed(-self.clock_ahead).max(self.stopped_until)
-        });
+        let lapse = self.server.core.data.next_end();
+        let lapse = lapse.map(|ends| self.clock.when((ends + 1) * 1000).max(self.stopped_until));
         event.into_iter().chain(lapse).min()
     }
 
     fn set_clock(&mut self, now: u64) {
-        self.server.core.data.now = (EPOCH + now).saturating_add_signed(self.clock_ahead);
+        self.server.core.data.now = self.clock.at(now);
     }
 
     /// When a key of the server ends, in us since the world began, and its value; `None` if it is free.
     #[must_use]
     pub fn lock_on_server(&self, key: &str) -> Option<(Vec<u8>, u64)> {
         let data = &self.server.core.data;
-        let clock = (EPOCH + self.now()).saturating_add_signed(self.clock_ahead);
         let ends = data.ends(key.as_bytes())?;
         match data.peek(key.as_bytes()) {
-            Some(Value::Text(value)) if ends * 1000 >= clock => {
-                Some((value.clone(), self.now() + (ends * 1000 - clock)))
+            Some(Value::Text(value)) if ends * 1000 >= self.clock.at(self.now()) => {
+                Some((value.clone(), self.clock.when(ends * 1000)))
             }
             _ => None,
         }
@@ -327,6 +371,11 @@ impl Net {
             let Some(handled) = self.server.handle_next(link) else { return };
             self.history.handled(now, link, &handled);
             self.history.first_is_served(now, &before, &self.server.core.data);
+            for channel in std::mem::take(&mut self.server.core.unheard) {
+                let channel = String::from_utf8_lossy(&channel).replace('\u{1f}', "|");
+                self.history
+                    .violated(now, format_args!("a hand-over was told to {channel}, where nobody hears"));
+            }
             self.history.server_changed(now, &self.server.core.data);
             self.send_down(handled.sent);
         }

@@ -1,5 +1,7 @@
 //! Redis's protocol: commands from their bytes, and answers to bytes.
 
+use std::io::Write;
+
 /// An answer, or a message that no command has asked for.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Reply {
@@ -33,15 +35,22 @@ impl Reply {
 
     /// Appends the bytes of the answer, in this version of the protocol.
     pub fn encode(&self, version: u8, out: &mut Vec<u8>) {
-        let head = |out: &mut Vec<u8>, kind: char, rest: &dyn std::fmt::Display| {
-            out.extend_from_slice(format!("{kind}{rest}\r\n").as_bytes());
+        let head = |out: &mut Vec<u8>, kind: u8, rest: &[u8]| {
+            out.push(kind);
+            out.extend_from_slice(rest);
+            out.extend_from_slice(b"\r\n");
+        };
+        let count = |out: &mut Vec<u8>, kind: u8, count: usize| {
+            out.push(kind);
+            // A vector takes all that is written to it.
+            let _ = write!(out, "{count}\r\n");
         };
         match self {
-            Self::Status(status) => head(out, '+', status),
-            Self::Error(error) => head(out, '-', error),
-            Self::Int(number) => head(out, ':', number),
+            Self::Status(status) => head(out, b'+', status.as_bytes()),
+            Self::Error(error) => head(out, b'-', error.as_bytes()),
+            Self::Int(number) => head(out, b':', number.to_string().as_bytes()),
             Self::Bulk(text) => {
-                head(out, '$', &text.len());
+                count(out, b'$', text.len());
                 out.extend_from_slice(text);
                 out.extend_from_slice(b"\r\n");
             }
@@ -49,16 +58,16 @@ impl Reply {
             Self::Nil => out.extend_from_slice(b"$-1\r\n"),
             Self::Array(items) | Self::Push(items) => {
                 let is_push = matches!(self, Self::Push(_)) && version == 3;
-                head(out, if is_push { '>' } else { '*' }, &items.len());
+                count(out, if is_push { b'>' } else { b'*' }, items.len());
                 for item in items {
                     item.encode(version, out);
                 }
             }
             Self::Map(pairs) => {
                 if version == 3 {
-                    head(out, '%', &pairs.len());
+                    count(out, b'%', pairs.len());
                 } else {
-                    head(out, '*', &(pairs.len() * 2));
+                    count(out, b'*', pairs.len() * 2);
                 }
                 for (name, value) in pairs {
                     name.encode(version, out);

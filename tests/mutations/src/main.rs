@@ -53,12 +53,14 @@ fn work(options: &Options) -> Result<bool, Box<dyn Error>> {
     let end = Instant::now() + Duration::from_secs(options.minutes * 60);
     let root = root();
     let all = patch::read_all(&root).map_err(|faults| faults.join("\n"))?;
-    let chosen: Vec<_> =
+    let mut chosen: Vec<_> =
         all.iter().filter(|patch| options.only.as_ref().is_none_or(|only| *only == patch.name)).collect();
     if chosen.is_empty() {
         return Err("no patch has this name".into());
     }
-    let (folder, file) = (root.join("target/mutations"), root.join("target/mutations.md"));
+    // One test binary after the other, so that each is linked anew as seldom as possible.
+    chosen.sort_by_key(|patch| (&patch.test, &patch.name));
+    let (folder, file) = (root.join("target/mutations"), root.join("tests/mutations/results.md"));
     let (tree, target) = (Tree::new(root.clone(), folder.join("tree")), folder.join("target"));
     fs::create_dir_all(&target)?;
     let mut table = if options.again { Table::default() } else { Table::read(&file) };
@@ -80,7 +82,7 @@ fn work(options: &Options) -> Result<bool, Box<dyn Error>> {
         };
         let seconds = start.elapsed().as_secs();
         println!("{} ({seconds} s): {outcome:?}", patch.name);
-        if matches!(outcome, Outcome::Survived | Outcome::Fault(_)) {
+        if matches!(outcome, Outcome::Unsteady(_) | Outcome::Survived | Outcome::Fault(_)) {
             noticed = false;
             println!("    its output: {}", run::log_of(patch, &target).display());
         }

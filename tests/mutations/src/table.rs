@@ -26,9 +26,11 @@ pub enum Seen {
 }
 
 const SURVIVED: &str = "SURVIVED";
+const UNSTEADY: &str = "UNSTEADY: ";
 const FAULT: &str = "FAULT: ";
-const HEAD: &str =
-    "| patch | promise | what went red | seconds | fingerprint |\n| --- | --- | --- | --- | --- |\n";
+const HEAD: &str = "# What went red when a promise was broken\n\n\
+    Written by `cargo run -p mutations`, a row for each patch of `tests/mutations/patches`. A test has gone red twice.\n\n\
+    | patch | promise | what went red | seconds | fingerprint |\n| --- | --- | --- | --- | --- |\n";
 
 impl Table {
     /// Reads the table of an earlier run; an empty one if there is none.
@@ -52,13 +54,14 @@ impl Table {
     /// Whether the table has a result of this patch as it is now.
     #[must_use]
     pub fn has(&self, patch: &Patch) -> bool {
-        self.0.get(&patch.name).is_some_and(|row| row.fingerprint == patch.fingerprint)
+        let row = self.0.get(&patch.name).filter(|row| row.fingerprint == patch.fingerprint);
+        row.is_some_and(|row| !row.result.starts_with(UNSTEADY))
     }
 
     /// Returns the result of this patch as it is now; `None` if the patch was not run since.
     #[must_use]
     pub fn seen(&self, patch: &Patch) -> Option<Seen> {
-        let row = self.0.get(&patch.name).filter(|row| row.fingerprint == patch.fingerprint)?;
+        let row = self.0.get(&patch.name).filter(|_| self.has(patch))?;
         let is_red = row.result != SURVIVED && !row.result.starts_with(FAULT);
         Some(if is_red { Seen::Red } else { Seen::Survived })
     }
@@ -68,6 +71,7 @@ impl Table {
         let result = match outcome {
             Outcome::Red(tests) => tests.join(", "),
             Outcome::Hung => "did not end in time".to_owned(),
+            Outcome::Unsteady(tests) => format!("{UNSTEADY}{}", tests.join(", ")),
             Outcome::Survived => SURVIVED.to_owned(),
             Outcome::Fault(fault) => format!("{FAULT}{}", fault.replace('|', "/").replace('\n', " ")),
         };
@@ -126,6 +130,13 @@ mod tests {
         let seen = ["a", "b", "c", "d"].map(|name| table.seen(&patch(name, "")));
         assert_eq!(seen, [Some(Seen::Red), Some(Seen::Survived), Some(Seen::Survived), None]);
         assert_eq!(table.seen(&patch("a", "more")), None);
+    }
+
+    #[test]
+    fn a_result_that_proves_nothing_is_none() {
+        let mut table = Table::default();
+        table.enter(&patch("a", ""), &Outcome::Unsteady(vec!["x".to_owned()]), 1);
+        assert!(!table.has(&patch("a", "")) && table.seen(&patch("a", "")).is_none());
     }
 
     #[test]

@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     error::StoreError,
+    seam,
     store::{
         contract::{Store, StoreFuture},
         retry::Resending,
@@ -151,7 +152,7 @@ where
         // The new task has not polled any.
         self.next_poll = 0;
         let slow_after = (self.sent.elapsed() * SLOW_FACTOR).max(LEAST_SLOW);
-        tokio::spawn(async move {
+        seam::spawn_here(async move {
             let mut slow_at = self.sent.checked_add(slow_after);
             loop {
                 let next = match slow_at {

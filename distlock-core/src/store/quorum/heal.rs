@@ -32,6 +32,7 @@ use crate::{
     events,
     key::Key,
     limits::MAX_TTL,
+    seam,
     store::contract::{Acquired, Store},
     token::{FencingToken, OwnerToken},
 };
@@ -110,7 +111,7 @@ impl HeldLeases {
             return;
         }
         let (leases, key, owner) = (Arc::clone(self), key.clone(), *owner);
-        tokio::spawn(async move { leases.take_again(&key, &owner, lost).await });
+        seam::spawn_here(async move { leases.take_again(&key, &owner, lost).await });
     }
 
     async fn take_again(&self, key: &Key, owner: &OwnerToken, lost: NodeSet) {

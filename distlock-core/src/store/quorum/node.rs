@@ -20,6 +20,7 @@ use crate::{
     events,
     key::Key,
     runtime::PerRuntime,
+    seam,
     store::contract::Store,
     token::OwnerToken,
 };
@@ -188,7 +189,7 @@ impl Node {
         outage.probe_seen = Some(Instant::now());
         let probe = Probe { node: Arc::downgrade(self), number: outage.probe };
         drop(outage);
-        runtime.spawn(async move { probe.wait_for_answer().await });
+        seam::spawn(&runtime, async move { probe.wait_for_answer().await });
     }
 
     /// Releases a key again and again, as `again` says, at most until `until`.

@@ -36,7 +36,9 @@ use super::{
     node::{Nodes, ReleaseAgain},
     node_set::NodeSet,
 };
-use crate::{error::StoreError, key::Key, limits::MAX_TTL, store::contract::Acquired, token::OwnerToken};
+use crate::{
+    error::StoreError, key::Key, limits::MAX_TTL, seam, store::contract::Acquired, token::OwnerToken,
+};
 
 /// A quorum's attempts of which an answer is pending, or which their releases have to know about.
 pub(super) struct UnfinishedAttempts {
@@ -150,7 +152,7 @@ impl UnfinishedAttempts {
         }
         let (node, key, owner) = (Arc::clone(&self.nodes[node]), attempt.key.clone(), attempt.owner);
         let until = Instant::now() + self.longest_ttl();
-        tokio::spawn(async move { node.release_again(key, owner, again, until).await });
+        seam::spawn_here(async move { node.release_again(key, owner, again, until).await });
     }
 
     /// Whether a command sent now is executed after the attempt's pending ones, without waiting for their

@@ -24,7 +24,7 @@ pub type Session = u64;
 pub struct Core {
     pub data: Data,
     /// The hashes of the scripts that the server has, with their texts.
-    pub scripts: BTreeMap<String, Arc<str>>,
+    pub scripts: BTreeMap<Arc<str>, Arc<str>>,
     pub sessions: BTreeMap<Session, Client>,
     /// Messages that have to be sent to sessions, after the answer to the command.
     pub messages: Vec<(Session, Reply)>,
@@ -36,6 +36,8 @@ pub struct Core {
     pub run_id: u64,
     /// When the server was started, in us by its clock.
     pub started: u64,
+    /// The channels of hand-overs that nobody has heard, since the network looked last.
+    pub unheard: Vec<Vec<u8>>,
     /// Commands that were sent and are not known here.
     pub unknown: BTreeSet<String>,
 }
@@ -47,6 +49,10 @@ pub struct Client {
     pub channels: BTreeSet<Vec<u8>>,
     pub patterns: BTreeSet<Vec<u8>>,
     pub tracks: bool,
+    /// It tracks only what the command after `CLIENT CACHING YES` reads.
+    pub opts_in: bool,
+    /// The next command is that one.
+    pub caching: bool,
     /// Keys that were read since they changed last.
     pub tracked: BTreeSet<Vec<u8>>,
 }
@@ -54,7 +60,7 @@ pub struct Client {
 impl Default for Client {
     fn default() -> Self {
         let (channels, patterns, tracked) = Default::default();
-        Self { version: 2, channels, patterns, tracks: false, tracked }
+        Self { version: 2, channels, patterns, tracks: false, opts_in: false, caching: false, tracked }
     }
 }
 
@@ -67,9 +73,11 @@ pub struct Caller {
     pub has_written: bool,
 }
 
+type Kind = (&'static str, usize, usize, bool, bool, bool);
+
 /// What a command does, in the order of names: (name, fewest words, most words or 0 for any number, writes,
 /// needs memory, reads).
-const KINDS: [(&str, usize, usize, bool, bool, bool); 44] = [
+const KINDS: [Kind; 44] = [
     ("ACL", 2, 0, false, false, false),
     ("CLIENT", 2, 0, false, false, false),
     ("CONFIG", 2, 0, false, false, false),
@@ -116,6 +124,12 @@ const KINDS: [(&str, usize, usize, bool, bool, bool); 44] = [
     ("ZSCORE", 3, 3, false, false, true),
 ];
 
+/// The row of a command, whose name is in upper or lower case.
+fn kind_of(name: &[u8]) -> Option<&'static Kind> {
+    let upper = name.iter().map(u8::to_ascii_uppercase);
+    KINDS.binary_search_by(|kind| kind.0.bytes().cmp(upper.clone())).ok().map(|at| &KINDS[at])
+}
+
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
@@ -140,10 +154,8 @@ fn syntax_error() -> Reply {
 
 /// Runs a command: refuses it, or performs it.
 pub fn run(core: &mut Core, caller: &mut Caller, words: &[Vec<u8>]) -> Reply {
-    let name = text(&words[0]).to_uppercase();
-    let Ok((_, fewest, most, writes, needs_memory, reads)) =
-        KINDS.binary_search_by_key(&&*name, |kind| kind.0).map(|at| &KINDS[at])
-    else {
+    let Some((name, fewest, most, writes, needs_memory, reads)) = kind_of(&words[0]) else {
+        let name = text(&words[0]).to_uppercase();
         core.unknown.insert(name.clone());
         return Reply::error(format!("ERR unknown command '{name}'"));
     };
@@ -159,9 +171,15 @@ pub fn run(core: &mut Core, caller: &mut Caller, words: &[Vec<u8>]) -> Reply {
     if caller.in_script && *writes {
         caller.has_written = true;
     }
-    let reply = perform(core, caller, &name, &words[1..]).unwrap_or_else(|error| error);
+    let reply = perform(core, caller, name, &words[1..]).unwrap_or_else(|error| error);
     if *reads {
-        track(core, caller.session, &name, &words[1..]);
+        track(core, caller.session, name, &words[1..]);
+    }
+    if !caller.in_script
+        && *name != "CLIENT"
+        && let Some(client) = core.sessions.get_mut(&caller.session)
+    {
+        client.caching = false;
     }
     invalidate(core, caller.session);
     reply
@@ -169,7 +187,10 @@ pub fn run(core: &mut Core, caller: &mut Caller, words: &[Vec<u8>]) -> Reply {
 
 /// Notes the keys that a session has read, if it tracks them.
 fn track(core: &mut Core, session: Session, name: &str, words: &[Vec<u8>]) {
-    let Some(client) = core.sessions.get_mut(&session).filter(|client| client.tracks) else { return };
+    let Some(client) = core.sessions.get_mut(&session) else { return };
+    if !client.tracks || client.opts_in && !client.caching {
+        return;
+    }
     let keys = if matches!(name, "MGET" | "EXISTS") { words } else { &words[..1] };
     client.tracked.extend(keys.iter().cloned());
 }

@@ -20,9 +20,9 @@ pub(super) fn script(
                 core.scripts.clear();
                 Reply::Status("OK")
             }
-            "LOAD" => Reply::text(remember(core, &text(&words[1]))),
+            "LOAD" => Reply::text(remember(core, &words[1]).as_bytes()),
             "EXISTS" => {
-                let has = |hash: &Vec<u8>| Reply::Int(core.scripts.contains_key(&text(hash)).into());
+                let has = |hash: &Vec<u8>| Reply::Int(core.scripts.contains_key(&*text(hash)).into());
                 Reply::Array(words[1..].iter().map(has).collect())
             }
             _ => syntax_error(),
@@ -33,17 +33,23 @@ pub(super) fn script(
     if keys > words.len() - 2 {
         return Err(Reply::error("ERR Number of keys can't be greater than number of args"));
     }
-    let hash = if name == "EVAL" { remember(core, &text(&words[0])) } else { text(&words[0]).to_lowercase() };
     let no_script = || Reply::error("NOSCRIPT No matching script. Please use EVAL.");
+    let hash = if name == "EVAL" {
+        remember(core, &words[0])
+    } else {
+        let hash = text(&words[0]).to_lowercase();
+        let known = core.scripts.get_key_value(&*hash).map(|(hash, _)| Arc::clone(hash));
+        known.ok_or_else(no_script)?
+    };
     let code = Arc::clone(core.scripts.get(&hash).ok_or_else(no_script)?);
     let caller = Caller { session: caller.session, in_script: true, has_written: false };
     Ok(lua::eval(core, caller, &hash, &code, &words[2..2 + keys], &words[2 + keys..]))
 }
 
 /// Keeps a script. Gives back its hash.
-fn remember(core: &mut Core, code: &str) -> String {
-    let hash = hashes::sha1(code);
-    core.scripts.entry(hash.clone()).or_insert_with(|| Arc::from(code));
+fn remember(core: &mut Core, code: &[u8]) -> Arc<str> {
+    let (code, hash) = hashes::named(code);
+    core.scripts.entry(Arc::clone(&hash)).or_insert(code);
     hash
 }
 
@@ -67,6 +73,10 @@ pub(super) fn messages(core: &mut Core, caller: &Caller, name: &str, words: &[Ve
                     core.messages.push((*session, Reply::Push(words.to_vec())));
                     heard += 1;
                 }
+            }
+            // A hand-over has several words. The check of a server publishes an empty message.
+            if heard == 0 && words[1].contains(&b' ') {
+                core.unheard.push(words[0].clone());
             }
             count(heard)
         }
@@ -119,8 +129,14 @@ pub(super) fn connection(core: &mut Core, caller: &Caller, name: &str, words: &[
         }
         "CLIENT" if word(0) == "TRACKING" => {
             client.tracks = word(1) == "ON";
+            client.opts_in = words[2..].iter().any(|option| option.eq_ignore_ascii_case(b"OPTIN"));
             Reply::Status("OK")
         }
+        "CLIENT" if word(0) == "CACHING" && client.opts_in => {
+            client.caching = word(1) == "YES";
+            Reply::Status("OK")
+        }
+        "CLIENT" if word(0) == "CACHING" => Reply::error("ERR CLIENT CACHING can be called only with OPTIN"),
         "CLIENT" if word(0) == "ID" => Reply::Int(i64::try_from(caller.session).unwrap_or(i64::MAX)),
         "CLIENT" | "SELECT" => Reply::Status("OK"),
         "CONFIG" if word(0) == "GET" => Reply::Map(vec![(Reply::text(&words[1]), Reply::text(""))]),

@@ -1,7 +1,7 @@
 //! Writes docs/evidence.md.
 //!
 //! `cargo run --release -p mutations --bin evidence` runs the model and the simulation, and reads the table
-//! of the patches (`target/mutations.md`), simulation/broken.md, and what the soaks have printed
+//! of the patches (`tests/mutations/results.md`), simulation/broken.md, and what the soaks have printed
 //! (`target/soak.txt`, `target/quorum_soak.txt`). `--seeds N` and `--from S` choose the schedules, 2,000 from
 //! seed 0 unless set. `--keep-model` takes the last output of the model again, and `--keep-runs` that of the
 //! simulation, too.
@@ -64,7 +64,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         return Err(faults.join("\n").into());
     }
     let patches = patch::read_all(&root).map_err(|faults| faults.join("\n"))?;
-    let table = Table::read(&root.join("target/mutations.md"));
+    let table = Table::read(&root.join("tests/mutations/results.md"));
     let saved = root.join("target/evidence");
     fs::create_dir_all(&saved)?;
     let Options { seeds, from, keep_model, keep_runs } = options;
@@ -88,6 +88,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         soak: Soak::parse(&read(&root.join("target/soak.txt"))),
         quorum_soak: Soak::parse(&read(&root.join("target/quorum_soak.txt"))),
         broken: runs::broken(&read(&root.join("simulation/broken.md"))),
+        own_patches: runs::promises_of(&root.join("simulation/patches")),
     };
     let parts =
         Parts { sections: &sections, guarantees: &guarantees, patches: &patches, table: &table, runs: &runs };

@@ -40,7 +40,7 @@ impl Parts<'_> {
                 self.patches.iter().filter(|patch| claim.promises.contains(&patch.promise)).collect();
             let _ = writeln!(text, "**What checked it.**\n");
             for check in &claim.checks {
-                let _ = writeln!(text, "- {}", self.checked(*check, &patches));
+                let _ = writeln!(text, "- {}", self.checked(*check, &claim.promises, &patches));
             }
             text.push_str("\n| promise | tests named | patches | red | survived | not run since |\n");
             text.push_str("| --- | ---: | ---: | ---: | ---: | ---: |\n");
@@ -62,7 +62,7 @@ impl Parts<'_> {
         [count(Some(Seen::Red)), count(Some(Seen::Survived)), count(None)]
     }
 
-    fn checked(&self, check: Check, patches: &[&Patch]) -> String {
+    fn checked(&self, check: Check, promises: &[String], patches: &[&Patch]) -> String {
         let soak = |soak: &Option<Soak>| soak.as_ref().map_or(NOT_RUN.to_owned(), Soak::summary);
         match check {
             Check::Model => {
@@ -74,9 +74,11 @@ impl Parts<'_> {
                 format!("[Simulation](#the-simulation): {}", summary.as_deref().unwrap_or(NOT_RUN))
             }
             Check::Broken => {
-                let run: Vec<_> =
-                    patches.iter().filter_map(|patch| self.runs.broken.get_key_value(&patch.name)).collect();
-                let found = run.iter().filter(|(_, schedules)| schedules.is_some()).count();
+                let Runs { broken, own_patches, .. } = self.runs;
+                let own = own_patches.iter().filter(|(_, promise)| promises.contains(promise));
+                let names = patches.iter().map(|patch| &patch.name).chain(own.map(|(name, _)| name));
+                let run: Vec<_> = names.filter_map(|name| broken.get(name)).collect();
+                let found = run.iter().filter(|schedules| schedules.is_some()).count();
                 format!(
                     "[Broken variants](../simulation/broken.md): the simulation was run with {} patches that break these \
                      promises, and noticed {found}",
@@ -98,7 +100,7 @@ impl Parts<'_> {
 
     /// The results, each under a heading to which the claims lead.
     fn results(&self) -> String {
-        let Runs { revisions, model, simulation, soak, quorum_soak, broken } = self.runs;
+        let Runs { revisions, model, simulation, soak, quorum_soak, broken, .. } = self.runs;
         let [of_model, of_simulation] = revisions;
         let mut text = format!(
             "## The runs\n\nThe model ran at the commit `{of_model}`, and the simulation at `{of_simulation}`.\n\n"

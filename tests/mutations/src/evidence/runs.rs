@@ -1,6 +1,6 @@
 //! What other programs have printed.
 
-use std::{collections::BTreeMap, fmt::Write};
+use std::{collections::BTreeMap, fmt::Write, fs, path::Path};
 
 /// The results of the runs. `None` is a run that has no result.
 #[derive(Debug, Default)]
@@ -17,6 +17,8 @@ pub struct Runs {
     pub quorum_soak: Option<Soak>,
     /// The rows of simulation/broken.md by patch: after how many schedules it was found, if it was.
     pub broken: BTreeMap<String, Option<u64>>,
+    /// The promises that the patches of simulation/patches break, by patch.
+    pub own_patches: BTreeMap<String, String>,
 }
 
 /// The variants of the protocol that the model has checked.
@@ -150,6 +152,17 @@ pub fn broken(text: &str) -> BTreeMap<String, Option<u64>> {
         Some((name.to_owned(), cells.split(' ').next()?.parse().ok()))
     };
     text.lines().filter_map(row).collect()
+}
+
+/// Reads which promises the patches of a folder break.
+#[must_use]
+pub fn promises_of(folder: &Path) -> BTreeMap<String, String> {
+    let patch = |entry: fs::DirEntry| {
+        let text = fs::read_to_string(entry.path()).ok()?;
+        let promise = text.lines().find_map(|line| line.strip_prefix("Promise: "))?;
+        Some((entry.path().file_stem()?.to_str()?.to_owned(), promise.to_owned()))
+    };
+    fs::read_dir(folder).into_iter().flatten().flatten().filter_map(patch).collect()
 }
 
 /// Writes a number with commas.

@@ -41,6 +41,7 @@ use crate::{
     error::{LockError, StoreError, StoreErrorKind},
     holder::{Holder, HolderId},
     key::Key,
+    seam,
     store::{
         Acquired, Diagnosis, DiagnosisFuture, Enqueue, Hint, HintFuture, HolderPages, NextWaiter, Store,
         StoreFuture,
@@ -133,7 +134,7 @@ impl ClusterStore {
 /// Releases a key that was handed over too late, wherever it is now.
 fn release_unwanted(servers: &Weak<Servers>, key: &Key, owner: &OwnerToken) {
     if let Some(servers) = servers.upgrade() {
-        tokio::spawn(KeyAtCluster::new(&servers, key, owner).release(None, Vec::new()));
+        seam::spawn_here(KeyAtCluster::new(&servers, key, owner).release(None, Vec::new()));
     }
 }
 
@@ -268,7 +269,7 @@ impl Store for ClusterStore {
 async fn until_moved(servers: Arc<Servers>, node: Arc<Node>, slot: u16) {
     let mut changes = servers.slots.subscribe();
     let has_moved = || servers.slots.node_of(slot).is_some_and(|owner| !Arc::ptr_eq(&owner, &node));
-    let poll_after = POLL_EVERY.mul_f64(0.5 + fastrand::f64());
+    let poll_after = POLL_EVERY.mul_f64(0.5 + seam::fraction());
     // The waiter has just asked, and the slot's server did not answer.
     if has_moved() {
         return sleep(poll_after).await;

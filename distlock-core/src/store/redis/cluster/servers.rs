@@ -28,6 +28,7 @@ use crate::{
     error::{LockError, StoreError, StoreErrorKind},
     key::Key,
     runtime::PerRuntime,
+    seam,
     store::diagnosis::{Check, CheckState, CheckSubject, ServerDiagnosis},
     token::OwnerToken,
 };
@@ -124,7 +125,7 @@ impl Servers {
     /// The servers that may tell the map: in random order the known ones, then those that the caller named.
     fn candidates(&self, suspect: Option<&Node>) -> Vec<Endpoint> {
         let mut known = self.slots.servers();
-        fastrand::shuffle(&mut known);
+        seam::shuffle(&mut known);
         let is_suspect =
             |host: &str, port| suspect.is_some_and(|node| node.host == host && node.port == port);
         known.sort_by_key(|(host, port)| is_suspect(host, *port));
@@ -153,7 +154,7 @@ impl Servers {
 /// Asks for the map in the background: a slot has moved, and others may have moved with it.
 pub(super) fn refresh_soon(servers: &Arc<Servers>) {
     let servers = Arc::clone(servers);
-    tokio::spawn(async move {
+    seam::spawn_here(async move {
         // Each slot whose entry is out of date says so again.
         let _ = servers.refresh(None).await;
     });
@@ -168,7 +169,7 @@ pub(super) fn look_for_failover(servers: &Arc<Servers>, node: &Arc<Node>) {
         return;
     }
     let (servers, node) = (Arc::downgrade(servers), Arc::downgrade(node));
-    tokio::spawn(async move {
+    seam::spawn_here(async move {
         let _ = timeout(LOOK_FOR, until_reachable_or_replaced(servers, node)).await;
         question.watched.lock().unwrap_or_else(PoisonError::into_inner).remove(&address);
     });
@@ -176,7 +177,7 @@ pub(super) fn look_for_failover(servers: &Arc<Servers>, node: &Arc<Node>) {
 
 async fn until_reachable_or_replaced(servers: Weak<Servers>, node: Weak<Node>) {
     loop {
-        sleep(LOOK_EVERY.mul_f64(0.5 + fastrand::f64())).await;
+        sleep(LOOK_EVERY.mul_f64(0.5 + seam::fraction())).await;
         let (Some(servers), Some(node)) = (servers.upgrade(), node.upgrade()) else { return };
         let _ = servers.refresh(Some(&node)).await;
         let has_slots = servers.slots.nodes().iter().any(|known| Arc::ptr_eq(known, &node));

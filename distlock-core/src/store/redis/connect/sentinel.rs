@@ -32,6 +32,7 @@ use super::{
 use crate::{
     backoff::Backoff,
     error::{StoreError, StoreErrorKind},
+    seam,
 };
 
 /// How long the other sentinels have to contradict the first one.
@@ -161,7 +162,7 @@ impl Sentinels {
         switched: impl FnOnce() + Send + 'static,
     ) -> SwitchListener {
         let sentinels = Arc::clone(self);
-        let task = tokio::spawn(async move {
+        let task = seam::spawn_here(async move {
             sentinels.until_switched(&known).await;
             switched();
         });

@@ -49,7 +49,8 @@ pub(super) struct Answer {
 /// What the script answers: see its header.
 type Asked = (i64, Option<i64>, Option<u64>, Option<Vec<u8>>, bool);
 
-/// Takes the key, or puts the owner into the key's wait queue.
+/// Takes the key, or puts the owner into the key's wait queue. Calls `registered` once the owner is
+/// registered at the channel.
 pub(super) async fn acquire_or_enqueue(
     channel: &Arc<WaitChannel>,
     key: &Key,
@@ -57,6 +58,7 @@ pub(super) async fn acquire_or_enqueue(
     ttl: Duration,
     fenced: bool,
     since: Instant,
+    registered: impl FnOnce(),
 ) -> Result<Answer, StoreError> {
     let mut connection = channel.connection().await?;
     if let Some(refusal) = connection.grant_embargo() {
@@ -70,6 +72,7 @@ pub(super) async fn acquire_or_enqueue(
     let args = (text, millis(ttl), lasts, &*connection.name, waited);
     // Before the server can have anything to tell.
     channel.registry().register(key, owner);
+    registered();
     let answer = ACQUIRE_OR_ENQUEUE
         .invoke(&mut connection.commands, channel.form().first_enqueue(), &RedisKey::all(key), args)
         .await

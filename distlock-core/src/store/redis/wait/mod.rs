@@ -105,15 +105,6 @@ impl WaitRoom {
         self.channels.get_or_make(make).ok()
     }
 
-    /// The current runtime's channel if it was made, and the server has wait queues.
-    fn channel_if_made(&self) -> Option<Arc<WaitChannel>> {
-        if !self.availability.is_given() {
-            return None;
-        }
-        let no_channel = || Err(StoreError::new(StoreErrorKind::Refused, String::new()));
-        self.channels.get_or_make(no_channel).ok()
-    }
-
     /// Takes the key, or enqueues the owner; `None` if the server has no wait queues for now.
     pub(super) async fn acquire_or_enqueue(
         &self,
@@ -127,7 +118,8 @@ impl WaitRoom {
             return None;
         }
         let channel = self.channel(key)?;
-        match commands::acquire_or_enqueue(&channel, key, owner, ttl, fenced, since).await {
+        let moves = || self.move_to(&channel, owner);
+        match commands::acquire_or_enqueue(&channel, key, owner, ttl, fenced, since, moves).await {
             Ok(answer) => {
                 self.availability.worked();
                 self.foreign.note(key, answer.ask_every, Instant::now);
@@ -158,24 +150,40 @@ impl WaitRoom {
         }
     }
 
+    /// Forgets a waiter at the channels of other runtimes: its call has moved to this one, where it asks. It
+    /// then finds a lease that it was handed over there.
+    fn move_to(&self, channel: &Arc<WaitChannel>, owner: &OwnerToken) {
+        self.channels.for_each(|other| {
+            if !Arc::ptr_eq(other, channel) {
+                other.registry().granted(owner);
+            }
+        });
+    }
+
+    /// The channel at which a waiter is registered. A call may have moved to another runtime since it asked.
+    fn channel_of(&self, owner: &OwnerToken) -> Option<Arc<WaitChannel>> {
+        if !self.availability.is_given() {
+            return None;
+        }
+        self.channels.find_map(|channel| channel.registry().is_registered(owner).then(|| Arc::clone(channel)))
+    }
+
     /// Registers a waiter that has not asked; false if its channel is not connected.
     pub(super) fn register(&self, key: &Key, owner: &OwnerToken) -> bool {
         self.availability.is_given()
             && self.channel(key).is_some_and(|channel| channel.register_if_connected(key, owner))
     }
 
-    /// Whether the owner is registered at the current runtime's channel.
+    /// Whether the owner is registered at a channel.
     pub(super) fn is_registered(&self, owner: &OwnerToken) -> bool {
-        self.channel_if_made().is_some_and(|channel| channel.registry().is_registered(owner))
+        self.channel_of(owner).is_some()
     }
 
     /// Forgets a waiter that asks at another server. A hand-over that this server still tells of is left to
     /// that question.
     #[cfg(feature = "cluster")]
     pub(super) fn leave_to_other_server(&self, owner: &OwnerToken) {
-        if let Some(channel) = self.channel_if_made() {
-            channel.registry().granted(owner);
-        }
+        self.granted(owner);
     }
 
     /// Sets how an unwanted hand-over is released: its key may have moved to another server.
@@ -193,7 +201,7 @@ impl WaitRoom {
     ///
     /// If other libraries take the key too, it also ends when it is time to ask.
     pub(super) fn hint(&self, key: &Key, owner: OwnerToken) -> HintFuture {
-        let Some(channel) = self.channel_if_made() else { return Box::pin(pending()) };
+        let Some(channel) = self.channel_of(&owner) else { return Box::pin(pending()) };
         let Some(every) = self.foreign.ask_every(key, Instant::now) else {
             return Box::pin(channel.hint(owner));
         };
