@@ -2,7 +2,8 @@
 
 use std::{
     ffi::OsString,
-    io::{BufRead, BufReader},
+    fs::File,
+    io::{BufRead, BufReader, Read, Write},
     net::TcpListener,
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
@@ -11,6 +12,7 @@ use std::{
         OnceLock,
         atomic::{AtomicU32, Ordering},
     },
+    thread,
 };
 
 /// A Redis server on a free port, with an empty data set. It is killed, and its files are removed, when the
@@ -50,6 +52,9 @@ const SENTINEL: &str = "--sentinel";
 
 /// Names the program that is started in place of `redis-server`: another version, or Valkey.
 const PROGRAM: &str = "DISTLOCK_TEST_SERVER";
+
+/// Names a directory in which the log of each server is kept, as `port.log`.
+const LOGS: &str = "DISTLOCK_TEST_LOGS";
 
 /// Returns the program of the servers.
 fn program() -> OsString {
@@ -192,7 +197,19 @@ impl RedisServer {
                 return Err(log);
             }
         }
+        self.keep_log(log, output);
         Ok(())
+    }
+
+    /// Writes the server's log to its file, if the logs are to be kept.
+    fn keep_log(&self, begin: String, mut rest: impl Read + Send + 'static) {
+        let Some(directory) = std::env::var_os(LOGS) else { return };
+        let path = PathBuf::from(directory).join(format!("{}.log", self.port));
+        let mut file = File::options().create(true).append(true).open(path).expect("a file for the log");
+        thread::spawn(move || {
+            file.write_all(begin.as_bytes())?;
+            std::io::copy(&mut rest, &mut file)
+        });
     }
 
     /// Kills the server, as `kill -9` does, and removes its files.
