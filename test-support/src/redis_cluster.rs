@@ -1,6 +1,7 @@
 //! Real Redis clusters.
 
 use std::{
+    net::IpAddr,
     thread::sleep,
     time::{Duration, Instant},
 };
@@ -8,7 +9,7 @@ use std::{
 use redis::FromRedisValue;
 
 use crate::{
-    RedisServer,
+    Gate, RedisServer, Role,
     redis_server::{cluster_ports, is_redis_7},
 };
 
@@ -21,7 +22,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// servers end like every [`RedisServer`].
 pub struct RedisCluster {
     primaries: usize,
-    servers: Vec<RedisServer>,
+    pub(crate) servers: Vec<RedisServer>,
+    /// For each server the ways to its port and to its bus, if the cluster has gates.
+    pub(crate) gates: Vec<[Gate; 2]>,
 }
 
 impl RedisCluster {
@@ -51,22 +54,47 @@ impl RedisCluster {
     ///
     /// If the cluster does not start.
     pub fn start_with(settings: &[&str], replicas: bool) -> Self {
+        Self::start_in(settings, replicas, false)
+    }
+
+    /// Like [`start_with_replicas`](Self::start_with_replicas), with more settings for each server, and with
+    /// gates: a server can be [cut off](Self::cut_off). Needs a tokio runtime.
+    ///
+    /// # Panics
+    ///
+    /// If the cluster does not start, for instance because the servers are older than Redis 7.
+    pub fn start_with_gates(settings: &[&str]) -> Self {
+        assert!(is_redis_7(), "servers before Redis 7 cannot be told apart by their addresses");
+        let all: Vec<_> = ["--repl-diskless-sync-delay", "0"].iter().chain(settings).copied().collect();
+        Self::start_in(&all, true, true)
+    }
+
+    fn start_in(settings: &[&str], replicas: bool, has_gates: bool) -> Self {
         let primaries = 3;
         let count = if replicas { 2 * primaries } else { primaries };
         // Ports are given out once in a process, and another process rarely takes one in between.
         let ports: Vec<_> = (0..count).map(|_| cluster_ports()).collect();
+        let gate = |(port, bus): &(u16, u16)| [Gate::to(*port), Gate::to(*bus)];
+        let gates: Vec<_> = ports.iter().filter(|_| has_gates).map(gate).collect();
+        let ways = gates.iter().map(|[port, bus]| (port.port(), bus.port())).collect();
+        // What the servers tell each other and their clients.
+        let told: Vec<_> = if has_gates { ways } else { ports.clone() };
         let server = |at: usize| {
-            let (port, bus) = ports[at];
-            let bus = bus.to_string();
+            let (bus, source) = (ports[at].1.to_string(), source(at).to_string());
+            let (told_port, told_bus) = (told[at].0.to_string(), told[at].1.to_string());
             let mut all = vec!["--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf"];
             all.extend(["--cluster-node-timeout", "1000", "--cluster-replica-validity-factor", "0"]);
             if is_redis_7() {
                 all.extend(["--cluster-port", &bus]);
             }
+            if has_gates {
+                all.extend(["--bind-source-addr", &source, "--cluster-announce-ip", "127.0.0.1"]);
+                all.extend(["--cluster-announce-port", &told_port, "--cluster-announce-bus-port", &told_bus]);
+            }
             all.extend(settings);
-            RedisServer::start_at(port, &all, Some(("nodes.conf", nodes(&ports, primaries, at))))
+            RedisServer::start_at(ports[at].0, &all, Some(("nodes.conf", nodes(&told, primaries, at))))
         };
-        let cluster = Self { primaries, servers: (0..count).map(server).collect() };
+        let cluster = Self { primaries, servers: (0..count).map(server).collect(), gates };
         cluster.wait_until_ready();
         cluster
     }
@@ -88,8 +116,14 @@ impl RedisCluster {
 
     /// Returns `redis-cluster://` with the addresses of the primaries.
     pub fn url(&self) -> String {
-        let hosts: Vec<_> = self.primaries().map(|server| format!("127.0.0.1:{}", server.port())).collect();
+        let hosts: Vec<_> =
+            (0..self.primaries).map(|at| format!("127.0.0.1:{}", self.told_port(at))).collect();
         format!("redis-cluster://{}", hosts.join(","))
+    }
+
+    /// The port that a server tells its clients.
+    pub(crate) fn told_port(&self, at: usize) -> u16 {
+        self.gates.get(at).map_or_else(|| self.servers[at].port(), |[port, _]| port.port())
     }
 
     /// Returns the `redis://` URLs of the primaries.
@@ -207,8 +241,10 @@ impl RedisCluster {
     pub async fn end_move(&self, slot: u16, to: usize) {
         let (target, slot) = (self.id_of(to).await, slot.to_string());
         self.servers[to].command::<()>(&["CLUSTER", "SETSLOT", &slot, "NODE", &target]).await;
-        for server in self.primaries() {
-            server.command::<()>(&["CLUSTER", "SETSLOT", &slot, "NODE", &target]).await;
+        for (at, server) in self.servers.iter().enumerate() {
+            if self.role(at).await == Some(Role::Primary) {
+                server.command::<()>(&["CLUSTER", "SETSLOT", &slot, "NODE", &target]).await;
+            }
         }
     }
 
@@ -250,6 +286,11 @@ impl RedisCluster {
         keys.sort();
         keys
     }
+}
+
+/// The address by which a server connects to others, if the cluster has gates.
+pub(crate) fn source(at: usize) -> IpAddr {
+    IpAddr::from([127, 0, 1, u8::try_from(at + 1).expect("a few servers")])
 }
 
 /// The slots of a primary.

@@ -153,6 +153,15 @@ impl RedisServer {
     /// If the server does not start again.
     pub fn restart(&mut self) {
         self.stop();
+        self.start_again();
+    }
+
+    /// Starts a server that was [stopped](Self::stop).
+    ///
+    /// # Panics
+    ///
+    /// If the server does not start.
+    pub fn start_again(&mut self) {
         self.try_start().expect("the server starts again");
     }
 
@@ -212,8 +221,20 @@ impl RedisServer {
         });
     }
 
-    /// Kills the server, as `kill -9` does, and removes its files.
+    /// Kills the server, as `kill -9` does, and removes its files. A server of a cluster finds what it knew of
+    /// its cluster when it starts again.
     pub fn stop(&mut self) {
+        if self.keeper.is_some()
+            && let Some((name, text)) = &mut self.file
+        {
+            // Not while the server writes the file.
+            let _ = Command::new("kill").args(["-STOP", &self.process]).status();
+            if let Ok(latest) = std::fs::read_to_string(self.directory.join(name))
+                && !latest.is_empty()
+            {
+                *text = latest;
+            }
+        }
         if let Some(mut keeper) = self.keeper.take() {
             drop(keeper.stdin.take());
             let _ = keeper.wait();

@@ -24,7 +24,8 @@ struct Scene {
 
 /// A waiter of the held key, which answers when it was granted, and releases.
 fn wait(locks: &LockManager, name: &str) -> JoinHandle<Instant> {
-    let acquire = locks.lock(name).wait(MINUTE).acquire();
+    // The ttl is shorter than the failover.
+    let acquire = locks.lock(name).ttl(Duration::from_millis(500)).wait(MINUTE).acquire();
     tokio::spawn(async move {
         let guard = acquire.await.unwrap();
         let granted_at = Instant::now();

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    super::{RedisStore, keys::slot_of},
+    super::{FAILOVER_LASTS, RedisStore, keys::slot_of},
     node::Node,
     routing::{Whole, single, whole},
     servers::Servers,
@@ -51,8 +51,19 @@ impl KeyAtCluster {
         }
     }
 
+    /// A call that waits waits through a failover, even if that takes longer than its ttl.
     pub(super) async fn acquire_or_enqueue(
         self,
+        ttl: Duration,
+        fenced: bool,
+        enqueue: Enqueue,
+    ) -> Result<Acquired, StoreError> {
+        let asked = self.ask_in_queue(ttl, fenced, enqueue).await;
+        asked.map_err(|error| error.borne_for(FAILOVER_LASTS))
+    }
+
+    async fn ask_in_queue(
+        &self,
         ttl: Duration,
         fenced: bool,
         enqueue: Enqueue,
