@@ -185,6 +185,6 @@ async fn ask(server: &RedisServer, words: &[&str]) -> Option<String> {
 }
 
 /// The answer of a server that is up.
-async fn ask_for<T: redis::FromRedisValue>(server: &RedisServer, words: &[&str]) -> Option<T> {
+pub(crate) async fn ask_for<T: redis::FromRedisValue>(server: &RedisServer, words: &[&str]) -> Option<T> {
     timeout(ANSWERS, query(&server.url(), words)).await.ok()?.ok()
 }

@@ -2,7 +2,13 @@
 
 use std::time::Duration;
 
-use crate::{RedisServer, eventually, redis_server::query};
+use crate::{
+    Gate, RedisServer,
+    cluster_faults::ask_for as ask,
+    eventually, free_port,
+    redis_cluster::source,
+    redis_server::{is_redis_7, query},
+};
 
 /// A primary with replicas, and three sentinels that find a new primary within a few seconds.
 pub struct Watched {
@@ -10,7 +16,12 @@ pub struct Watched {
     pub servers: Vec<RedisServer>,
     /// The sentinels.
     pub sentinels: Vec<RedisServer>,
+    /// The ways to the servers, if there are gates.
+    gates: Vec<Gate>,
 }
+
+/// Settings with which replicas have the data soon.
+const QUICK: [&str; 4] = ["--repl-diskless-sync-delay", "0", "--repl-diskless-load", "swapdb"];
 
 /// The longest that the servers take to find each other, or a new primary.
 const SETTLES: Duration = Duration::from_secs(30);
@@ -34,19 +45,55 @@ impl Watched {
         }
         let settings: Vec<_> = ["--sentinel"].into_iter().chain(of_sentinels.iter().copied()).collect();
         let sentinels: Vec<_> = (0..3).map(|_| RedisServer::start_with(&settings)).collect();
-        let watched = Self { servers, sentinels };
-        watched.settle(&port).await;
+        let watched = Self { servers, sentinels, gates: Vec::new() };
+        watched.settle().await;
         watched
     }
 
-    fn start_server(settings: &[&str], more: &[&str]) -> RedisServer {
-        let quick = ["--repl-diskless-sync-delay", "0", "--repl-diskless-load", "swapdb"];
-        let all: Vec<_> =
-            quick.into_iter().chain(settings.iter().copied()).chain(more.iter().copied()).collect();
-        RedisServer::start_with(&all)
+    /// Like [`start`](Self::start), with more settings of the servers, and with gates: a server can be
+    /// [cut off](Self::cut_off).
+    ///
+    /// # Panics
+    ///
+    /// If the servers are older than Redis 7.
+    pub async fn start_with_gates(of_servers: &[&str]) -> Self {
+        assert!(is_redis_7(), "servers before Redis 7 cannot be told apart by their addresses");
+        let ports = [(); 3].map(|()| free_port());
+        let gates = ports.map(Gate::to);
+        let primary = gates[0].port().to_string();
+        let mut servers = Vec::new();
+        for (at, port) in ports.into_iter().enumerate() {
+            let (told, source) = (gates[at].port().to_string(), source(at).to_string());
+            let mut settings = [&QUICK, of_servers].concat();
+            settings.extend(["--replica-announce-ip", "127.0.0.1", "--replica-announce-port", &told]);
+            settings.extend(["--bind-source-addr", &source]);
+            if at > 0 {
+                settings.extend(["--replicaof", "127.0.0.1", &primary]);
+            }
+            servers.push(RedisServer::start_at(port, &settings, None));
+        }
+        let sentinel = |at: usize| {
+            // The other sentinels know it by this address.
+            let source = source(at).to_string();
+            let own = ["--sentinel", "--bind-source-addr", &source, "--bind", "127.0.0.1", &source];
+            RedisServer::start_with(&own)
+        };
+        let watched = Self { servers, sentinels: (3..6).map(sentinel).collect(), gates: gates.into() };
+        watched.settle().await;
+        watched
     }
 
-    async fn settle(&self, port: &str) {
+    /// The port that a server tells the sentinels.
+    fn told_port(&self, at: usize) -> u16 {
+        self.gates.get(at).map_or_else(|| self.servers[at].port(), Gate::port)
+    }
+
+    fn start_server(settings: &[&str], more: &[&str]) -> RedisServer {
+        RedisServer::start_with(&[&QUICK, settings, more].concat())
+    }
+
+    async fn settle(&self) {
+        let port = &self.told_port(0).to_string();
         eventually(SETTLES, async || self.servers[0].replicas().await == 2).await;
         for sentinel in &self.sentinels {
             // Since Redis 7. Without it, sentinels find each other more slowly.
@@ -99,7 +146,7 @@ impl Watched {
     pub async fn named_by(&self, sentinel: usize) -> usize {
         let question = ["SENTINEL", "GET-MASTER-ADDR-BY-NAME", Self::SERVICE];
         let (_, port): (String, u16) = self.sentinels[sentinel].command(&question).await;
-        self.servers.iter().position(|server| server.port() == port).expect("one of the servers")
+        (0..self.servers.len()).find(|at| self.told_port(*at) == port).expect("one of the servers")
     }
 
     /// Returns the server that is the primary, when all sentinels name one that accepts writes.
@@ -123,5 +170,101 @@ impl Watched {
         })
         .await;
         self.primary().await;
+    }
+    /// Returns which of the servers is the primary, when all sentinels name it, find all servers to be up, and
+    /// the others have its data.
+    pub async fn settled(&self) -> usize {
+        eventually(SETTLES, async || {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            self.is_settled().await.unwrap_or(false)
+        })
+        .await;
+        self.named_by(0).await
+    }
+
+    /// `None` if a server or a sentinel does not answer.
+    async fn is_settled(&self) -> Option<bool> {
+        let primary = self.named_by(0).await;
+        let port = self.told_port(primary).to_string();
+        for sentinel in &self.sentinels {
+            let masters: Vec<Vec<String>> = ask(sentinel, &["SENTINEL", "MASTERS"]).await?;
+            let replicas: Vec<Vec<String>> = ask(sentinel, &["SENTINEL", "REPLICAS", Self::SERVICE]).await?;
+            let has = |about: &[String], name: &str, value: &str| {
+                about.windows(2).any(|pair| pair == [name, value])
+            };
+            let is_well = masters.iter().all(|one| has(one, "port", &port) && has(one, "flags", "master"))
+                && replicas.len() == 2
+                && replicas
+                    .iter()
+                    .all(|one| has(one, "flags", "slave") && has(one, "master-link-status", "ok"));
+            if !is_well {
+                return Some(false);
+            }
+        }
+        for (at, server) in self.servers.iter().enumerate() {
+            let info: String = ask(server, &["INFO", "replication"]).await?;
+            let is_well = if at == primary {
+                info.contains("role:master")
+            } else {
+                info.contains(&format!("master_port:{port}")) && info.contains("master_link_status:up")
+            };
+            if !is_well {
+                return Some(false);
+            }
+        }
+        Some(true)
+    }
+
+    /// Waits until all sentinels name another primary than this server, and returns which.
+    pub async fn replaced(&self, server: usize) -> usize {
+        eventually(SETTLES, async || {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            let named = [self.named_by(0).await, self.named_by(1).await, self.named_by(2).await];
+            named[0] != server && named.iter().all(|at| *at == named[0])
+        })
+        .await;
+        self.named_by(0).await
+    }
+
+    /// Makes a server a replica of this primary, as sentinels do after some time.
+    ///
+    /// # Panics
+    ///
+    /// If the server does not answer.
+    pub async fn follow(&self, server: usize, primary: usize) {
+        let port = self.told_port(primary).to_string();
+        self.servers[server].command::<()>(&["REPLICAOF", "127.0.0.1", &port]).await;
+    }
+
+    /// Cuts a server off from the sentinels and from the other servers. Its clients still reach it.
+    ///
+    /// # Panics
+    ///
+    /// If there are no gates.
+    pub fn cut_off(&self, server: usize) {
+        assert!(!self.gates.is_empty(), "there are no gates");
+        for (at, gate) in self.gates.iter().enumerate() {
+            if at == server {
+                gate.close_to((0..6).map(source));
+            } else {
+                gate.close_to([source(server)]);
+            }
+        }
+    }
+
+    /// Cuts a server off from its clients.
+    ///
+    /// # Panics
+    ///
+    /// If there are no gates.
+    pub fn cut_off_from_clients(&self, server: usize) {
+        self.gates[server].close_to([Gate::CLIENTS]);
+    }
+
+    /// Lets all reach each other again.
+    pub fn join_again(&self) {
+        for gate in &self.gates {
+            gate.close_to([]);
+        }
     }
 }
