@@ -1,10 +1,18 @@
 //! What happens to the servers of a cluster.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::{MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::{Gate, RedisCluster, RedisServer, eventually, redis_cluster::source, redis_server::query};
+use crate::{
+    Gate, RedisCluster, RedisServer, eventually,
+    redis_cluster::source,
+    redis_server::{is_redis_7, query},
+};
 
 /// How long a server has to answer.
 const ANSWERS: Duration = Duration::from_millis(500);
@@ -26,13 +34,19 @@ pub enum Role {
 }
 
 impl RedisCluster {
-    /// Cuts a server off from all other servers. Its clients still reach it.
+    /// Cuts a server off from all other servers. Its clients still reach it. A server before Redis 7 does not
+    /// connect from an address of its own, and is suspended instead.
     ///
     /// # Panics
     ///
     /// If the cluster has no gates.
     pub fn cut_off(&self, server: usize) {
         assert!(!self.gates.is_empty(), "the cluster has no gates");
+        if !is_redis_7() {
+            self.servers[server].pause();
+            *self.suspended() = Some(server);
+            return;
+        }
         for (at, gates) in self.gates.iter().enumerate() {
             for gate in gates {
                 if at == server {
@@ -53,8 +67,33 @@ impl RedisCluster {
         self.gates[server][0].close_to([Gate::CLIENTS]);
     }
 
+    /// Executes what clients ask of a server, and keeps its replies and messages back.
+    ///
+    /// # Panics
+    ///
+    /// If the cluster has no gates.
+    pub fn keep_replies_of(&self, server: usize) {
+        self.gates[server][0].keep_replies();
+    }
+
+    /// Loses the replies and messages that were kept back.
+    ///
+    /// # Panics
+    ///
+    /// If the cluster has no gates.
+    pub fn lose_replies_of(&self, server: usize) {
+        self.gates[server][0].lose_kept_replies();
+    }
+
+    fn suspended(&self) -> MutexGuard<'_, Option<usize>> {
+        self.suspended.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Lets all reach each other again.
     pub fn join_again(&self) {
+        if let Some(server) = self.suspended().take() {
+            self.servers[server].resume();
+        }
         for gate in self.gates.iter().flatten() {
             gate.close_to([]);
         }

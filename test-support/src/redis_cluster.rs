@@ -2,6 +2,7 @@
 
 use std::{
     net::IpAddr,
+    sync::Mutex,
     thread::sleep,
     time::{Duration, Instant},
 };
@@ -25,6 +26,8 @@ pub struct RedisCluster {
     pub(crate) servers: Vec<RedisServer>,
     /// For each server the ways to its port and to its bus, if the cluster has gates.
     pub(crate) gates: Vec<[Gate; 2]>,
+    /// A server that is suspended because it cannot be cut off. Set and cleared by the functions for that.
+    pub(crate) suspended: Mutex<Option<usize>>,
 }
 
 impl RedisCluster {
@@ -62,9 +65,8 @@ impl RedisCluster {
     ///
     /// # Panics
     ///
-    /// If the cluster does not start, for instance because the servers are older than Redis 7.
+    /// If the cluster does not start.
     pub fn start_with_gates(settings: &[&str]) -> Self {
-        assert!(is_redis_7(), "servers before Redis 7 cannot be told apart by their addresses");
         let all: Vec<_> = ["--repl-diskless-sync-delay", "0"].iter().chain(settings).copied().collect();
         Self::start_in(&all, true, true)
     }
@@ -88,13 +90,17 @@ impl RedisCluster {
                 all.extend(["--cluster-port", &bus]);
             }
             if has_gates {
-                all.extend(["--bind-source-addr", &source, "--cluster-announce-ip", "127.0.0.1"]);
+                if is_redis_7() {
+                    all.extend(["--bind-source-addr", &source]);
+                }
+                all.extend(["--cluster-announce-ip", "127.0.0.1"]);
                 all.extend(["--cluster-announce-port", &told_port, "--cluster-announce-bus-port", &told_bus]);
             }
             all.extend(settings);
             RedisServer::start_at(ports[at].0, &all, Some(("nodes.conf", nodes(&told, primaries, at))))
         };
-        let cluster = Self { primaries, servers: (0..count).map(server).collect(), gates };
+        let cluster =
+            Self { primaries, servers: (0..count).map(server).collect(), gates, suspended: Mutex::default() };
         cluster.wait_until_ready();
         cluster
     }

@@ -285,6 +285,20 @@ impl RedisServer {
         query(&url, words).await.expect("an answer")
     }
 
+    /// Sends a command that only reads. A replica in a cluster answers it, too.
+    ///
+    /// # Panics
+    ///
+    /// If the server does not answer, or answers with an error or another type.
+    pub async fn read_only<T: redis::FromRedisValue>(&self, words: &[&str]) -> T {
+        let mut all = redis::pipe();
+        all.cmd("READONLY").ignore().cmd(words[0]).arg(&words[1..]);
+        let client = redis::Client::open(self.url()).expect("a URL");
+        let mut connection = client.get_multiplexed_async_connection().await.expect("a connection");
+        let (answer,): (T,) = all.query_async(&mut connection).await.expect("an answer");
+        answer
+    }
+
     /// Returns whether the server accepts writes. One that is down does not.
     pub async fn is_primary(&self) -> bool {
         let role = query::<Vec<redis::Value>>(&self.url(), &["ROLE"]).await.unwrap_or_default();

@@ -1,6 +1,9 @@
 //! A primary with replicas, and sentinels that watch it.
 
-use std::time::Duration;
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use crate::{
     Gate, RedisServer,
@@ -18,6 +21,8 @@ pub struct Watched {
     pub sentinels: Vec<RedisServer>,
     /// The ways to the servers, if there are gates.
     gates: Vec<Gate>,
+    /// A server that is suspended because it cannot be cut off. Set and cleared by the functions for that.
+    suspended: Mutex<Option<usize>>,
 }
 
 /// Settings with which replicas have the data soon.
@@ -45,19 +50,14 @@ impl Watched {
         }
         let settings: Vec<_> = ["--sentinel"].into_iter().chain(of_sentinels.iter().copied()).collect();
         let sentinels: Vec<_> = (0..3).map(|_| RedisServer::start_with(&settings)).collect();
-        let watched = Self { servers, sentinels, gates: Vec::new() };
+        let watched = Self { servers, sentinels, gates: Vec::new(), suspended: Mutex::default() };
         watched.settle().await;
         watched
     }
 
     /// Like [`start`](Self::start), with more settings of the servers, and with gates: a server can be
     /// [cut off](Self::cut_off).
-    ///
-    /// # Panics
-    ///
-    /// If the servers are older than Redis 7.
     pub async fn start_with_gates(of_servers: &[&str]) -> Self {
-        assert!(is_redis_7(), "servers before Redis 7 cannot be told apart by their addresses");
         let ports = [(); 3].map(|()| free_port());
         let gates = ports.map(Gate::to);
         let primary = gates[0].port().to_string();
@@ -66,7 +66,9 @@ impl Watched {
             let (told, source) = (gates[at].port().to_string(), source(at).to_string());
             let mut settings = [&QUICK, of_servers].concat();
             settings.extend(["--replica-announce-ip", "127.0.0.1", "--replica-announce-port", &told]);
-            settings.extend(["--bind-source-addr", &source]);
+            if is_redis_7() {
+                settings.extend(["--bind-source-addr", &source]);
+            }
             if at > 0 {
                 settings.extend(["--replicaof", "127.0.0.1", &primary]);
             }
@@ -75,10 +77,11 @@ impl Watched {
         let sentinel = |at: usize| {
             // The other sentinels know it by this address.
             let source = source(at).to_string();
-            let own = ["--sentinel", "--bind-source-addr", &source, "--bind", "127.0.0.1", &source];
-            RedisServer::start_with(&own)
+            let own = ["--sentinel", "--bind", "127.0.0.1", &source, "--bind-source-addr", &source];
+            RedisServer::start_with(if is_redis_7() { &own } else { &own[..1] })
         };
-        let watched = Self { servers, sentinels: (3..6).map(sentinel).collect(), gates: gates.into() };
+        let sentinels = (3..6).map(sentinel).collect();
+        let watched = Self { servers, sentinels, gates: gates.into(), suspended: Mutex::default() };
         watched.settle().await;
         watched
     }
@@ -236,13 +239,19 @@ impl Watched {
         self.servers[server].command::<()>(&["REPLICAOF", "127.0.0.1", &port]).await;
     }
 
-    /// Cuts a server off from the sentinels and from the other servers. Its clients still reach it.
+    /// Cuts a server off from the sentinels and from the other servers. Its clients still reach it. A server
+    /// before Redis 7 does not connect from an address of its own, and is suspended instead.
     ///
     /// # Panics
     ///
     /// If there are no gates.
     pub fn cut_off(&self, server: usize) {
         assert!(!self.gates.is_empty(), "there are no gates");
+        if !is_redis_7() {
+            self.servers[server].pause();
+            *self.suspended() = Some(server);
+            return;
+        }
         for (at, gate) in self.gates.iter().enumerate() {
             if at == server {
                 gate.close_to((0..6).map(source));
@@ -261,8 +270,15 @@ impl Watched {
         self.gates[server].close_to([Gate::CLIENTS]);
     }
 
+    fn suspended(&self) -> MutexGuard<'_, Option<usize>> {
+        self.suspended.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Lets all reach each other again.
     pub fn join_again(&self) {
+        if let Some(server) = self.suspended().take() {
+            self.servers[server].resume();
+        }
         for gate in &self.gates {
             gate.close_to([]);
         }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use distlock::{Acquired, Enqueue, Hint, LockError, OwnerToken, Store, StoreErrorKind};
-use test_support::{eventually, in_time};
+use test_support::{RedisCluster, eventually, in_time};
 use tokio::time::sleep;
 
 use super::{MINUTE, NEXT_CHECK, SOON, connect, key, own, resource::Resource, shared, store_of};
@@ -140,6 +140,37 @@ async fn waiters_of_a_slot_that_has_moved_are_served_at_once_and_in_their_order(
     let longest = order.iter().map(|(_, at)| *at).max().unwrap() - freed_at;
     println!("three waiters were served {longest:?} after the release");
     assert!(longest < NEXT_CHECK, "{longest:?}");
+}
+
+/// The source has handed the key over, and its message is lost while the slot moves.
+#[tokio::test]
+async fn a_waiter_whose_message_was_lost_in_a_move_asks_by_itself() {
+    let start = || RedisCluster::start_with_gates(&[]);
+    let cluster = tokio::task::spawn_blocking(start).await.unwrap();
+    let name = cluster.name_at("{unheard-", 0).await + "}";
+    let lock = format!("lock:{name}");
+    let slot = cluster.slot_of(&lock).await;
+    let held = connect(&cluster).await.lock(&name).ttl(MINUTE).acquire().await.unwrap();
+    let waiter = tokio::spawn(connect(&cluster).await.lock(&name).ttl(MINUTE).wait(MINUTE).acquire());
+    let source = &cluster.servers()[0];
+    eventually(SOON, async || source.wait_queue_of(&lock).await.is_some()).await;
+    let owner = async || source.command::<Option<String>>(&["GET", &lock]).await;
+    let before = owner().await;
+    cluster.keep_replies_of(0);
+    let release = tokio::spawn(held.release());
+    eventually(SOON, async || owner().await.is_some_and(|owner| Some(owner) != before)).await;
+    cluster.begin_move(slot, 0, 1).await;
+    cluster.move_keys(slot, 0, 1).await;
+    cluster.end_move(slot, 1).await;
+    assert!(!waiter.is_finished());
+    cluster.lose_replies_of(0);
+    let lost_at = Instant::now();
+    let guard = in_time(SOON, waiter).await.unwrap().unwrap();
+    println!("the waiter found its lease {:?} after the move", lost_at.elapsed());
+    assert!(lost_at.elapsed() < NEXT_CHECK, "{:?}", lost_at.elapsed());
+    guard.release().await.unwrap();
+    // The old holder's release was executed.
+    let _ = in_time(MINUTE, release).await;
 }
 
 #[tokio::test]
