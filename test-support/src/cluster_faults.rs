@@ -67,7 +67,12 @@ impl RedisCluster {
         self.gates[server][0].close_to([Gate::CLIENTS]);
     }
 
-    /// Executes what clients ask of a server, and keeps its replies and messages back.
+    /// Whether servers connect to each other from addresses of their own, and not as clients do: since Redis 7.
+    pub fn tells_servers_apart() -> bool {
+        is_redis_7()
+    }
+
+    /// Lets a server execute what clients ask, and keeps its replies and messages to them back.
     ///
     /// # Panics
     ///

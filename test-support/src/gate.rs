@@ -65,7 +65,7 @@ impl Gate {
         self.state.send_modify(|state| state.closed_to = addresses.into_iter().collect());
     }
 
-    /// Lets requests pass, and keeps the server's replies and messages back.
+    /// Lets requests pass, and keeps replies and messages to [`CLIENTS`](Self::CLIENTS) back.
     pub fn keep_replies(&self) {
         self.state.send_modify(|state| state.keeps_replies = true);
     }
@@ -87,7 +87,7 @@ async fn pass(client: TcpStream, address: IpAddr, server: u16, mut state: watch:
             (client.into_split(), server.into_split());
         tokio::select! {
             ended = copy(&mut requests, &mut to_server) => ended.map(|_| ()),
-            ended = pass_replies(replies, to_client, seen) => ended,
+            ended = pass_replies(replies, to_client, seen, address) => ended,
         }
     };
     tokio::select! {
@@ -103,6 +103,7 @@ async fn pass_replies(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
     mut state: watch::Receiver<State>,
+    address: IpAddr,
 ) -> io::Result<()> {
     let mut buffer = vec![0; 64 * 1024];
     loop {
@@ -110,7 +111,7 @@ async fn pass_replies(
         if read == 0 {
             return Ok(());
         }
-        if state.borrow().keeps_replies {
+        if address == Gate::CLIENTS && state.borrow().keeps_replies {
             let _ = state.wait_for(|state| !state.keeps_replies).await;
             return Ok(());
         }

@@ -328,6 +328,18 @@ impl RedisServer {
         self.companion_of(lock, 'q').await
     }
 
+    /// Returns how many waiters are in the wait queue of a lock such as `lock:order:42`.
+    ///
+    /// # Panics
+    ///
+    /// If the server does not answer.
+    pub async fn waiters_of(&self, lock: &str) -> usize {
+        match self.companion_of(lock, 'z').await {
+            Some(order) => self.command(&["ZCARD", &order]).await,
+            None => 0,
+        }
+    }
+
     /// Returns the name of the key with the fencing counter of a lock such as `lock:order:42`, if there is
     /// one.
     pub async fn fencing_counter_of(&self, lock: &str) -> Option<String> {

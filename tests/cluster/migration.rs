@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use distlock::{Acquired, Enqueue, Hint, LockError, OwnerToken, Store, StoreErrorKind};
+use distlock::{Acquired, Enqueue, Hint, LockError, LockManager, OwnerToken, Store, StoreErrorKind};
 use test_support::{RedisCluster, eventually, in_time};
 use tokio::time::sleep;
 
@@ -150,20 +150,29 @@ async fn a_waiter_whose_message_was_lost_in_a_move_asks_by_itself() {
     let name = cluster.name_at("{unheard-", 0).await + "}";
     let lock = format!("lock:{name}");
     let slot = cluster.slot_of(&lock).await;
-    let held = connect(&cluster).await.lock(&name).ttl(MINUTE).acquire().await.unwrap();
-    let waiter = tokio::spawn(connect(&cluster).await.lock(&name).ttl(MINUTE).wait(MINUTE).acquire());
-    let source = &cluster.servers()[0];
-    eventually(SOON, async || source.wait_queue_of(&lock).await.is_some()).await;
+    let from = cluster.first_owner_of(slot);
+    let to = (from + 1) % 3;
+    let (holder, other) = (connect(&cluster).await, connect(&cluster).await);
+    let source = &cluster.servers()[from];
+    let acquire = |locks: &LockManager| locks.lock(&name).ttl(MINUTE).wait(MINUTE).acquire();
+    let is_queued = async || source.waiters_of(&lock).await == 1;
+    // After a release to a waiter, the next release needs one round trip only, and so no reply.
+    let (held, first) = (acquire(&holder).await.unwrap(), tokio::spawn(acquire(&other)));
+    eventually(SOON, is_queued).await;
+    held.release().await.unwrap();
+    in_time(SOON, first).await.unwrap().unwrap().release().await.unwrap();
+    let (held, waiter) = (acquire(&holder).await.unwrap(), tokio::spawn(acquire(&other)));
+    eventually(SOON, is_queued).await;
     let owner = async || source.command::<Option<String>>(&["GET", &lock]).await;
     let before = owner().await;
-    cluster.keep_replies_of(0);
+    cluster.keep_replies_of(from);
     let release = tokio::spawn(held.release());
     eventually(SOON, async || owner().await.is_some_and(|owner| Some(owner) != before)).await;
-    cluster.begin_move(slot, 0, 1).await;
-    cluster.move_keys(slot, 0, 1).await;
-    cluster.end_move(slot, 1).await;
+    cluster.begin_move(slot, from, to).await;
+    cluster.move_keys(slot, from, to).await;
+    cluster.end_move(slot, to).await;
     assert!(!waiter.is_finished());
-    cluster.lose_replies_of(0);
+    cluster.lose_replies_of(from);
     let lost_at = Instant::now();
     let guard = in_time(SOON, waiter).await.unwrap().unwrap();
     println!("the waiter found its lease {:?} after the move", lost_at.elapsed());

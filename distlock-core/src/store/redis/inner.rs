@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 use super::{
+    FAILOVER_LASTS,
     check::Gate,
     commands::{self, ReleaseForm},
     connect::{Connector, pool::Pool},
@@ -55,6 +56,14 @@ impl<C: Connector> Inner<C> {
             }
         }
         answer
+    }
+
+    /// Lets a waiting call bear an error for as long as a failover may take, if sentinels say where the server is.
+    pub(super) fn borne_in_a_failover<T: 'static>(&self, answer: StoreFuture<T>) -> StoreFuture<T> {
+        if !self.gate.may_change() {
+            return answer;
+        }
+        Box::pin(async move { answer.await.map_err(|error| error.borne_for(FAILOVER_LASTS)) })
     }
 
     /// A grant counts when the replicas have it that must have it.

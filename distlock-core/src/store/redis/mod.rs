@@ -265,17 +265,20 @@ impl<C: Connector> Store for RedisStore<C> {
         })
     }
 
+    /// A waiting call renews a grant that was in doubt, and bears errors as those of its acquire.
     fn renew(&self, key: &Key, owner: &OwnerToken, ttl: Duration) -> StoreFuture<bool> {
         let (key, owner, form) = (key.clone(), *owner, Arc::clone(&self.inner.release_form));
-        if let Some(replicas) = self.inner.replicas {
+        let renewed: StoreFuture<bool> = if let Some(replicas) = self.inner.replicas {
             let inner = Arc::clone(&self.inner);
-            return Box::pin(async move {
+            Box::pin(async move {
                 inner.over_pool(async |pool| replicas.renew(pool, &key, &owner, ttl, &form).await).await
-            });
-        }
-        self.with_connection(Purpose::Other, move |mut connection| async move {
-            commands::renew(&mut connection, &key, &owner, ttl, &form).await
-        })
+            })
+        } else {
+            self.with_connection(Purpose::Other, move |mut connection| async move {
+                commands::renew(&mut connection, &key, &owner, ttl, &form).await
+            })
+        };
+        self.inner.borne_in_a_failover(renewed)
     }
 
     fn confirm_hand_over(&self, key: &Key, owner: &OwnerToken, ttl: Duration) -> StoreFuture<bool> {
@@ -359,10 +362,7 @@ impl<C: Connector> Store for RedisStore<C> {
     ) -> StoreFuture<Acquired> {
         let answer = Arc::clone(&self.inner).take_or_enqueue(key.clone(), *owner, ttl, fenced, enqueue);
         let answer = self.inner.granted(Box::pin(answer), key, owner, ttl);
-        if !self.inner.gate.may_change() {
-            return answer;
-        }
-        Box::pin(async move { answer.await.map_err(|error| error.borne_for(FAILOVER_LASTS)) })
+        self.inner.borne_in_a_failover(answer)
     }
 
     fn is_queued(&self, owner: &OwnerToken) -> bool {

@@ -133,9 +133,11 @@ impl KeyAtCluster {
         }
     }
 
+    /// A waiting call renews a grant that was in doubt, and bears errors as those of its acquire.
     pub(super) async fn renew(self, ttl: Duration) -> Result<bool, StoreError> {
         let Self { servers, key, owner, slot } = &self;
-        single(servers, *slot, |node, sending| node.renew(sending, key, *owner, ttl)).await
+        let renewed = single(servers, *slot, |node, sending| node.renew(sending, key, *owner, ttl)).await;
+        renewed.map_err(|error| error.borne_for(FAILOVER_LASTS))
     }
 
     pub(super) async fn confirm_hand_over(self, ttl: Duration) -> Result<bool, StoreError> {
