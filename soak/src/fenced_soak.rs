@@ -22,8 +22,6 @@ use crate::{
 
 /// Calls that would wait for less than this may fail at once.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// The longest time that a call may wait: some faults one after the other.
-const SERVICE: Duration = Duration::from_secs(20);
 
 /// How a soak is set up.
 pub struct Setup {
@@ -39,6 +37,8 @@ pub struct Setup {
     pub load: Load,
     /// The longest pause between two faults.
     pub longest_pause: Duration,
+    /// The longest time that a call may wait: some faults one after the other.
+    pub service: Duration,
     /// How long the workers go on after the last fault. Each key must be granted in that time.
     pub peace: Duration,
 }
@@ -135,7 +135,7 @@ async fn under_fire(
     seed: u64,
     directory: &Path,
 ) -> Outcome<bool> {
-    let Setup { name, url, workers, load, longest_pause, peace, .. } = setup;
+    let Setup { name, url, workers, load, longest_pause, service, peace, .. } = setup;
     let record = Record(directory.join("record"));
     fs::write(&record.0, "")?;
     let mut workers = Workers::start(workers, url, directory.to_owned(), load, seed)?;
@@ -164,7 +164,7 @@ async fn under_fire(
     // The leases of killed workers lapse.
     let longest = load.long_ttl.max(load.ttl);
     tokio::time::sleep(longest).await;
-    let limits = Limits { notice: nanos(longest), patience: nanos(PATIENCE), service: nanos(SERVICE) };
+    let limits = Limits { notice: nanos(longest), patience: nanos(PATIENCE), service: nanos(service) };
     let mut verdict = verdict(&entries, limits);
     let granted_at_peace = |key: u32| {
         let is_it = |entry: &&Entry| matches!(entry, Entry::Granted { key: of, at, .. } if *of == key && *at > at_peace);

@@ -53,6 +53,7 @@ async fn run(duration: Duration, seed: u64) -> Outcome<bool> {
         workers: 3,
         load: LOAD,
         longest_pause: Duration::from_millis(400),
+        service: Duration::from_secs(20),
         peace: LOAD.long_ttl + Duration::from_secs(1),
     };
     let mut cluster = Cluster::new(cluster, LOAD.keys).await;

@@ -50,6 +50,7 @@ async fn run(duration: Duration, seed: u64) -> Outcome<bool> {
         workers: 4,
         load: Load { keys: 2, fenced: 2, long_ttl: TTL, ttl: TTL, patience: Duration::from_millis(400) },
         longest_pause: Duration::from_millis(300),
+        service: Duration::from_secs(20),
         // A node that has restarted may be left out for a ttl, and for two seconds more because it tells its
         // uptime in whole seconds.
         peace: Duration::from_secs(4),

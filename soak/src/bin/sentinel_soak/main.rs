@@ -60,6 +60,8 @@ async fn run(duration: Duration, seed: u64) -> Outcome<bool> {
         workers: 3,
         load: Load { keys: 6, fenced: 3, long_ttl, ttl: TTL, patience: Duration::from_secs(60) },
         longest_pause: Duration::from_millis(400),
+        // Each failover may be followed by a failover delay.
+        service: Duration::from_secs(if settings == Settings::FailoverDelay { 50 } else { 20 }),
         // A failover delay may have begun with the last fault.
         peace: Duration::from_secs(5),
     };
