@@ -117,8 +117,8 @@ pub struct Limits {
     pub service: Nanos,
 }
 
-/// Checks a record: tokens are unique, a call that was made after a grant gets a higher token, sections do not
-/// overlap, and a call that waits is served, and does not give up.
+/// Checks a record: tokens are unique, a call that was made after a grant gets a higher token, sections do
+/// not overlap, and a call that waits is served, and does not give up.
 pub fn verdict(entries: &[Entry], Limits { notice, patience, service }: Limits) -> Verdict {
     let mut grants: BTreeMap<u32, Vec<(Nanos, Nanos, u64)>> = BTreeMap::new();
     let (mut sections, mut forgotten) = (Vec::new(), Vec::new());

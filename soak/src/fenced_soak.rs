@@ -68,9 +68,11 @@ impl Record {
     /// If the record cannot be written.
     pub fn forgot(&self, keys: impl IntoIterator<Item = u32>, start: Nanos) -> io::Result<()> {
         let end = clock::now();
-        let entries = keys.into_iter().map(|key| Entry::Forgot(Forgotten { key, start, end }));
-        let lines: String = entries.map(|entry| format!("{entry}\n")).collect();
-        File::options().append(true).open(&self.0)?.write_all(lines.as_bytes())
+        let mut record = File::options().append(true).open(&self.0)?;
+        for key in keys {
+            record.write_all(format!("{}\n", Entry::Forgot(Forgotten { key, start, end })).as_bytes())?;
+        }
+        Ok(())
     }
 
     fn read(&self) -> Outcome<Vec<Entry>> {

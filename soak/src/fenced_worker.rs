@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use distlock::{LockError, LockManager};
+use distlock::{FencingToken, LockError, LockManager};
 
 use crate::{
     Outcome,
@@ -111,7 +111,7 @@ async fn run(
         let asked = now();
         match request.acquire().await {
             Ok(guard) => {
-                let (token, at) = (guard.fencing_token().map_or(0, |token| token.value()), now());
+                let (token, at) = (guard.fencing_token().map_or(0, FencingToken::value), now());
                 note(Entry::Granted { key, token, asked, at })?;
                 // Some sections last for several renewals.
                 let longest = if random.u8(0..20) == 0 { 1500 } else { 20 };

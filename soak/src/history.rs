@@ -147,8 +147,8 @@ pub fn overlaps(events: &[Event], notice: Nanos) -> Vec<Overlap> {
 ///
 /// A process cannot know that its lock was forgotten before its next renewal is answered, or the validity of
 /// its lease is over: within `notice`. A body that ends within `notice` is therefore not counted if its lease
-/// had started before the lock was forgotten. The body itself may have begun later: the lease was on its way to
-/// it, or was handed over by another task of its process.
+/// had started before the lock was forgotten. The body itself may have begun later: the lease was on its way
+/// to it, or was handed over by another task of its process.
 pub fn overlaps_of(mut bodies: Vec<Body>, forgotten: &[Forgotten], notice: Nanos) -> Vec<Overlap> {
     bodies.retain(|body| !forgotten.iter().any(|forgotten| forgotten.explains(body, notice)));
     bodies.sort_unstable();

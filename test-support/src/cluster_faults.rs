@@ -67,7 +67,8 @@ impl RedisCluster {
         self.gates[server][0].close_to([Gate::CLIENTS]);
     }
 
-    /// Whether servers connect to each other from addresses of their own, and not as clients do: since Redis 7.
+    /// Whether servers connect to each other from addresses of their own, and not as clients do: since Redis
+    /// 7.
     pub fn tells_servers_apart() -> bool {
         is_redis_7()
     }
@@ -116,8 +117,8 @@ impl RedisCluster {
         Some(Role::Replica { of, is_linked: field("master_link_status:") == Some("up") })
     }
 
-    /// Returns the roles of all servers when each primary has a replica with its data, and all servers agree on
-    /// who has which slots.
+    /// Returns the roles of all servers when each primary has a replica with its data, and all servers agree
+    /// on who has which slots.
     ///
     /// # Panics
     ///
@@ -145,7 +146,8 @@ impl RedisCluster {
         (views.len() == 1 && primaries.all(is_copied)).then_some(roles)
     }
 
-    /// Returns the place of the server that has the slot, as this server sees it; `None` if it does not answer.
+    /// Returns the place of the server that has the slot, as this server sees it; `None` if it does not
+    /// answer.
     pub async fn owner_of(&self, slot: u16, seen_by: usize) -> Option<usize> {
         let ranges = slots(&self.servers[seen_by]).await?;
         let (_, _, port) = ranges.into_iter().find(|(first, last, _)| (*first..=*last).contains(&slot))?;
@@ -172,8 +174,8 @@ impl RedisCluster {
         .await;
     }
 
-    /// Lets a primary take no more writes, until its replica has all of them. Answers false if that takes longer
-    /// than two seconds.
+    /// Lets a primary take no more writes, until its replica has all of them. Answers false if that takes
+    /// longer than two seconds.
     pub async fn replica_catches_up(&self, primary: usize, replica: usize) -> bool {
         let _ = ask_for::<()>(&self.servers[primary], &["CLIENT", "PAUSE", "4000", "WRITE"]).await;
         for _ in 0..100 {

@@ -13,8 +13,8 @@ use tokio::{
     task::JoinSet,
 };
 
-/// A way to a server on this host. It is open to all clients, or closed to those with certain addresses, as by
-/// a firewall that discards their packets.
+/// A way to a server on this host. It is open to all clients, or closed to those with certain addresses, as
+/// by a firewall that discards their packets.
 pub struct Gate {
     port: u16,
     state: watch::Sender<State>,
@@ -59,8 +59,8 @@ impl Gate {
         self.port
     }
 
-    /// Closes the way to clients with these addresses, and opens it to all others. The connections of a client
-    /// that is kept out stand still, new ones too, and break when the way is opened again.
+    /// Closes the way to clients with these addresses, and opens it to all others. The connections of a
+    /// client that is kept out stand still, new ones too, and break when the way is opened again.
     pub fn close_to(&self, addresses: impl IntoIterator<Item = IpAddr>) {
         self.state.send_modify(|state| state.closed_to = addresses.into_iter().collect());
     }

@@ -221,8 +221,8 @@ impl RedisServer {
         });
     }
 
-    /// Kills the server, as `kill -9` does, and removes its files. A server of a cluster finds what it knew of
-    /// its cluster when it starts again.
+    /// Kills the server, as `kill -9` does, and removes its files. A server of a cluster finds what it knew
+    /// of its cluster when it starts again.
     pub fn stop(&mut self) {
         if self.keeper.is_some()
             && let Some((name, text)) = &mut self.file

@@ -119,11 +119,11 @@ impl Watched {
             .await;
         }
         for sentinel in &self.sentinels {
-            // A server that is promoted is made a replica again by sentinels that do not hear why within four of
-            // the periods of publishing. And no replica is good enough to be promoted if the latest INFO is older
-            // than three of its periods. While the primary is down, that bound is five periods of PING, and INFO
-            // is asked for once a second: a period of PING of 100 ms made elections fail again and again, six
-            // seconds apart.
+            // A server that is promoted is made a replica again by sentinels that do not hear why within four
+            // of the periods of publishing. And no replica is good enough to be promoted if the latest INFO
+            // is older than three of its periods. While the primary is down, that bound is five periods of
+            // PING, and INFO is asked for once a second: a period of PING of 100 ms made elections fail again
+            // and again, six seconds apart.
             let lasting = ["SENTINEL", "DEBUG", "publish-period", "2000", "info-period", "1000"];
             let _ = query::<()>(&sentinel.url(), &lasting).await;
         }
@@ -174,8 +174,8 @@ impl Watched {
         .await;
         self.primary().await;
     }
-    /// Returns which of the servers is the primary, when all sentinels name it, find all servers to be up, and
-    /// the others have its data.
+    /// Returns which of the servers is the primary, when all sentinels name it, find all servers to be up,
+    /// and the others have its data.
     pub async fn settled(&self) -> usize {
         eventually(SETTLES, async || {
             tokio::time::sleep(Duration::from_millis(20)).await;

@@ -200,7 +200,8 @@ impl Load {
         Self { resource, tasks }
     }
 
-    /// Fails if there were two holders at a time, or a fencing token fell. Returns how often the key was held.
+    /// Fails if there were two holders at a time, or a fencing token fell. Returns how often the key was
+    /// held.
     async fn end(self) -> u64 {
         for task in self.tasks {
             in_time(MINUTE, task).await.unwrap();

@@ -34,8 +34,8 @@ impl Latest {
     }
 }
 
-/// Tasks that take one key in turn, each with a manager of its own, and wait for as long as it takes. They fail
-/// if two of them hold the key, or a fencing token falls.
+/// Tasks that take one key in turn, each with a manager of its own, and wait for as long as it takes. They
+/// fail if two of them hold the key, or a fencing token falls.
 struct Load {
     tasks: Vec<tokio::task::JoinHandle<()>>,
     done: Arc<AtomicU32>,

@@ -5,11 +5,11 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 use super::{
-    FAILOVER_LASTS,
     check::Gate,
     commands::{self, ReleaseForm},
     connect::{Connector, pool::Pool},
     contended::ContendedKeys,
+    failover::FAILOVER_LASTS,
     replicated::Replicas,
     wait::{DirectHandOver, WaitRoom},
 };
@@ -58,7 +58,8 @@ impl<C: Connector> Inner<C> {
         answer
     }
 
-    /// Lets a waiting call bear an error for as long as a failover may take, if sentinels say where the server is.
+    /// Lets a waiting call bear an error for as long as a failover may take, if sentinels say where the
+    /// server is.
     pub(super) fn borne_in_a_failover<T: 'static>(&self, answer: StoreFuture<T>) -> StoreFuture<T> {
         if !self.gate.may_change() {
             return answer;

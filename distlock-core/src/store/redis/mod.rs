@@ -74,10 +74,6 @@ pub struct RedisStore<C = PerRuntimeConnection> {
     inner: Arc<Inner<C>>,
 }
 
-/// For how long a waiting call bears that sentinels name no primary that grants, or that a cluster has none for
-/// the key: as long as sentinels allow a failover to take unless it is configured.
-const FAILOVER_LASTS: Duration = Duration::from_secs(180);
-
 /// What a connection is wanted for.
 #[derive(Clone, Copy, PartialEq)]
 enum Purpose {

@@ -12,7 +12,7 @@ use test_support::{RedisCluster, Role};
 use tokio::time::sleep;
 
 /// A cluster under fire.
-pub(crate) struct Cluster {
+pub(crate) struct UnderFire {
     cluster: RedisCluster,
     /// The slots of the keys that the workers lock.
     slots: Vec<u16>,
@@ -20,7 +20,7 @@ pub(crate) struct Cluster {
     primaries: Vec<usize>,
 }
 
-impl Cluster {
+impl UnderFire {
     pub(crate) async fn new(cluster: RedisCluster, keys: u32) -> Self {
         let mut slots = Vec::new();
         for key in 0..keys {
@@ -76,7 +76,7 @@ impl Cluster {
     }
 }
 
-impl Nemesis for Cluster {
+impl Nemesis for UnderFire {
     async fn strike(
         &mut self,
         random: &mut Rng,

@@ -1,18 +1,19 @@
-//! The soak behind sentinels: worker processes take locks, with and without fencing tokens, on a primary with two
-//! replicas, while sentinels fail it over, and servers are killed, hang and are cut off. Then the record of all
-//! grants and sections is checked.
+//! The soak behind sentinels: worker processes take locks, with and without fencing tokens, on a primary with
+//! two replicas, while sentinels fail it over, and servers are killed, hang and are cut off. Then the record
+//! of all grants and sections is checked.
 //!
 //! ```sh
 //! cargo run --release -p soak --bin sentinel_soak -- --minutes 10 --seed 7
 //! ```
-//! The program starts its own `redis-server`s. The program ends with exit code 1 if two grants share a fencing
-//! token, a later grant has a lower token, two sections overlap, a call that waits gives up early, a worker
-//! fails, a key is not granted after the faults have stopped, or something is left on the servers.
+//! The program starts its own `redis-server`s. The program ends with exit code 1 if two grants share a
+//! fencing token, a later grant has a lower token, two sections overlap, a call that waits gives up early, a
+//! worker fails, a key is not granted after the faults have stopped, or something is left on the servers.
 //!
 //! The seed chooses the settings. Without any, a failover forgets what the replica did not receive, and a
-//! primary that is cut off grants leases that are forgotten: leases that a failover may have forgotten are not
-//! counted then, up to the time when a process must have learned of it. With `replicas` for all replicas, or
-//! with `failover_delay` as docs/operations.md has it, every section counts. Fencing tokens rise in any case.
+//! primary that is cut off grants leases that are forgotten: leases that a failover may have forgotten are
+//! not counted then, up to the time when a process must have learned of it. With `replicas` for all replicas,
+//! or with `failover_delay` as docs/operations.md has it, every section counts. Fencing tokens rise in any
+//! case.
 
 use std::{process::ExitCode, time::Duration};
 

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    super::{FAILOVER_LASTS, RedisStore, keys::slot_of},
+    super::{RedisStore, failover::FAILOVER_LASTS, keys::slot_of},
     node::Node,
     routing::{Whole, single, whole},
     servers::Servers,
