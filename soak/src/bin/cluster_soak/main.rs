@@ -32,7 +32,7 @@ const LOAD: Load = Load {
     keys: 9,
     fenced: 5,
     // Longer than most failovers.
-    long_ttl: Duration::from_secs(4),
+    long_ttl: Duration::from_secs(3),
     ttl: Duration::from_millis(600),
     patience: Duration::from_secs(60),
 };

@@ -53,7 +53,7 @@ async fn run(duration: Duration, seed: u64) -> Outcome<bool> {
     };
     let watched = Watched::start_with_gates(of_servers).await;
     // No ttl is above the delay.
-    let long_ttl = if settings == Settings::FailoverDelay { TTL } else { Duration::from_secs(4) };
+    let long_ttl = if settings == Settings::FailoverDelay { TTL } else { Duration::from_secs(3) };
     let setup = Setup {
         name: "sentinel_soak",
         servers: format!("a primary with 2 replicas, 3 sentinels, {settings}"),
@@ -64,7 +64,7 @@ async fn run(duration: Duration, seed: u64) -> Outcome<bool> {
         // Each failover may be followed by a failover delay.
         service: Duration::from_secs(if settings == Settings::FailoverDelay { 50 } else { 20 }),
         // A failover delay may have begun with the last fault.
-        peace: Duration::from_secs(5),
+        peace: Duration::from_secs(4),
     };
     fenced_soak::run(setup, &mut Service::new(watched, settings), duration, seed).await
 }
