@@ -96,45 +96,73 @@ pub struct Overlap {
     pub second: (Nanos, Nanos),
 }
 
-/// Finds all overlaps of bodies, except those that a deletion of the lock explains.
-///
-/// A process cannot know that the key of its lock was deleted before its next renewal is answered, or the
-/// validity of its lease is over: within `notice` of the deletion. A body that ends within `notice` of a
-/// deletion is therefore not counted if its lease had started before the deletion. The body itself may have
-/// begun later: the lease was on its way to it, or was handed over by another task of its process.
+/// A body that ran to its end in a lease that its process believed to be valid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Body {
+    /// The number in the key's name.
+    pub key: u32,
+    /// When the body began.
+    pub start: Nanos,
+    /// When the body ended.
+    pub end: Nanos,
+    /// The start of the lease as the body saw it when it began.
+    pub leased: Nanos,
+}
+
+/// A time in which servers forgot the lock of a key, or may have forgotten it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Forgotten {
+    /// The number in the key's name.
+    pub key: u32,
+    /// The begin of the time.
+    pub start: Nanos,
+    /// The end of the time.
+    pub end: Nanos,
+}
+
+impl Forgotten {
+    /// Whether the body may have been in a lease that was forgotten, and could not know of it yet.
+    fn explains(&self, body: &Body, notice: Nanos) -> bool {
+        self.key == body.key
+            && body.leased <= self.end
+            && body.end >= self.start
+            && body.end <= self.end + notice
+    }
+}
+
+/// Finds all overlaps of bodies, except those that a deletion of the lock explains: see [`overlaps_of`].
 pub fn overlaps(events: &[Event], notice: Nanos) -> Vec<Overlap> {
-    let deletions: Vec<(u32, Nanos, Nanos)> = events
-        .iter()
-        .filter_map(|event| match *event {
-            Event::Deleted { key, start, end } => Some((key, start, end)),
-            _ => None,
-        })
-        .collect();
-    let explained = |of: u32, leased: Nanos, to: Nanos| {
-        deletions
-            .iter()
-            .any(|&(key, start, end)| key == of && leased <= end && to >= start && to <= end + notice)
-    };
-    let mut bodies: Vec<(u32, Nanos, Nanos)> = events
-        .iter()
-        .filter_map(|event| match *event {
-            Event::Ran { key, leased, start, end, .. } if !explained(key, leased, end) => {
-                Some((key, start, end))
-            }
-            _ => None,
-        })
-        .collect();
+    let (mut bodies, mut deletions) = (Vec::new(), Vec::new());
+    for event in events {
+        match *event {
+            Event::Ran { key, leased, start, end, .. } => bodies.push(Body { key, start, end, leased }),
+            Event::Deleted { key, start, end } => deletions.push(Forgotten { key, start, end }),
+            _ => {}
+        }
+    }
+    overlaps_of(bodies, &deletions, notice)
+}
+
+/// Finds all overlaps of bodies, except those of leases that were forgotten.
+///
+/// A process cannot know that its lock was forgotten before its next renewal is answered, or the validity of
+/// its lease is over: within `notice`. A body that ends within `notice` is therefore not counted if its lease
+/// had started before the lock was forgotten. The body itself may have begun later: the lease was on its way
+/// to it, or was handed over by another task of its process.
+pub fn overlaps_of(mut bodies: Vec<Body>, forgotten: &[Forgotten], notice: Nanos) -> Vec<Overlap> {
+    bodies.retain(|body| !forgotten.iter().any(|forgotten| forgotten.explains(body, notice)));
     bodies.sort_unstable();
     let mut found = Vec::new();
     // Of the bodies before, the one that ends last: a long body may overlap with several later ones.
-    let mut latest: Option<(u32, Nanos, Nanos)> = None;
-    for body @ (key, start, end) in bodies {
+    let mut latest: Option<Body> = None;
+    for body in bodies {
         match latest {
-            Some((of, from, to)) if of == key => {
-                if start < to {
-                    found.push(Overlap { key, first: (from, to), second: (start, end) });
+            Some(before) if before.key == body.key => {
+                if body.start < before.end {
+                    let (first, second) = ((before.start, before.end), (body.start, body.end));
+                    found.push(Overlap { key: body.key, first, second });
                 }
-                if end > to {
+                if body.end > before.end {
                     latest = Some(body);
                 }
             }

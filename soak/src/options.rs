@@ -1,4 +1,4 @@
-//! The options of both soaks.
+//! The options of the soaks.
 
 use std::time::Duration;
 

@@ -3,7 +3,9 @@
 //!
 //! The crate does not depend on distlock: a change of distlock does not rebuild it.
 
+mod cluster_faults;
 mod example;
+mod gate;
 mod proxy;
 mod redis_cluster;
 mod redis_server;
@@ -11,7 +13,9 @@ mod rewriting_proxy;
 mod sentinels;
 mod wait;
 
+pub use cluster_faults::Role;
 pub use example::example;
+pub use gate::Gate;
 pub use proxy::Proxy;
 pub use redis_cluster::RedisCluster;
 pub use redis_server::{RedisServer, free_port};

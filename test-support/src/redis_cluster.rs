@@ -1,6 +1,8 @@
 //! Real Redis clusters.
 
 use std::{
+    net::IpAddr,
+    sync::Mutex,
     thread::sleep,
     time::{Duration, Instant},
 };
@@ -8,7 +10,7 @@ use std::{
 use redis::FromRedisValue;
 
 use crate::{
-    RedisServer,
+    Gate, RedisServer, Role,
     redis_server::{cluster_ports, free_port, is_redis_7},
 };
 
@@ -17,13 +19,27 @@ const SLOTS: u16 = 1 << 14;
 /// How long a cluster may take to become ready.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// How clients and other servers reach a server of a cluster.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Plain,
+    Tls,
+    /// Through gates, which can be closed.
+    Gates,
+}
+
 /// A Redis cluster on free ports: primaries that share the slots evenly, and perhaps a replica of each. Its
 /// servers end like every [`RedisServer`].
 pub struct RedisCluster {
     primaries: usize,
-    servers: Vec<RedisServer>,
-    /// The ports by which the servers name each other to clients: those with TLS if there are some.
+    pub(crate) servers: Vec<RedisServer>,
+    /// The ports by which the servers name each other to clients: those with TLS, or of gates, if there are
+    /// some.
     ports: Vec<u16>,
+    /// For each server the ways to its port and to its bus, if the cluster has gates.
+    pub(crate) gates: Vec<[Gate; 2]>,
+    /// A server that is suspended because it cannot be cut off. Set and cleared by the functions for that.
+    pub(crate) suspended: Mutex<Option<usize>>,
 }
 
 impl RedisCluster {
@@ -53,7 +69,7 @@ impl RedisCluster {
     ///
     /// If the cluster does not start.
     pub fn start_with(settings: &[&str], replicas: bool) -> Self {
-        Self::start_in(settings, replicas, false)
+        Self::start_in(settings, replicas, Way::Plain)
     }
 
     /// Starts three primaries that take clients with TLS and speak TLS to each other, with these settings of
@@ -63,18 +79,36 @@ impl RedisCluster {
     ///
     /// If the cluster does not start.
     pub fn start_with_tls(settings: &[&str]) -> Self {
-        Self::start_in(settings, false, true)
+        Self::start_in(settings, false, Way::Tls)
     }
 
-    fn start_in(settings: &[&str], replicas: bool, by_tls: bool) -> Self {
+    /// Like [`start_with_replicas`](Self::start_with_replicas), with more settings for each server, and with
+    /// gates: a server can be [cut off](Self::cut_off). Needs a tokio runtime.
+    ///
+    /// # Panics
+    ///
+    /// If the cluster does not start.
+    pub fn start_with_gates(settings: &[&str]) -> Self {
+        let all: Vec<_> = ["--repl-diskless-sync-delay", "0"].iter().chain(settings).copied().collect();
+        Self::start_in(&all, true, Way::Gates)
+    }
+
+    fn start_in(settings: &[&str], replicas: bool, way: Way) -> Self {
+        let (has_gates, by_tls) = (way == Way::Gates, way == Way::Tls);
         let primaries = 3;
         let count = if replicas { 2 * primaries } else { primaries };
         // Ports are given out once in a process, and another process rarely takes one in between.
         let ports: Vec<_> = (0..count).map(|_| cluster_ports()).collect();
+        let gate = |(port, bus): &(u16, u16)| [Gate::to(*port), Gate::to(*bus)];
+        let gates: Vec<_> = ports.iter().filter(|_| has_gates).map(gate).collect();
+        let ways = gates.iter().map(|[port, bus]| (port.port(), bus.port())).collect();
+        // What the servers tell each other and their clients.
+        let told: Vec<_> = if has_gates { ways } else { ports.clone() };
         let server = |at: usize| {
             let (port, bus) = ports[at];
-            let (bus, tls_port) = (bus.to_string(), port.to_string());
+            let (bus, tls_port, source) = (bus.to_string(), port.to_string(), source(at).to_string());
             let port = if by_tls { free_port() } else { port };
+            let (told_port, told_bus) = (told[at].0.to_string(), told[at].1.to_string());
             let mut all = vec!["--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf"];
             all.extend(["--cluster-node-timeout", "1000", "--cluster-replica-validity-factor", "0"]);
             if is_redis_7() {
@@ -83,11 +117,19 @@ impl RedisCluster {
             if by_tls {
                 all.extend(["--tls-port", &tls_port, "--tls-cluster", "yes", "--tls-replication", "yes"]);
             }
+            if has_gates {
+                if is_redis_7() {
+                    all.extend(["--bind-source-addr", &source]);
+                }
+                all.extend(["--cluster-announce-ip", "127.0.0.1"]);
+                all.extend(["--cluster-announce-port", &told_port, "--cluster-announce-bus-port", &told_bus]);
+            }
             all.extend(settings);
-            RedisServer::start_at(port, &all, Some(("nodes.conf", nodes(&ports, primaries, at))))
+            RedisServer::start_at(port, &all, Some(("nodes.conf", nodes(&told, primaries, at))))
         };
         let servers = (0..count).map(server).collect();
-        let cluster = Self { primaries, servers, ports: ports.iter().map(|(port, _)| *port).collect() };
+        let ports = told.iter().map(|(port, _)| *port).collect();
+        let cluster = Self { primaries, servers, ports, gates, suspended: Mutex::default() };
         cluster.wait_until_ready();
         cluster
     }
@@ -113,6 +155,11 @@ impl RedisCluster {
         let ports = &self.ports[..self.primaries];
         let hosts: Vec<_> = ports.iter().map(|port| format!("127.0.0.1:{port}")).collect();
         format!("redis-cluster://{}", hosts.join(","))
+    }
+
+    /// The port that a server tells its clients.
+    pub(crate) fn told_port(&self, at: usize) -> u16 {
+        self.ports[at]
     }
 
     /// Returns the `redis://` URLs of the primaries.
@@ -230,8 +277,10 @@ impl RedisCluster {
     pub async fn end_move(&self, slot: u16, to: usize) {
         let (target, slot) = (self.id_of(to).await, slot.to_string());
         self.servers[to].command::<()>(&["CLUSTER", "SETSLOT", &slot, "NODE", &target]).await;
-        for server in self.primaries() {
-            server.command::<()>(&["CLUSTER", "SETSLOT", &slot, "NODE", &target]).await;
+        for (at, server) in self.servers.iter().enumerate() {
+            if self.role(at).await == Some(Role::Primary) {
+                server.command::<()>(&["CLUSTER", "SETSLOT", &slot, "NODE", &target]).await;
+            }
         }
     }
 
@@ -323,6 +372,11 @@ fn has_slot(line: &str, slot: &str) -> bool {
         let (first, last, slot) = (number(first), number(last), number(slot));
         first.is_some() && first <= slot && slot <= last
     })
+}
+
+/// The address by which a server connects to others, if the cluster has gates.
+pub(crate) fn source(at: usize) -> IpAddr {
+    IpAddr::from([127, 0, 1, u8::try_from(at + 1).expect("a few servers")])
 }
 
 /// The slots of a primary.

@@ -2,7 +2,8 @@
 
 use std::{
     ffi::OsString,
-    io::{BufRead, BufReader},
+    fs::File,
+    io::{BufRead, BufReader, Read, Write},
     net::TcpListener,
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
@@ -11,6 +12,7 @@ use std::{
         OnceLock,
         atomic::{AtomicU32, Ordering},
     },
+    thread,
 };
 
 /// A Redis server on a free port, with an empty data set. It is killed, and its files are removed, when the
@@ -50,6 +52,9 @@ const SENTINEL: &str = "--sentinel";
 
 /// Names the program that is started in place of `redis-server`: another version, or Valkey.
 const PROGRAM: &str = "DISTLOCK_TEST_SERVER";
+
+/// Names a directory in which the log of each server is kept, as `port.log`.
+const LOGS: &str = "DISTLOCK_TEST_LOGS";
 
 /// Returns the program of the servers.
 fn program() -> OsString {
@@ -160,6 +165,15 @@ impl RedisServer {
     /// If the server does not start again.
     pub fn restart(&mut self) {
         self.stop();
+        self.start_again();
+    }
+
+    /// Starts a server that was [stopped](Self::stop).
+    ///
+    /// # Panics
+    ///
+    /// If the server does not start.
+    pub fn start_again(&mut self) {
         self.try_start().expect("the server starts again");
     }
 
@@ -204,11 +218,35 @@ impl RedisServer {
                 return Err(log);
             }
         }
+        self.keep_log(log, output);
         Ok(())
     }
 
-    /// Kills the server, as `kill -9` does, and removes its files.
+    /// Writes the server's log to its file, if the logs are to be kept.
+    fn keep_log(&self, begin: String, mut rest: impl Read + Send + 'static) {
+        let Some(directory) = std::env::var_os(LOGS) else { return };
+        let path = PathBuf::from(directory).join(format!("{}.log", self.port));
+        let mut file = File::options().create(true).append(true).open(path).expect("a file for the log");
+        thread::spawn(move || {
+            file.write_all(begin.as_bytes())?;
+            std::io::copy(&mut rest, &mut file)
+        });
+    }
+
+    /// Kills the server, as `kill -9` does, and removes its files. A server of a cluster finds what it knew
+    /// of its cluster when it starts again.
     pub fn stop(&mut self) {
+        if self.keeper.is_some()
+            && let Some((name, text)) = &mut self.file
+        {
+            // Not while the server writes the file.
+            let _ = Command::new("kill").args(["-STOP", &self.process]).status();
+            if let Ok(latest) = std::fs::read_to_string(self.directory.join(name))
+                && !latest.is_empty()
+            {
+                *text = latest;
+            }
+        }
         if let Some(mut keeper) = self.keeper.take() {
             drop(keeper.stdin.take());
             let _ = keeper.wait();
@@ -259,6 +297,20 @@ impl RedisServer {
         query(&url, words).await.expect("an answer")
     }
 
+    /// Sends a command that only reads. A replica in a cluster answers it, too.
+    ///
+    /// # Panics
+    ///
+    /// If the server does not answer, or answers with an error or another type.
+    pub async fn read_only<T: redis::FromRedisValue>(&self, words: &[&str]) -> T {
+        let mut all = redis::pipe();
+        all.cmd("READONLY").ignore().cmd(words[0]).arg(&words[1..]);
+        let client = redis::Client::open(self.url()).expect("a URL");
+        let mut connection = client.get_multiplexed_async_connection().await.expect("a connection");
+        let (answer,): (T,) = all.query_async(&mut connection).await.expect("an answer");
+        answer
+    }
+
     /// Returns whether the server accepts writes. One that is down does not.
     pub async fn is_primary(&self) -> bool {
         let role = query::<Vec<redis::Value>>(&self.url(), &["ROLE"]).await.unwrap_or_default();
@@ -286,6 +338,18 @@ impl RedisServer {
     /// Returns the name of the key with the wait queue of a lock such as `lock:order:42`, if there is one.
     pub async fn wait_queue_of(&self, lock: &str) -> Option<String> {
         self.companion_of(lock, 'q').await
+    }
+
+    /// Returns how many waiters are in the wait queue of a lock such as `lock:order:42`.
+    ///
+    /// # Panics
+    ///
+    /// If the server does not answer.
+    pub async fn waiters_of(&self, lock: &str) -> usize {
+        match self.companion_of(lock, 'z').await {
+            Some(order) => self.command(&["ZCARD", &order]).await,
+            None => 0,
+        }
     }
 
     /// Returns the name of the key with the fencing counter of a lock such as `lock:order:42`, if there is

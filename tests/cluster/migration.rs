@@ -5,8 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use distlock::{Acquired, Enqueue, Hint, LockError, OwnerToken, Store, StoreErrorKind};
-use test_support::{eventually, in_time};
+use distlock::{Acquired, Enqueue, Hint, LockError, LockManager, OwnerToken, Store, StoreErrorKind};
+use test_support::{RedisCluster, eventually, in_time};
 use tokio::time::sleep;
 
 use super::{MINUTE, NEXT_CHECK, SOON, connect, key, own, resource::Resource, shared, store_of};
@@ -147,6 +147,46 @@ async fn waiters_of_a_slot_that_has_moved_are_served_at_once_and_in_their_order(
     let longest = order.iter().map(|(_, at)| *at).max().unwrap() - freed_at;
     println!("three waiters were served {longest:?} after the release");
     assert!(longest < NEXT_CHECK, "{longest:?}");
+}
+
+/// The source has handed the key over, and its message is lost while the slot moves.
+#[tokio::test]
+async fn a_waiter_whose_message_was_lost_in_a_move_asks_by_itself() {
+    let start = || RedisCluster::start_with_gates(&[]);
+    let cluster = tokio::task::spawn_blocking(start).await.unwrap();
+    let name = cluster.name_at("{unheard-", 0).await + "}";
+    let lock = format!("lock:{name}");
+    let slot = cluster.slot_of(&lock).await;
+    let from = cluster.first_owner_of(slot);
+    let to = (from + 1) % 3;
+    let (holder, other) = (connect(&cluster).await, connect(&cluster).await);
+    let source = &cluster.servers()[from];
+    let acquire = |locks: &LockManager| locks.lock(&name).ttl(MINUTE).wait(MINUTE).acquire();
+    let is_queued = async || source.waiters_of(&lock).await == 1;
+    // After a release to a waiter, the next release needs one round trip only, and so no reply.
+    let (held, first) = (acquire(&holder).await.unwrap(), tokio::spawn(acquire(&other)));
+    eventually(SOON, is_queued).await;
+    held.release().await.unwrap();
+    in_time(SOON, first).await.unwrap().unwrap().release().await.unwrap();
+    let (held, waiter) = (acquire(&holder).await.unwrap(), tokio::spawn(acquire(&other)));
+    eventually(SOON, is_queued).await;
+    let owner = async || source.command::<Option<String>>(&["GET", &lock]).await;
+    let before = owner().await;
+    cluster.keep_replies_of(from);
+    let release = tokio::spawn(held.release());
+    eventually(SOON, async || owner().await.is_some_and(|owner| Some(owner) != before)).await;
+    cluster.begin_move(slot, from, to).await;
+    cluster.move_keys(slot, from, to).await;
+    cluster.end_move(slot, to).await;
+    assert!(!waiter.is_finished());
+    cluster.lose_replies_of(from);
+    let lost_at = Instant::now();
+    let guard = in_time(SOON, waiter).await.unwrap().unwrap();
+    println!("the waiter found its lease {:?} after the move", lost_at.elapsed());
+    assert!(lost_at.elapsed() < NEXT_CHECK, "{:?}", lost_at.elapsed());
+    guard.release().await.unwrap();
+    // The old holder's release was executed.
+    let _ = in_time(MINUTE, release).await;
 }
 
 #[tokio::test]

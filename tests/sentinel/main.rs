@@ -9,8 +9,9 @@ mod failover;
 mod failover_delay;
 mod replicas;
 
-/// Longer than a failover takes. Sentinels that do not agree at once try again after six seconds each time.
-const SOON: Duration = Duration::from_secs(90);
+/// Longer than a failover takes, which is three seconds. Sentinels whose votes are split try again after six
+/// seconds.
+const SOON: Duration = Duration::from_secs(30);
 
 /// Does not connect. Returns the kind of the error, which is `None` for `Config`, and its message.
 async fn refusal(url: &str) -> (Option<StoreErrorKind>, String) {

@@ -37,7 +37,8 @@ pub struct StoreError {
 ///
 /// A call that waits tries again by itself after an error that may pass: `Unreachable`, `Disconnected`,
 /// `TimedOut`, `Unavailable`, `ReadOnly`, `NotReplicated` and `NoQuorum`. It does so for one ttl at the most,
-/// for three minutes where sentinels say where the server is, and for as long as a `failover_delay` lasts.
+/// for three minutes on a cluster and where sentinels say where the server is, and for as long as a
+/// `failover_delay` lasts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StoreErrorKind {

@@ -1,4 +1,4 @@
-//! The checkers of both soaks find what they look for, and accept what is correct.
+//! The checkers of the soaks find what they look for, and accept what is correct.
 
+mod fenced_history;
 mod history;
-mod quorum_history;

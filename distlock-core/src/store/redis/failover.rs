@@ -20,6 +20,10 @@ use crate::{
     limits::DEFAULT_NAMESPACE,
 };
 
+/// For how long a waiting call bears that sentinels name no primary that grants, or that a cluster has none
+/// for the key: as long as sentinels allow a failover to take unless it is configured.
+pub(super) const FAILOVER_LASTS: Duration = Duration::from_secs(180);
+
 /// How long a record lasts after the latest connection that has read it.
 const RECORD_LASTS: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 

@@ -9,6 +9,7 @@ use super::{
     commands,
     connect::{Connector, pool::Pool},
     contended::ContendedKeys,
+    failover::FAILOVER_LASTS,
     release_form::ReleaseForm,
     replicated::{Replicas, Writing},
     wait::{DirectHandOver, WaitRoom},
@@ -71,6 +72,15 @@ impl<C: Connector> Inner<C> {
             check::add_subscribe(&mut server, is_allowed);
         }
         server
+    }
+
+    /// Lets a waiting call bear an error for as long as a failover may take, if sentinels say where the
+    /// server is.
+    pub(super) fn borne_in_a_failover<T: 'static>(&self, answer: StoreFuture<T>) -> StoreFuture<T> {
+        if !self.gate.may_change() {
+            return answer;
+        }
+        Box::pin(async move { answer.await.map_err(|error| error.borne_for(FAILOVER_LASTS)) })
     }
 
     /// A grant counts when the replicas have it that must have it.

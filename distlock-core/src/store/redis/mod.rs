@@ -76,10 +76,6 @@ pub struct RedisStore<C = PerRuntimeConnection> {
     inner: Arc<Inner<C>>,
 }
 
-/// For how long a waiting call bears that sentinels name no primary that grants: as long as they allow a
-/// failover to take unless it is configured.
-const FAILOVER_LASTS: Duration = Duration::from_secs(180);
-
 /// What a connection is wanted for.
 #[derive(Clone, Copy, PartialEq)]
 enum Purpose {
@@ -269,20 +265,23 @@ impl<C: Connector> Store for RedisStore<C> {
         })
     }
 
+    /// A waiting call renews a grant that was in doubt, and bears errors as those of its acquire.
     fn renew(&self, key: &Key, owner: &OwnerToken, ttl: Duration) -> StoreFuture<bool> {
         let (key, owner, form) = (key.clone(), *owner, Arc::clone(&self.inner.release_form));
-        if let Some(replicas) = self.inner.replicas {
+        let renewed: StoreFuture<bool> = if let Some(replicas) = self.inner.replicas {
             let inner = Arc::clone(&self.inner);
-            return Box::pin(async move {
+            Box::pin(async move {
                 let writing = Writing::Renewal;
                 inner
                     .over_pool(async |pool| replicas.write(writing, pool, &key, &owner, ttl, &form).await)
                     .await
-            });
-        }
-        self.with_connection(Purpose::Other, move |mut connection| async move {
-            commands::renew(&mut connection, &key, &owner, ttl, &form).await
-        })
+            })
+        } else {
+            self.with_connection(Purpose::Other, move |mut connection| async move {
+                commands::renew(&mut connection, &key, &owner, ttl, &form).await
+            })
+        };
+        self.inner.borne_in_a_failover(renewed)
     }
 
     fn confirm_hand_over(&self, key: &Key, owner: &OwnerToken, ttl: Duration) -> StoreFuture<bool> {
@@ -367,10 +366,7 @@ impl<C: Connector> Store for RedisStore<C> {
     ) -> StoreFuture<Acquired> {
         let answer = Arc::clone(&self.inner).take_or_enqueue(key.clone(), *owner, ttl, fenced, enqueue);
         let answer = self.inner.granted(Box::pin(answer), key, owner, ttl);
-        if !self.inner.gate.may_change() {
-            return answer;
-        }
-        Box::pin(async move { answer.await.map_err(|error| error.borne_for(FAILOVER_LASTS)) })
+        self.inner.borne_in_a_failover(answer)
     }
 
     fn is_queued(&self, owner: &OwnerToken) -> bool {

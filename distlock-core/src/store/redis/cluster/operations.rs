@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    super::{RedisStore, keys::slot_of},
+    super::{RedisStore, failover::FAILOVER_LASTS, keys::slot_of},
     node::Node,
     routing::{Whole, single, whole},
     servers::Servers,
@@ -51,8 +51,19 @@ impl KeyAtCluster {
         }
     }
 
+    /// A call that waits waits through a failover, even if that takes longer than its ttl.
     pub(super) async fn acquire_or_enqueue(
         self,
+        ttl: Duration,
+        fenced: bool,
+        enqueue: Enqueue,
+    ) -> Result<Acquired, StoreError> {
+        let asked = self.ask_in_queue(ttl, fenced, enqueue).await;
+        asked.map_err(|error| error.borne_for(FAILOVER_LASTS))
+    }
+
+    async fn ask_in_queue(
+        &self,
         ttl: Duration,
         fenced: bool,
         enqueue: Enqueue,
@@ -122,9 +133,11 @@ impl KeyAtCluster {
         }
     }
 
+    /// A waiting call renews a grant that was in doubt, and bears errors as those of its acquire.
     pub(super) async fn renew(self, ttl: Duration) -> Result<bool, StoreError> {
         let Self { servers, key, owner, slot } = &self;
-        single(servers, *slot, |node, sending| node.renew(sending, key, *owner, ttl)).await
+        let renewed = single(servers, *slot, |node, sending| node.renew(sending, key, *owner, ttl)).await;
+        renewed.map_err(|error| error.borne_for(FAILOVER_LASTS))
     }
 
     pub(super) async fn confirm_hand_over(self, ttl: Duration) -> Result<bool, StoreError> {
