@@ -31,6 +31,8 @@ const CONTENTION: Duration = Duration::from_secs(2);
 pub struct Contention {
     pub processes: usize,
     pub tasks_each: usize,
+    /// How long a task holds the key.
+    pub section: Duration,
     /// How long a task pauses between two cycles.
     pub pause: Duration,
 }
@@ -38,7 +40,7 @@ pub struct Contention {
 impl Contention {
     /// 16 tasks, in this many processes.
     pub fn between(processes: usize) -> Self {
-        Self { processes, tasks_each: 16 / processes, pause: PAUSE }
+        Self { processes, tasks_each: 16 / processes, section: SECTION, pause: PAUSE }
     }
 }
 
@@ -84,12 +86,7 @@ pub fn hand_over(
 }
 
 /// Lets the tasks of fresh processes take one key in turn, each over this URL.
-pub fn hand_overs(
-    name: &str,
-    server: &RedisServer,
-    url: &str,
-    contention: Contention,
-) -> Outcome<HandOvers> {
+pub fn hand_overs(name: &str, server: &RedisServer, url: &str, contention: Contention) -> Outcome<HandOvers> {
     let key = format!("contended:{}", Uuid::new_v4());
     if name == "blocking list" {
         let runtime = Builder::new_current_thread().enable_all().build()?;
@@ -108,11 +105,12 @@ pub fn hand_overs(
 
 /// Starts worker processes. Returns when all tasks held the key.
 fn contend_in_processes(name: &str, url: &str, key: &str, contention: Contention) -> Outcome<Vec<Section>> {
-    let Contention { processes, tasks_each, pause } = contention;
+    let Contention { processes, tasks_each, section, pause } = contention;
     let mut workers = Vec::new();
     for _ in 0..processes {
         let mut worker = Command::new(std::env::current_exe()?);
-        let numbers = [tasks_each.to_string(), pause.as_millis().to_string()];
+        let numbers = [tasks_each, section.as_millis() as usize, pause.as_millis() as usize];
+        let numbers = numbers.map(|number| number.to_string());
         worker.args(["worker", name, url, key]).args(numbers).stdout(Stdio::piped());
         workers.push(worker.spawn()?);
     }
@@ -128,9 +126,13 @@ fn contend_in_processes(name: &str, url: &str, key: &str, contention: Contention
 }
 
 /// The part of one worker process: runs its tasks, and prints when they held the key.
-pub fn work(name: &str, url: &str, key: &str, count: usize, pause: Duration) -> Outcome<()> {
+///
+/// `numbers` are those of tasks, and of milliseconds that a task holds the key and pauses.
+pub fn work(name: &str, url: &str, key: &str, numbers: [u64; 3]) -> Outcome<()> {
+    let [count, section, pause] = numbers;
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let tasks = Tasks { count, section: SECTION, pause, lasts: CONTENTION };
+    let [section, pause] = [section, pause].map(Duration::from_millis);
+    let tasks = Tasks { count: count as usize, section, pause, lasts: CONTENTION };
     print(&runtime.block_on(contend(name, url, key, tasks))?);
     Ok(())
 }

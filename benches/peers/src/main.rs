@@ -22,7 +22,7 @@
 //! `cycles` followed by a library and a number runs that many cycles, for valgrind. With the URL of a server
 //! behind it, the cycles run there.
 
-use std::{error::Error, time::Duration};
+use std::error::Error;
 
 use client::{CONTENDED, UNCONTENDED};
 use test_support::RedisServer;
@@ -55,8 +55,8 @@ fn main() -> Outcome<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     match args[..] {
-        ["worker", name, url, key, tasks, pause_ms] => {
-            contended::work(name, url, key, tasks.parse()?, Duration::from_millis(pause_ms.parse()?))
+        ["worker", name, url, key, tasks, section, pause] => {
+            contended::work(name, url, key, [tasks.parse()?, section.parse()?, pause.parse()?])
         }
         ["free", tasks, name, url] => free_key::work(tasks.parse()?, name, url),
         ["one", name, cycles, url] => free_key::one(name, cycles.parse()?, url),

@@ -29,7 +29,9 @@ impl ServerCpu {
     pub async fn read(&mut self) -> Outcome<f64> {
         let info: String = redis::cmd("INFO").arg("cpu").query_async(&mut self.0).await?;
         let field = |name| {
-            info.lines().find_map(|line| line.strip_prefix(name)).and_then(|text| text.trim().parse::<f64>().ok())
+            info.lines()
+                .find_map(|line| line.strip_prefix(name))
+                .and_then(|text| text.trim().parse::<f64>().ok())
         };
         let (user, sys) = (field("used_cpu_user:"), field("used_cpu_sys:"));
         Ok(user.zip(sys).map(|(user, sys)| user + sys).ok_or("no CPU time")?)

@@ -25,23 +25,30 @@ const TTL: Duration = Duration::from_secs(12);
 /// Prints the rows of memory and renewal.
 pub fn rows() -> Outcome<()> {
     let server = RedisServer::start();
-    for (what, row, at_most) in [
-        ("held", "bytes of a held lease", Some(1000.0)),
-        ("waiting", "bytes of a task that waits by `acquire`, the task included", None),
-        ("attribute", "bytes of a task that waits in a function with the attribute, the task included", Some(1800.0)),
+    for (what, number, row, target) in [
+        ("held", "10000", "a held lease, bytes each of 10,000", Target::AtMost(1000.0)),
+        ("held", "100000", "a held lease, bytes each of 100,000", Target::AtMost(1000.0)),
+        ("waiting", "10000", "a task that waits by `acquire`, bytes each of 10,000", Target::None),
+        (
+            "attribute",
+            "10000",
+            "a task that waits by the attribute, bytes each of 10,000",
+            Target::AtMost(1800.0),
+        ),
     ] {
-        for number in ["10000", "100000"] {
-            let bytes = fresh(&["memory", what, number, &server.url()])?;
-            let row = format!("{row}, of {},000", &number[..number.len() - 3]);
-            print_row(&row, &bytes, &[], at_most.map_or(Target::None, Target::AtMost));
-        }
+        print_row(row, &fresh(&["memory", what, number, &server.url()])?, &[], target);
     }
     let [each, peak, held, shutdown] = fresh(&["renewals", &server.url()])?[..] else {
         return Err("four numbers".into());
     };
     eprintln!("{held} of 100,000 leases are held after two ttls; shutdown released them in {shutdown:.2} s");
     print_row("100,000 leases: renewals each in a third of the ttl", &[each], &[], Target::AtMost(1.0));
-    print_row("100,000 leases: renewals of the busiest 200 ms, of the mean", &[peak], &[], Target::AtMost(2.0));
+    print_row(
+        "100,000 leases: renewals of the busiest 200 ms, of the mean",
+        &[peak],
+        &[],
+        Target::AtMost(2.0),
+    );
     Ok(())
 }
 
@@ -49,13 +56,11 @@ pub fn rows() -> Outcome<()> {
 pub fn work(what: &str, number: usize, url: &str) -> Outcome<()> {
     Builder::new_multi_thread().enable_all().build()?.block_on(async {
         let locks = LockManager::connect(url).await?;
+        distlock::set_default(locks.clone());
         let bytes = match what {
             "held" => held(&locks, number).await?,
-            "waiting" => waiting(&locks, number, |locks| async move {
-                drop(locks.lock("one").wait_forever().acquire().await);
-            })
-            .await?,
-            "attribute" => waiting(&locks, number, |locks| async move { drop(wait(locks).await) }).await?,
+            "waiting" => waiting(&locks, number, || locks.lock("one").wait_forever().acquire()).await?,
+            "attribute" => waiting(&locks, number, wait).await?,
             _ => return Err(format!("no figure {what}").into()),
         };
         println!("{bytes}");
@@ -64,8 +69,8 @@ pub fn work(what: &str, number: usize, url: &str) -> Outcome<()> {
     })
 }
 
-#[distributed_lock(key = "one", wait = forever, locks = locks)]
-async fn wait(locks: LockManager) -> Result<(), LockError> {
+#[distributed_lock(key = "one", wait = forever)]
+async fn wait() -> Result<(), LockError> {
     Ok(())
 }
 
@@ -100,16 +105,15 @@ async fn held(locks: &LockManager, number: usize) -> Outcome<usize> {
 }
 
 /// Measures a task that waits.
-async fn waiting<F: Future<Output = ()> + Send + 'static>(
-    locks: &LockManager,
-    number: usize,
-    wait: impl Fn(LockManager) -> F,
-) -> Outcome<usize> {
+async fn waiting<F>(locks: &LockManager, number: usize, wait: impl Fn() -> F) -> Outcome<usize>
+where
+    F: Future<Output: Send> + Send + 'static,
+{
     let _held = locks.lock("one").acquire().await?;
     let before = resident()?;
     let mut tasks = JoinSet::new();
     for _ in 0..number {
-        tasks.spawn(wait(locks.clone()));
+        tasks.spawn(wait());
     }
     sleep(Duration::from_secs(2)).await;
     let bytes = (resident()? - before) / number;

@@ -150,7 +150,9 @@ pub fn rows(rounds: usize) -> Outcome<()> {
             print_row(&what, values, &[], Target::About(*target, TOLERANCE));
         }
         let unit = Builder::new_multi_thread().enable_all().build()?.block_on(round_trip(&far))? * 1e6;
-        let contention = Contention { processes: 4, tasks_each: 1, pause: Duration::ZERO };
+        // The other tasks are in the queue again long before their turn.
+        let contention =
+            Contention { processes: 4, tasks_each: 1, section: delay * 2, pause: Duration::ZERO };
         let (mut list, mut ours) = (Vec::new(), Vec::new());
         for _ in 0..rounds {
             list.push(hand_overs("blocking list", &server, &far, contention)?.p50 / unit);

@@ -43,7 +43,8 @@ pub fn work(name: &str, url: &str, seed: u64, start: u64) -> Outcome<()> {
                     let turn = || {
                         let turns = Arc::clone(&turns);
                         async move {
-                            turns[task].fetch_add(usize::from((begin..end).contains(&now())), Ordering::Relaxed);
+                            turns[task]
+                                .fetch_add(usize::from((begin..end).contains(&now())), Ordering::Relaxed);
                         }
                     };
                     client.locked(&key, turn).await;
@@ -114,7 +115,12 @@ pub fn rows(rounds: usize) -> Outcome<()> {
     let short = |figure| format!("the same: {figure}");
     let unfair = |figure| format!("the same, `fair = false`: {figure}");
     print_row(&what("turns a second"), &ours.per_second, &rslock.per_second, Target::AtLeast(40_000.0));
-    print_row(&short("CPU time of the server, us a turn"), &ours.server_us, &rslock.server_us, Target::AtMost(13.0));
+    print_row(
+        &short("CPU time of the server, us a turn"),
+        &ours.server_us,
+        &rslock.server_us,
+        Target::AtMost(13.0),
+    );
     print_row(&short("fewest turns of a task, of the mean"), &ours.fewest, &rslock.fewest, Target::None);
     print_row(&short("most turns of a task, of the mean"), &ours.most, &rslock.most, Target::None);
     print_row(&unfair("turns a second"), &not_fair.per_second, &[], Target::None);
