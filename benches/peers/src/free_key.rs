@@ -4,7 +4,7 @@
 use std::{
     process::Command,
     sync::{Arc, Mutex},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use test_support::RedisServer;
@@ -42,17 +42,15 @@ pub fn work(tasks: usize, name: &str, url: &str) -> Outcome<()> {
     Builder::new_multi_thread().enable_all().build()?.block_on(async {
         let clients = [Client::named("redis-rs", url).await?, Client::named(name, url).await?];
         let mut server = ServerCpu::of(url).await?;
-        // The answer to a release in the background must not come during the next cycle.
-        let pause = Duration::from_micros(if name.ends_with("background") { 200 } else { 0 });
         for client in &clients {
-            run(client, tasks, 20, pause).await?;
+            run(client, tasks, 20).await?;
         }
         let mut taken = [Taken::default(), Taken::default()];
         for turn in 0..TURNS {
             for which in [turn % 2, 1 - turn % 2] {
                 let (cpu, server_cpu) = (cpu_time(), server.read().await?);
                 let (start, taken) = (Instant::now(), &mut taken[which]);
-                taken.latencies.extend(run(&clients[which], tasks, cycles, pause).await?);
+                taken.latencies.extend(run(&clients[which], tasks, cycles).await?);
                 taken.wall += start.elapsed().as_secs_f64();
                 taken.client_cpu += cpu_time() - cpu;
                 taken.server_cpu += server.read().await? - server_cpu;
@@ -74,7 +72,7 @@ pub fn work(tasks: usize, name: &str, url: &str) -> Outcome<()> {
 }
 
 /// Runs `cycles` cycles in each of `tasks` tasks, each on its own key. Returns the latency of each cycle.
-async fn run(client: &Client, tasks: usize, cycles: usize, pause: Duration) -> Outcome<Vec<f64>> {
+async fn run(client: &Client, tasks: usize, cycles: usize) -> Outcome<Vec<f64>> {
     let latencies = Arc::new(Mutex::new(Vec::with_capacity(tasks * cycles)));
     let mut all = JoinSet::new();
     for task in 0..tasks {
@@ -85,9 +83,6 @@ async fn run(client: &Client, tasks: usize, cycles: usize, pause: Duration) -> O
                 let start = Instant::now();
                 client.locked(&key, || async {}).await;
                 mine.push(start.elapsed().as_secs_f64());
-                if !pause.is_zero() {
-                    tokio::time::sleep(pause).await;
-                }
             }
             latencies.lock().expect("no panic").append(&mut mine);
         });
@@ -177,6 +172,6 @@ fn traced(name: &str, url: &str) -> Outcome<[f64; 2]> {
 pub fn one(name: &str, cycles: usize, url: &str) -> Outcome<()> {
     Builder::new_multi_thread().worker_threads(2).enable_all().build()?.block_on(async {
         let client = Client::named(name, url).await?;
-        run(&client, 1, cycles, Duration::ZERO).await.map(drop)
+        run(&client, 1, cycles).await.map(drop)
     })
 }

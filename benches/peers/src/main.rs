@@ -18,6 +18,8 @@
 //! cargo run --release --manifest-path benches/peers/Cargo.toml -- quorum
 //! # These rows of the table only: free, hand-over, zipf, far, memory or aof; each with a number of rounds.
 //! cargo run --release --manifest-path benches/peers/Cargo.toml -- only zipf 3
+//! # The instructions of a cycle at the client and at the server, and its allocations, by valgrind.
+//! cargo run --release --manifest-path benches/peers/Cargo.toml -- instructions
 //! ```
 //! `cycles` followed by a library and a number runs that many cycles, for valgrind. With the URL of a server
 //! behind it, the cycles run there.
@@ -35,6 +37,7 @@ mod contended;
 mod cycles;
 mod delay;
 mod free_key;
+mod instructions;
 mod measure;
 mod memory;
 mod mixed;
@@ -68,6 +71,7 @@ fn main() -> Outcome<()> {
         ["order", url, body_ms] => order::work(url, body_ms.parse()?),
         ["cycles", name, cycles] => cycles::run(name, cycles.parse()?, None),
         ["cycles", name, cycles, url] => cycles::run(name, cycles.parse()?, Some(url)),
+        ["instructions"] => instructions::run(),
         ["all"] => all::run(9),
         ["all", rounds] => all::run(rounds.parse()?),
         ["only", rows, rounds] => all::only(rows, rounds.parse()?),

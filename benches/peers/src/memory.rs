@@ -38,6 +38,9 @@ pub fn rows() -> Outcome<()> {
     ] {
         print_row(row, &fresh(&["memory", what, number, &server.url()])?, &[], target);
     }
+    let size = fresh(&["memory", "futures", "1", &server.url()])?;
+    print_row("the future of `acquire`, bytes", &size[..1], &[], Target::None);
+    print_row("the future of a function with the attribute, bytes", &size[1..], &[], Target::None);
     let [each, peak, held, shutdown] = fresh(&["renewals", &server.url()])?[..] else {
         return Err("four numbers".into());
     };
@@ -52,11 +55,16 @@ pub fn rows() -> Outcome<()> {
     Ok(())
 }
 
-/// The part of one process: prints how many bytes each of `number` leases or waiting tasks takes.
+/// The part of one process: prints how many bytes each of `number` leases or waiting tasks takes, or the sizes
+/// of two futures.
 pub fn work(what: &str, number: usize, url: &str) -> Outcome<()> {
     Builder::new_multi_thread().enable_all().build()?.block_on(async {
         let locks = LockManager::connect(url).await?;
         distlock::set_default(locks.clone());
+        if what == "futures" {
+            println!("{} {}", size_of_val(&locks.lock("one").acquire()), size_of_val(&wait()));
+            return Ok(());
+        }
         let bytes = match what {
             "held" => held(&locks, number).await?,
             "waiting" => waiting(&locks, number, || locks.lock("one").wait_forever().acquire()).await?,
