@@ -154,7 +154,8 @@ pub fn rows(rounds: usize) -> Outcome<()> {
             }
         }
         let [ours, not_fair, rslock] = &measured[..] else { unreachable!("three names") };
-        let processes = if processes == 1 { "one process".to_owned() } else { format!("{processes} processes") };
+        let processes =
+            if processes == 1 { "one process".to_owned() } else { format!("{processes} processes") };
         let of = |figure: &str| format!("{processes}, 16 tasks, one key: {figure}");
         let unfair = |figure: &str| of(&format!("`fair = false`, {figure}"));
         print_row(&of("hand-over, p50, of a list's"), &ours[0], &rslock[0], Target::AtMost(1.4));
