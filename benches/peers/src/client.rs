@@ -26,6 +26,7 @@ pub enum Client {
     Distlock(LockManager),
     DistlockInBackground(LockManager),
     DistlockNotFair(LockManager),
+    DistlockFenced(LockManager),
     Rslock(Arc<rslock::LockManager>),
     Rds(redis_032::aio::ConnectionManager, u64),
     Distributed(Arc<distributed_lock_redis::RedisLockProvider>),
@@ -74,6 +75,7 @@ impl Client {
                 match name {
                     "distlock, background" => Self::DistlockInBackground(manager),
                     "distlock, not fair" => Self::DistlockNotFair(manager),
+                    "distlock, fenced" => Self::DistlockFenced(manager),
                     _ => Self::Distlock(manager),
                 }
             }
@@ -147,6 +149,11 @@ impl Client {
             }
             Self::DistlockNotFair(manager) => {
                 let guard = manager.lock(key).ttl(TTL).fair(false).wait_forever().acquire().await?;
+                section().await;
+                guard.release().await?;
+            }
+            Self::DistlockFenced(manager) => {
+                let guard = manager.lock(key).ttl(TTL).fenced().wait_forever().acquire().await?;
                 section().await;
                 guard.release().await?;
             }

@@ -2,7 +2,9 @@
 //! starts.
 //!
 //! ```sh
-//! # Everything: the tables, and the chart docs/peers.svg.
+//! # Everything that has a target, as one table in Markdown; with a number, in so many rounds (9).
+//! cargo run --release --manifest-path benches/peers/Cargo.toml -- all
+//! # All libraries: the tables, and the chart docs/peers.svg.
 //! cargo run --release --manifest-path benches/peers/Cargo.toml
 //! # These libraries and the yardsticks only, on one server.
 //! cargo run --release --manifest-path benches/peers/Cargo.toml -- distlock rslock
@@ -14,23 +16,38 @@
 //! cargo run --release --manifest-path benches/peers/Cargo.toml -- order
 //! # Only the five servers.
 //! cargo run --release --manifest-path benches/peers/Cargo.toml -- quorum
+//! # These rows of the table only: free, hand-over, zipf, far, memory or aof; each with a number of rounds.
+//! cargo run --release --manifest-path benches/peers/Cargo.toml -- only zipf 3
+//! # The instructions of a cycle at the client and at the server, and its allocations, by valgrind.
+//! cargo run --release --manifest-path benches/peers/Cargo.toml -- instructions
 //! ```
-//! `cycles` followed by a library and a number runs that many cycles, for valgrind.
+//! `cycles` followed by a library and a number runs that many cycles, for valgrind. With the URL of a server
+//! behind it, the cycles run there.
 
 use std::error::Error;
 
 use client::{CONTENDED, UNCONTENDED};
 use test_support::RedisServer;
 
+mod all;
+mod aof;
 mod chart;
 mod client;
 mod contended;
 mod cycles;
+mod delay;
+mod free_key;
+mod instructions;
 mod measure;
+mod memory;
 mod mixed;
 mod order;
 mod quorum;
+mod round_trips;
+mod table;
+mod turns;
 mod uncontended;
+mod zipf;
 
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
@@ -41,10 +58,23 @@ fn main() -> Outcome<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     match args[..] {
-        ["worker", name, url, key] => contended::work(name, url, key),
+        ["worker", name, url, key, tasks, section, pause] => {
+            contended::work(name, url, key, [tasks.parse()?, section.parse()?, pause.parse()?])
+        }
+        ["free", tasks, name, url] => free_key::work(tasks.parse()?, name, url),
+        ["one", name, cycles, url] => free_key::one(name, cycles.parse()?, url),
+        ["zipf", name, url, seed, start] => zipf::work(name, url, seed.parse()?, start.parse()?),
+        ["round-trips", near, far] => round_trips::work(near, far),
+        ["memory", what, number, url] => memory::work(what, number.parse()?, url),
+        ["renewals", url] => memory::renewals(url),
         ["mixed", name, url, key] => mixed::work(name, url, key),
         ["order", url, body_ms] => order::work(url, body_ms.parse()?),
-        ["cycles", name, cycles] => cycles::run(name, cycles.parse()?),
+        ["cycles", name, cycles] => cycles::run(name, cycles.parse()?, None),
+        ["cycles", name, cycles, url] => cycles::run(name, cycles.parse()?, Some(url)),
+        ["instructions"] => instructions::run(),
+        ["all"] => all::run(9),
+        ["all", rounds] => all::run(rounds.parse()?),
+        ["only", rows, rounds] => all::only(rows, rounds.parse()?),
         ["quorum"] => quorum::run(),
         ["mixed"] => mixed::run(),
         ["order"] => order::run(),

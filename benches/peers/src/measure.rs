@@ -1,6 +1,9 @@
 //! Clocks, and the statistics of the tables.
 
+use redis::aio::MultiplexedConnection;
 use rustix::time::{ClockId, clock_gettime};
+
+use crate::Outcome;
 
 /// Nanoseconds of the host's monotonic clock.
 pub fn now() -> u64 {
@@ -12,6 +15,27 @@ pub fn now() -> u64 {
 pub fn cpu_time() -> f64 {
     let used = clock_gettime(ClockId::ProcessCPUTime);
     used.tv_sec as f64 + used.tv_nsec as f64 / 1e9
+}
+
+/// Reads a server's CPU time.
+pub struct ServerCpu(MultiplexedConnection);
+
+impl ServerCpu {
+    pub async fn of(url: &str) -> Outcome<Self> {
+        Ok(Self(redis::Client::open(url)?.get_multiplexed_async_connection().await?))
+    }
+
+    /// Returns the CPU time of the server's process in seconds, the kernel's share included.
+    pub async fn read(&mut self) -> Outcome<f64> {
+        let info: String = redis::cmd("INFO").arg("cpu").query_async(&mut self.0).await?;
+        let field = |name| {
+            info.lines()
+                .find_map(|line| line.strip_prefix(name))
+                .and_then(|text| text.trim().parse::<f64>().ok())
+        };
+        let (user, sys) = (field("used_cpu_user:"), field("used_cpu_sys:"));
+        Ok(user.zip(sys).map(|(user, sys)| user + sys).ok_or("no CPU time")?)
+    }
 }
 
 /// The value below which the fraction `of` of all values lies.
