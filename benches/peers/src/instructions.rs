@@ -11,8 +11,8 @@ use tokio::runtime::Builder;
 use crate::Outcome;
 
 const NAMES: [&str; 4] = ["redis-rs", "distlock", "distlock, fenced", "rslock"];
-/// Cycles of each of the 64 tasks of [`cycles`](crate::cycles). The difference between two runs is what cycles
-/// cost without the program's start.
+/// Cycles of each of the 64 tasks of [`cycles`](crate::cycles). The difference between two runs is what
+/// cycles cost without the program's start.
 const CYCLES: [usize; 2] = [20, 120];
 
 /// Prints what a cycle costs, as a table in Markdown.

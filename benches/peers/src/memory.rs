@@ -55,8 +55,8 @@ pub fn rows() -> Outcome<()> {
     Ok(())
 }
 
-/// The part of one process: prints how many bytes each of `number` leases or waiting tasks takes, or the sizes
-/// of two futures.
+/// The part of one process: prints how many bytes each of `number` leases or waiting tasks takes, or the
+/// sizes of two futures.
 pub fn work(what: &str, number: usize, url: &str) -> Outcome<()> {
     Builder::new_multi_thread().enable_all().build()?.block_on(async {
         let locks = LockManager::connect(url).await?;

@@ -26,8 +26,8 @@ const KEYS: usize = 100;
 const WARM_UP: Duration = Duration::from_millis(1500);
 const LASTS: Duration = Duration::from_millis(2500);
 
-/// The part of one process, from `start` on (nanoseconds of the host's clock): prints how many turns each task
-/// had.
+/// The part of one process, from `start` on (nanoseconds of the host's clock): prints how many turns each
+/// task had.
 pub fn work(name: &str, url: &str, seed: u64, start: u64) -> Outcome<()> {
     let begin = start + WARM_UP.as_nanos() as u64;
     let end = begin + LASTS.as_nanos() as u64;
