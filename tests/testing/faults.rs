@@ -117,7 +117,8 @@ async fn an_outage_under_a_body_loses_its_lock_when_its_ttl_is_over() {
     let (locks, started) = (TestLocks::new(), Instant::now());
     let body = locks.manager().lock("job").ttl(Duration::from_secs(9)).run(sleep(Duration::from_secs(60)));
     let body = tokio::spawn(body);
-    sleep(Duration::from_secs(1)).await;
+    // Before the first renewal, which is sent between a twelfth and a third of the ttl.
+    sleep(Duration::from_millis(500)).await;
     locks.fail("job", StoreErrorKind::TimedOut);
     let lost = body.await.unwrap();
     assert!(matches!(lost, Err(LockError::Lost { reason: LostReason::Expired, .. })), "{lost:?}");
